@@ -1,0 +1,238 @@
+//! Counters: what happened, counted where it happened.
+//!
+//! Each worker counts in a plain block of its own ([`Counters`]) and publishes it now and then into a shared block
+//! ([`Published`], cache-padded, so that no two workers write the same line).
+
+use std::ops::{Index, IndexMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident => $section:literal / $text:literal),* $(,)?) => {
+        /// What is counted. The doc of each is its meaning in the summary.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[doc = $doc])* $name),* }
+
+        impl Counter {
+            /// All counters, in order.
+            pub const ALL: &'static [Counter] = &[$(Counter::$name),*];
+
+            /// Section of the summary that shows it, and its name there (`a.b` is `b` inside the object `a`).
+            pub fn place(self) -> (&'static str, &'static str) {
+                match self { $(Counter::$name => ($section, $text)),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames that the source delivered.
+    FramesSeen => "packets"/"seen",
+    /// Their bytes on the wire.
+    FrameBytes => "packets"/"bytes",
+    /// Frames that became segments of an observed connection's addresses and ports.
+    FramesAnalysed => "packets"/"analysed",
+    /// The captured bytes end inside the headers.
+    SkipCutOff => "packets"/"skipped.cut_off",
+    /// Not an IP packet.
+    SkipNotIp => "packets"/"skipped.not_ip",
+    /// An IP packet that is not TCP.
+    SkipNotTcp => "packets"/"skipped.not_tcp",
+    /// A fragment of an IP packet.
+    SkipFragment => "packets"/"skipped.fragment",
+    /// Header fields that contradict each other.
+    SkipMalformed => "packets"/"skipped.malformed",
+    /// TCP, but none of the server ports.
+    SkipOtherPort => "packets"/"skipped.other_port",
+    /// Data that arrived after later data of its direction.
+    OutOfOrder => "packets"/"out_of_order",
+    /// Segments whose bytes had all been seen before.
+    Retransmitted => "packets"/"retransmitted",
+    /// Keep-alive probes.
+    KeepAlives => "packets"/"keep_alives",
+    /// Segments outside any plausible window of their connection.
+    OutOfWindow => "packets"/"out_of_window",
+    /// Segments without data that belong to no known connection.
+    Stray => "packets"/"stray",
+    /// Packets whose time lies before an earlier packet's of their connection (taken as that one's).
+    TimeBackwards => "packets"/"time_backwards",
+    /// Stretches of a stream that never came.
+    Gaps => "packets"/"gaps",
+    /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.
+    GapBytesMirror => "packets"/"gap_bytes.mirror",
+    /// Bytes in them, which nobody acknowledged.
+    GapBytesNetwork => "packets"/"gap_bytes.network",
+    /// Bytes that the capture cut off (snap length).
+    GapBytesCut => "packets"/"gap_bytes.cut",
+    /// Connections whose beginning was seen.
+    ConnectionsOpened => "connections"/"opened",
+    /// Connections that were there before the capture.
+    ConnectionsMidstream => "connections"/"midstream",
+    /// Ended by FIN.
+    ClosedFin => "connections"/"closed.fin",
+    /// Ended by RST.
+    ClosedRst => "connections"/"closed.rst",
+    /// Ended by a new connection between the same addresses and ports.
+    ClosedReused => "connections"/"closed.reused",
+    /// Silent for the idle timeout.
+    ClosedIdle => "connections"/"closed.idle",
+    /// Still open when the capture ended.
+    ClosedCaptureEnd => "connections"/"closed.capture_end",
+    /// Given up for want of memory.
+    ClosedEvicted => "connections"/"closed.evicted",
+    /// Turned to a mode in which requests and replies are no pairs (replication, MONITOR, subscriptions, silenced replies).
+    ConnectionsUnpairable => "connections"/"unpairable",
+    /// Requests.
+    Requests => "requests"/"total",
+    /// Paired, nothing hidden.
+    RequestsExact => "requests"/"exact",
+    /// Paired after a gap or a mid-stream start.
+    RequestsResynced => "requests"/"resynced",
+    /// No reply was due.
+    RequestsNoReply => "requests"/"no_reply",
+    /// No reply within the timeout.
+    RequestsTimedOut => "requests"/"timed_out",
+    /// The reply, or the proof of pairing, is missing from the capture.
+    RequestsLost => "requests"/"lost",
+    /// The connection ended first.
+    RequestsUnanswered => "requests"/"unanswered",
+    /// The other direction was never seen.
+    RequestsOneSided => "requests"/"one_sided",
+    /// Of the timed-out ones, those whose reply came later.
+    RequestsLate => "requests"/"late",
+    /// Pairing found again because bounds left one possibility.
+    ResyncsCounted => "requests"/"resyncs.counted",
+    /// Pairing assumed again after silence.
+    ResyncsSilence => "requests"/"resyncs.silence",
+    /// Times a fact contradicted the pairing.
+    Contradictions => "requests"/"contradictions",
+    /// Bytes of requests skipped in search of a boundary.
+    RequestBytesSkipped => "requests"/"bytes_skipped",
+    /// Replies.
+    Replies => "replies"/"total",
+    /// Paired with a request.
+    RepliesPaired => "replies"/"paired",
+    /// Sent without a request.
+    UnsolicitedNoRequest => "replies"/"unsolicited.no_request",
+    /// RESP3 pushes.
+    UnsolicitedPush => "replies"/"unsolicited.push",
+    /// Not paired because the pairing is unproved after a gap or a mid-stream start.
+    DiscardedUnproved => "replies"/"discarded.unproved",
+    /// Answered a request that the capture missed.
+    DiscardedHiddenRequest => "replies"/"discarded.hidden_request",
+    /// Bytes of replies skipped in search of a boundary.
+    ReplyBytesSkipped => "replies"/"bytes_skipped",
+    /// Messages that break the protocol.
+    Malformed => "replies"/"malformed",
+    /// Pending requests given up for want of memory.
+    EvictedRequests => "memory"/"evicted.requests",
+    /// Out-of-order data given up for want of memory.
+    EvictedPages => "memory"/"evicted.reassembly",
+    /// Unfinished messages given up for want of memory.
+    EvictedMessages => "memory"/"evicted.messages",
+    /// Latency series, servers, clients or error codes beyond the bound, counted as `other`.
+    EvictedSeries => "memory"/"evicted.series",
+    /// Transactions handed to the sinks.
+    RecordsEmitted => "records"/"emitted",
+    /// Transactions that the filters kept back.
+    RecordsFiltered => "records"/"filtered",
+}
+
+/// Number of counters.
+pub const COUNTERS: usize = Counter::ALL.len();
+
+/// One worker's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters([u64; COUNTERS]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters([0; COUNTERS])
+    }
+}
+
+impl Counters {
+    /// Counts one.
+    #[inline(always)]
+    pub fn count(&mut self, counter: Counter) {
+        self.0[counter as usize] += 1;
+    }
+
+    /// Counts `n`.
+    #[inline(always)]
+    pub fn add(&mut self, counter: Counter, n: u64) {
+        self.0[counter as usize] += n;
+    }
+
+    /// Adds another block.
+    pub fn merge(&mut self, other: &Counters) {
+        for (sum, n) in self.0.iter_mut().zip(other.0) {
+            *sum += n;
+        }
+    }
+
+    /// Requests that are neither paired nor given up: what the law of SPEC section 4 leaves as `pending`.
+    pub fn pending(&self) -> u64 {
+        let decided = [
+            Counter::RequestsExact,
+            Counter::RequestsResynced,
+            Counter::RequestsNoReply,
+            Counter::RequestsTimedOut,
+            Counter::RequestsLost,
+            Counter::RequestsUnanswered,
+            Counter::RequestsOneSided,
+        ];
+        self[Counter::Requests] - decided.iter().map(|&counter| self[counter]).sum::<u64>()
+    }
+
+    /// Sum of all counters of a section whose name begins so: `sum("packets", "skipped.")`.
+    pub fn sum(&self, section: &str, prefix: &str) -> u64 {
+        Counter::ALL
+            .iter()
+            .filter(|counter| counter.place().0 == section && counter.place().1.starts_with(prefix))
+            .map(|&counter| self[counter])
+            .sum()
+    }
+}
+
+impl Index<Counter> for Counters {
+    type Output = u64;
+
+    #[inline]
+    fn index(&self, counter: Counter) -> &u64 {
+        &self.0[counter as usize]
+    }
+}
+
+impl IndexMut<Counter> for Counters {
+    #[inline]
+    fn index_mut(&mut self, counter: Counter) -> &mut u64 {
+        &mut self.0[counter as usize]
+    }
+}
+
+/// A block that others may read while its worker goes on: each number is right for some recent moment.
+#[derive(Debug)]
+pub struct Published(CachePadded<[AtomicU64; COUNTERS]>);
+
+impl Default for Published {
+    fn default() -> Self {
+        Published(CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+}
+
+impl Published {
+    /// Makes `counters` visible.
+    pub fn publish(&self, counters: &Counters) {
+        for (shared, n) in self.0.iter().zip(counters.0) {
+            shared.store(n, Ordering::Relaxed);
+        }
+    }
+
+    /// What was published last.
+    pub fn read(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}

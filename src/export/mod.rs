@@ -1,0 +1,1 @@
+//! What is told at intervals and at the end: summaries and histogram files.

@@ -1,0 +1,130 @@
+//! The flow hash: seeded (attackers choose addresses and ports), and the same for both directions of a connection.
+//!
+//! Two rounds of a folded 64 × 64 → 128-bit multiplication over each endpoint, summed, and one round more. It chooses the
+//! worker (high bits) and the bucket; nothing in the output depends on it.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use crate::units::Endpoint;
+
+/// A secret that makes hashes unpredictable from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed([u64; 2]);
+
+impl Seed {
+    /// A fixed seed, for tests and benchmarks.
+    pub const fn fixed(seed: u64) -> Seed {
+        Seed([seed ^ 0x9e37_79b9_7f4a_7c15, seed.rotate_left(32) ^ 0xd1b5_4a32_d192_ed03])
+    }
+
+    /// A seed that nobody can guess, from the standard library's own source of them.
+    pub fn random() -> Seed {
+        let state = std::hash::RandomState::new();
+        Seed([state.hash_one(1u64), state.hash_one(2u64)])
+    }
+
+    /// The hash of a connection between two endpoints, whichever sends.
+    #[inline]
+    pub fn of_endpoints(self, one: &Endpoint, other: &Endpoint) -> u64 {
+        fold(self.endpoint(one).wrapping_add(self.endpoint(other)), self.0[1])
+    }
+
+    /// The hash of anything, for tables that are not on the packet path.
+    #[inline]
+    pub fn hash_of<K: Hash>(self, value: &K) -> u64 {
+        let mut state = Folding(self.0[0], self.0[1]);
+        value.hash(&mut state);
+        state.finish()
+    }
+
+    #[inline]
+    fn endpoint(self, endpoint: &Endpoint) -> u64 {
+        let (high, low) = halves(&endpoint.address.0);
+        let inner = fold(high ^ self.0[0], low ^ self.0[1]);
+        fold(inner ^ self.0[1], u64::from(endpoint.port) ^ self.0[0])
+    }
+}
+
+#[inline]
+fn halves(address: &[u8; 16]) -> (u64, u64) {
+    let whole = u128::from_le_bytes(*address);
+    ((whole >> 64) as u64, whole as u64)
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a).wrapping_mul(u128::from(b));
+    (product >> 64) as u64 ^ product as u64
+}
+
+struct Folding(u64, u64);
+
+impl Hasher for Folding {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word) ^ ((chunk.len() as u64) << 56));
+        }
+    }
+
+    #[inline]
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[inline]
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[inline]
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, value: u64) {
+        self.0 = fold(self.0 ^ value, self.1 | 1).rotate_left(23) ^ value;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        fold(self.0 ^ self.1, 0x9e37_79b9_7f4a_7c15 ^ self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Address;
+
+    fn endpoint(a: u8, b: u8, port: u16) -> Endpoint {
+        Endpoint { address: Address::from_ipv4([10, 0, a, b]), port }
+    }
+
+    #[test]
+    fn both_directions_hash_alike_and_seeds_differ() {
+        let (client, server) = (endpoint(0, 1, 40_001), endpoint(0, 9, 6379));
+        let seed = Seed::fixed(1);
+        assert_eq!(seed.of_endpoints(&client, &server), seed.of_endpoints(&server, &client));
+        assert_ne!(seed.of_endpoints(&client, &server), Seed::fixed(2).of_endpoints(&client, &server));
+        assert_ne!(Seed::random(), Seed::random());
+    }
+
+    #[test]
+    fn connections_spread_evenly_over_workers_and_buckets() {
+        let seed = Seed::fixed(7);
+        let server = endpoint(0, 9, 6379);
+        let (mut by_worker, mut by_bucket) = ([0u32; 16], [0u32; 16]);
+        for port in 10_000..26_000 {
+            let hash = seed.of_endpoints(&endpoint((port % 5) as u8, (port % 11) as u8, port), &server);
+            by_worker[(hash >> 60) as usize] += 1;
+            by_bucket[(hash & 15) as usize] += 1;
+        }
+        for count in by_worker.into_iter().chain(by_bucket) {
+            assert!((850..1150).contains(&count), "1000 expected, {count} found");
+        }
+    }
+}

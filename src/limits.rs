@@ -1,0 +1,133 @@
+//! Every bound in one place, and the memory budget summed term by term.
+//!
+//! A bound that is reached is counted (`memory.evicted`, `memory.limited` in the summary), never silent. The relations
+//! between bounds are checked when this file compiles.
+
+/// Frames that are decoded, hashed and prefetched together.
+pub const BATCH_FRAMES: usize = 32;
+
+/// Deepest nesting of a RESP value. Clients of Redis itself give up at 9; modules and scripts nest deeper.
+pub const RESP_DEPTH_MAX: usize = 64;
+/// Longest bulk string that is believed, in bytes. Servers stop at 512 MB by default and can be told otherwise.
+pub const BULK_BYTES_MAX: u64 = 1 << 40;
+/// Most elements that an aggregate may declare: what 31 bits hold, as in the servers.
+pub const ELEMENTS_MAX: u64 = i32::MAX as u64;
+/// Longest inline command, in bytes, as in the servers.
+pub const INLINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Arguments of a request that are kept to be shown, in bytes, unless `--payload-bytes` asks for more.
+pub const ARGUMENTS_BYTES_MAX: usize = 512;
+/// Most that `--payload-bytes` may ask for.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Error reply text that is looked at, in bytes.
+pub const ERROR_BYTES_MAX: usize = 256;
+
+/// Requests that may wait for their replies on one connection.
+pub const PENDING_PER_CONNECTION_MAX: u32 = 1 << 20;
+/// Requests that an unproved connection keeps for a proof to come.
+pub const UNPROVED_PENDING_MAX: u32 = 64;
+
+/// Bytes of out-of-order data in one page.
+pub const PAGE_BYTES: usize = 2048;
+/// Out-of-order data that one direction of a connection may hold, in bytes.
+pub const STREAM_BUFFER_BYTES_MAX: u64 = 4 << 20;
+/// How far from the expected one a sequence number can plausibly lie: the largest TCP window, in bytes.
+pub const WINDOW_BYTES_MAX: u64 = 1 << 30;
+/// How long a closed connection is remembered, so that late copies of its segments don't count as a new one, in nanoseconds.
+pub const CLOSED_LINGER_NS: u64 = 2_000_000_000;
+
+/// Servers that are told apart by one worker.
+pub const SERVERS_PER_WORKER_MAX: usize = 4096;
+/// Client addresses that are told apart by one worker.
+pub const CLIENTS_PER_WORKER_MAX: usize = 4096;
+/// Latency series that are told apart by one worker; `--series` bounds how many are shown.
+pub const SERIES_PER_WORKER_MAX: usize = 4096;
+/// Error codes that are told apart.
+pub const ERROR_CODES_MAX: usize = 256;
+/// Servers and clients that the summary lists.
+pub const PARTIES_LISTED: usize = 100;
+
+/// Transactions in a batch to the writer.
+pub const RECORD_BATCH: usize = 1024;
+/// Batches under way from one worker to the writer.
+pub const RECORD_BATCHES: usize = 8;
+/// Frames in a parcel from the steering thread to a worker.
+pub const PARCEL_FRAMES: usize = 512;
+/// Bytes of frames in a parcel, where they are not in a mapping.
+pub const PARCEL_BYTES: usize = 256 * 1024;
+/// Parcels under way to one worker.
+pub const PARCELS: usize = 8;
+
+/// Most workers.
+pub const WORKERS_MAX: usize = 256;
+/// Smallest `--memory` per worker, in bytes.
+pub const MEMORY_PER_WORKER_MIN: u64 = 16 << 20;
+
+const _: () = assert!(ARGUMENTS_BYTES_MAX <= PAYLOAD_BYTES_MAX && PAYLOAD_BYTES_MAX < u16::MAX as usize);
+const _: () = assert!(UNPROVED_PENDING_MAX <= PENDING_PER_CONNECTION_MAX);
+const _: () = assert!(STREAM_BUFFER_BYTES_MAX < WINDOW_BYTES_MAX && WINDOW_BYTES_MAX <= 1 << 31);
+const _: () = assert!(PARCEL_BYTES >= 64 * 1024 + 256, "a parcel holds the largest frame");
+const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
+
+/// How one worker's share of `--memory` is divided, in bytes. The terms sum to at most the share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// The share.
+    pub total: u64,
+    /// Connections, their place in the table included.
+    pub connections: u64,
+    /// Requests that wait for replies.
+    pub pending: u64,
+    /// Out-of-order data.
+    pub reassembly: u64,
+    /// Messages that are unfinished at the end of a segment.
+    pub messages: u64,
+    /// Statistics: histograms, servers, clients.
+    pub statistics: u64,
+    /// Records and frames under way in rings.
+    pub rings: u64,
+}
+
+impl Budget {
+    /// Divides `memory` bytes among `workers`.
+    pub fn new(memory: u64, workers: usize) -> Budget {
+        let total = memory / workers.max(1) as u64;
+        let percent = |n: u64| total / 100 * n;
+        let budget = Budget {
+            total,
+            connections: percent(40),
+            pending: percent(20),
+            reassembly: percent(15),
+            messages: percent(5),
+            statistics: percent(15),
+            rings: percent(5),
+        };
+        assert!(budget.sum() <= total, "the parts are within the whole");
+        budget
+    }
+
+    fn sum(&self) -> u64 {
+        self.connections + self.pending + self.reassembly + self.messages + self.statistics + self.rings
+    }
+}
+
+/// How many items of `bytes` each fit into `budget` bytes.
+pub fn items(budget: u64, bytes: usize) -> u32 {
+    u32::try_from(budget / bytes as u64).unwrap_or(u32::MAX - 1).max(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_the_budget_are_within_the_whole() {
+        for workers in [1, 3, 256] {
+            for memory in [MEMORY_PER_WORKER_MIN * workers as u64, 1 << 30, 1 << 40] {
+                let budget = Budget::new(memory, workers);
+                assert!(budget.sum() * workers as u64 <= memory);
+                assert!(budget.sum() > budget.total * 99 / 100);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The `resptap` program: its allocator, and its start.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

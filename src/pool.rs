@@ -1,0 +1,128 @@
+//! A bounded pool of reusable items, addressed by 32-bit handles.
+//!
+//! Items are made on first use, never dropped before the pool, and given out again as they were left (buffers keep their
+//! capacity), last returned first, so that a busy worker stays in its cache and allocates nothing after warm-up.
+//! `take` answers `None` at the bound. Handles are our own state: a handle that is used after `give_back` is a bug, and
+//! debug builds catch it.
+
+/// The handle of nothing.
+pub const NONE: u32 = u32::MAX;
+
+/// A bounded pool of `T`.
+#[derive(Debug)]
+pub struct Pool<T> {
+    items: Vec<T>,
+    free: Vec<u32>,
+    capacity: u32,
+    #[cfg(debug_assertions)]
+    taken: Vec<bool>,
+}
+
+impl<T> Pool<T> {
+    /// A pool of at most `capacity` items. Address space for all of them is reserved at once, so that growing never
+    /// copies; memory is touched (and counted by the system) when an item is first used.
+    pub fn new(capacity: u32) -> Pool<T> {
+        let capacity = capacity.min(NONE - 1);
+        Pool {
+            items: Vec::with_capacity(capacity as usize),
+            free: Vec::new(),
+            capacity,
+            #[cfg(debug_assertions)]
+            taken: Vec::new(),
+        }
+    }
+
+    /// An item that nobody holds, as its last holder left it, or a new one from `make`; `None` at the bound.
+    #[inline]
+    pub fn take(&mut self, make: impl FnOnce() -> T) -> Option<u32> {
+        let handle = if let Some(handle) = self.free.pop() {
+            handle
+        } else {
+            let handle = self.items.len() as u32;
+            if handle >= self.capacity {
+                return None;
+            }
+            self.items.push(make());
+            handle
+        };
+        #[cfg(debug_assertions)]
+        {
+            self.taken.resize(self.items.len(), false);
+            assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "pool item {handle} taken twice");
+        }
+        Some(handle)
+    }
+
+    /// Returns an item to the pool.
+    #[inline]
+    pub fn give_back(&mut self, handle: u32) {
+        #[cfg(debug_assertions)]
+        assert!(std::mem::replace(&mut self.taken[handle as usize], false), "pool item {handle} given back twice");
+        self.free.push(handle);
+    }
+
+    /// The item behind a handle.
+    #[inline]
+    pub fn get(&self, handle: u32) -> &T {
+        #[cfg(debug_assertions)]
+        assert!(self.taken[handle as usize], "pool item {handle} read after it was given back");
+        &self.items[handle as usize]
+    }
+
+    /// The item behind a handle, to change.
+    #[inline]
+    pub fn get_mut(&mut self, handle: u32) -> &mut T {
+        #[cfg(debug_assertions)]
+        assert!(self.taken[handle as usize], "pool item {handle} changed after it was given back");
+        &mut self.items[handle as usize]
+    }
+
+    /// Items held by somebody at the moment.
+    pub fn in_use(&self) -> u32 {
+        (self.items.len() - self.free.len()) as u32
+    }
+
+    /// Items ever made; they stay until the pool is dropped.
+    pub fn made(&self) -> u32 {
+        self.items.len() as u32
+    }
+
+    /// The bound.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Number of handles that may be in use: every handle is below this. For sweeps over all items.
+    pub fn span(&self) -> u32 {
+        self.items.len() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_out_the_last_returned_item_first_and_stops_at_its_bound() {
+        let mut pool: Pool<Vec<u8>> = Pool::new(2);
+        let first = pool.take(Vec::new).unwrap();
+        let second = pool.take(Vec::new).unwrap();
+        assert_eq!(pool.take(Vec::new), None);
+        pool.get_mut(second).extend_from_slice(b"kept");
+        pool.give_back(second);
+        assert_eq!(pool.in_use(), 1);
+        assert_eq!(pool.take(|| unreachable!("a returned item is used first")), Some(second));
+        assert_eq!(pool.get(second), b"kept");
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    #[should_panic(expected = "given back twice")]
+    #[cfg(debug_assertions)]
+    fn a_double_return_is_caught() {
+        let mut pool: Pool<u8> = Pool::new(2);
+        let handle = pool.take(|| 0).unwrap();
+        pool.give_back(handle);
+        pool.give_back(handle);
+    }
+}

@@ -1,0 +1,1 @@
+//! Which transactions are emitted to the sinks.

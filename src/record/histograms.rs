@@ -1,0 +1,457 @@
+//! One worker's statistics of one interval.
+//!
+//! The worker records into a [`Statistics`] box; at an interval's end the box moves to the writer, whole, and a cleared one
+//! takes its place (ownership swap: nothing is shared, locked or copied). A [`Directory`] numbers servers, clients, series
+//! and error codes once per worker, so that recording is indexing; number 0 is `other`, for all that came after a bound was
+//! reached. Everything is made on first use and kept, so that recording allocates nothing after warm-up (a histogram grows
+//! when it sees a value larger than any before).
+
+use std::hash::Hash;
+
+use hashbrown::HashTable;
+
+use crate::counters::{Counter, Counters};
+use crate::flow::hash::Seed;
+use crate::limits;
+use crate::redis::command::{CommandId, CommandTable};
+use crate::redis::pairing::Flags;
+use crate::units::{Address, Endpoint, Timestamp};
+
+use super::transaction::Times;
+
+/// A latency histogram, nanoseconds.
+pub type Histogram = hdrhistogram::Histogram<u64>;
+
+/// Significant digits of the overall metrics and of the latency series.
+pub const DIGITS: u8 = 3;
+/// Significant digits of the metrics per command and per client.
+pub const DIGITS_COARSE: u8 = 2;
+/// Largest value that is told apart: one hour. Longer ones count as this.
+pub const VALUE_NS_MAX: u64 = 3_600_000_000_000;
+/// The number of everything beyond a bound.
+pub const OTHER: u32 = 0;
+
+/// An empty histogram that grows with the values it sees.
+pub fn histogram(digits: u8) -> Histogram {
+    let mut histogram = Histogram::new(digits).expect("2 and 3 are digits that the library takes");
+    histogram.auto(true);
+    histogram
+}
+
+/// Records a value of at most [`VALUE_NS_MAX`].
+#[inline]
+fn record(histogram: &mut Histogram, value_ns: u64) {
+    histogram.record(value_ns.min(VALUE_NS_MAX)).expect("the histogram resizes itself");
+}
+
+/// An error code as the server sends it: the first word of an error reply, at most 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct ErrorCode {
+    length: u8,
+    bytes: [u8; ErrorCode::BYTES_MAX],
+}
+
+impl ErrorCode {
+    /// Longest code.
+    pub const BYTES_MAX: usize = 32;
+
+    /// The code at the beginning of an error's text (without the type byte): its first word if it is made of the characters
+    /// that codes are made of, else `ERR`.
+    pub fn of(text: &[u8]) -> ErrorCode {
+        let word = text.split(|&byte| byte == b' ' || byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+        let valid = !word.is_empty()
+            && word.len() <= Self::BYTES_MAX
+            && word.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
+        Self::from_word(if valid { word } else { b"ERR" })
+    }
+
+    fn from_word(word: &[u8]) -> ErrorCode {
+        let mut code = ErrorCode { length: word.len() as u8, ..ErrorCode::default() };
+        code.bytes[..word.len()].copy_from_slice(word);
+        code
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("ERR")
+    }
+
+    /// Whether it sends the client elsewhere in a cluster: no failure of the command.
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.as_str(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN")
+    }
+}
+
+/// Numbers things in the order in which they come, up to a bound.
+#[derive(Debug)]
+struct Numbering<K> {
+    index: HashTable<u32>,
+    names: Vec<K>,
+    capacity: usize,
+    seed: Seed,
+}
+
+impl<K: Copy + Eq + Hash + Default> Numbering<K> {
+    fn new(capacity: usize, seed: Seed) -> Self {
+        // Number 0 is `other`; its name is never looked up.
+        Numbering { index: HashTable::new(), names: vec![K::default()], capacity, seed }
+    }
+
+    #[inline]
+    fn number(&mut self, name: K) -> Option<u32> {
+        let hash = self.seed.hash_of(&name);
+        if let Some(&number) = self.index.find(hash, |&number| self.names[number as usize] == name) {
+            return Some(number);
+        }
+        if self.names.len() > self.capacity {
+            return None;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name);
+        let (names, seed) = (&self.names, self.seed);
+        self.index.insert_unique(hash, number, |&other| seed.hash_of(&names[other as usize]));
+        Some(number)
+    }
+}
+
+/// A latency series: a server and a command, blocking calls apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SeriesName {
+    /// `None`: all servers beyond the bound.
+    pub server: Option<Endpoint>,
+    /// The command.
+    pub command: CommandId,
+    /// Whether these are its blocking calls.
+    pub blocking: bool,
+}
+
+impl Default for SeriesName {
+    fn default() -> Self {
+        SeriesName { server: None, command: CommandId::UNKNOWN, blocking: false }
+    }
+}
+
+/// A worker's numbers for servers, clients, series and error codes.
+#[derive(Debug)]
+pub struct Directory {
+    servers: Numbering<Endpoint>,
+    clients: Numbering<Address>,
+    series: Numbering<SeriesName>,
+    errors: Numbering<ErrorCode>,
+}
+
+impl Directory {
+    /// An empty directory. `seed` guards its tables against chosen names.
+    pub fn new(seed: Seed) -> Directory {
+        Directory {
+            servers: Numbering::new(limits::SERVERS_PER_WORKER_MAX, seed),
+            clients: Numbering::new(limits::CLIENTS_PER_WORKER_MAX, seed),
+            series: Numbering::new(limits::SERIES_PER_WORKER_MAX, seed),
+            errors: Numbering::new(limits::ERROR_CODES_MAX, seed),
+        }
+    }
+
+    /// The server's number.
+    pub fn server(&mut self, server: Endpoint, counters: &mut Counters) -> u32 {
+        number_or_other(self.servers.number(server), counters)
+    }
+
+    /// The client's number (by address: its ports come and go).
+    pub fn client(&mut self, client: Address, counters: &mut Counters) -> u32 {
+        number_or_other(self.clients.number(client), counters)
+    }
+}
+
+#[inline]
+fn number_or_other(number: Option<u32>, counters: &mut Counters) -> u32 {
+    number.unwrap_or_else(|| {
+        counters.count(Counter::EvictedSeries);
+        OTHER
+    })
+}
+
+/// Counts of requests and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Requests.
+    pub count: u64,
+    /// Of them, answered with an error.
+    pub errors: u64,
+    /// RESP bytes of the requests.
+    pub request_bytes: u64,
+    /// RESP bytes of the replies.
+    pub reply_bytes: u64,
+}
+
+impl Counts {
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Counts) {
+        self.count += other.count;
+        self.errors += other.errors;
+        self.request_bytes += other.request_bytes;
+        self.reply_bytes += other.reply_bytes;
+    }
+}
+
+/// The parts of the latency, apart.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Head-of-line waiting.
+    pub queue: Histogram,
+    /// Server time.
+    pub server: Histogram,
+    /// Reply transfer.
+    pub transfer: Histogram,
+}
+
+impl Parts {
+    /// Three empty histograms.
+    pub fn new(digits: u8) -> Parts {
+        Parts { queue: histogram(digits), server: histogram(digits), transfer: histogram(digits) }
+    }
+
+    fn record(&mut self, times: &Times) {
+        record(&mut self.queue, times.queue);
+        record(&mut self.server, times.server);
+        record(&mut self.transfer, times.transfer);
+    }
+
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: &Parts) {
+        for (sum, part) in
+            [(&mut self.queue, &other.queue), (&mut self.server, &other.server), (&mut self.transfer, &other.transfer)]
+        {
+            sum.add(part).expect("the histogram resizes itself");
+        }
+    }
+
+    fn clear(&mut self) {
+        self.queue.reset();
+        self.server.reset();
+        self.transfer.reset();
+    }
+}
+
+/// Statistics of one command over all servers.
+#[derive(Clone, Debug)]
+pub struct CommandEntry {
+    /// Requests and bytes.
+    pub counts: Counts,
+    /// The parts of its latency.
+    pub parts: Parts,
+}
+
+/// Statistics of one server or client.
+#[derive(Clone, Debug)]
+pub struct PartyEntry<K> {
+    /// Who; `None`: all beyond the bound.
+    pub name: Option<K>,
+    /// Requests and bytes.
+    pub counts: Counts,
+    /// Latency of a client. A server's latency is the sum of its series.
+    pub latency: Option<Histogram>,
+}
+
+/// One latency series.
+#[derive(Clone, Debug)]
+pub struct SeriesEntry {
+    /// Which.
+    pub name: SeriesName,
+    /// Its latency.
+    pub latency: Histogram,
+}
+
+/// Entries by number, and which of them were touched since the last clearing.
+#[derive(Debug)]
+pub struct Entries<T> {
+    entries: Vec<Option<T>>,
+    touched: Vec<u32>,
+    is_touched: Vec<bool>,
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Entries { entries: Vec::new(), touched: Vec::new(), is_touched: Vec::new() }
+    }
+}
+
+impl<T> Entries<T> {
+    #[inline]
+    fn touch(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
+        let at = number as usize;
+        if at >= self.entries.len() {
+            self.entries.resize_with(at + 1, || None);
+            self.is_touched.resize(at + 1, false);
+        }
+        if !self.is_touched[at] {
+            self.is_touched[at] = true;
+            self.touched.push(number);
+        }
+        self.entries[at].get_or_insert_with(make)
+    }
+
+    /// The touched entries with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.touched.iter().filter_map(|&number| Some((number, self.entries[number as usize].as_ref()?)))
+    }
+
+    fn clear(&mut self, mut each: impl FnMut(&mut T)) {
+        for number in self.touched.drain(..) {
+            self.is_touched[number as usize] = false;
+            if let Some(entry) = &mut self.entries[number as usize] {
+                each(entry);
+            }
+        }
+    }
+}
+
+/// What a decided request adds to the statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// The server.
+    pub server: Endpoint,
+    /// Its number.
+    pub server_number: u32,
+    /// The client.
+    pub client: Address,
+    /// Its number.
+    pub client_number: u32,
+    /// The command.
+    pub command: CommandId,
+    /// `BLOCKING` matters.
+    pub flags: Flags,
+    /// RESP bytes of the request.
+    pub request_bytes: u64,
+    /// RESP bytes of the reply; 0 without one.
+    pub reply_bytes: u64,
+    /// The parts of the latency, where it counts.
+    pub times: Option<Times>,
+    /// The code of an error reply.
+    pub error: Option<ErrorCode>,
+}
+
+/// One worker's statistics of one interval.
+#[derive(Debug)]
+pub struct Statistics {
+    /// The interval's beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+    /// Overall parts of the latency, blocking commands left out.
+    pub parts: Parts,
+    /// Latency series.
+    pub series: Entries<SeriesEntry>,
+    /// By command; the number after the table's last is for unknown ones.
+    pub commands: Entries<CommandEntry>,
+    /// By server.
+    pub servers: Entries<PartyEntry<Endpoint>>,
+    /// By client address.
+    pub clients: Entries<PartyEntry<Address>>,
+    /// By error code, redirects among them.
+    pub errors: Entries<(Option<ErrorCode>, u64)>,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Statistics {
+            from: Timestamp::NONE,
+            to: Timestamp::NONE,
+            parts: Parts::new(DIGITS),
+            series: Entries::default(),
+            commands: Entries::default(),
+            servers: Entries::default(),
+            clients: Entries::default(),
+            errors: Entries::default(),
+        }
+    }
+}
+
+impl Statistics {
+    /// Adds a decided request.
+    pub fn record(
+        &mut self,
+        sample: &Sample,
+        table: &CommandTable,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) {
+        let counts = Counts {
+            count: 1,
+            errors: u64::from(sample.error.is_some_and(|code| !code.is_redirect())),
+            request_bytes: sample.request_bytes,
+            reply_bytes: sample.reply_bytes,
+        };
+        let command = self.commands.touch(u32::from(sample.command.0).min(table.len() as u32), || CommandEntry {
+            counts: Counts::default(),
+            parts: Parts::new(DIGITS_COARSE),
+        });
+        command.counts.merge(&counts);
+        let server_name = (sample.server_number != OTHER).then_some(sample.server);
+        let party = |name| PartyEntry { name, counts: Counts::default(), latency: None };
+        self.servers.touch(sample.server_number, || party(server_name)).counts.merge(&counts);
+        let client = self.clients.touch(sample.client_number, || PartyEntry {
+            name: (sample.client_number != OTHER).then_some(sample.client),
+            counts: Counts::default(),
+            latency: Some(histogram(DIGITS_COARSE)),
+        });
+        client.counts.merge(&counts);
+        if let Some(code) = sample.error {
+            let number = number_or_other(directory.errors.number(code), counters);
+            self.errors.touch(number, || ((number != OTHER).then_some(code), 0)).1 += 1;
+        }
+        let Some(times) = &sample.times else { return };
+        let blocking = sample.flags.has(Flags::BLOCKING);
+        let name = SeriesName { server: server_name, command: sample.command, blocking };
+        // Beyond the bound of series the command goes on without its server, so that sums per command stay whole.
+        let (number, name) = match directory.series.number(name) {
+            Some(number) => (number, name),
+            None => {
+                counters.count(Counter::EvictedSeries);
+                let name = SeriesName { server: None, ..name };
+                (directory.overflow_series(name), name)
+            }
+        };
+        record(
+            &mut self.series.touch(number, || SeriesEntry { name, latency: histogram(DIGITS) }).latency,
+            times.latency(),
+        );
+        command.parts.record(times);
+        if !blocking {
+            if let Some(latency) = &mut client.latency {
+                record(latency, times.latency());
+            }
+            self.parts.record(times);
+        }
+    }
+
+    /// Empties the box, keeping its memory.
+    pub fn clear(&mut self) {
+        self.from = Timestamp::NONE;
+        self.to = Timestamp::NONE;
+        self.parts.clear();
+        self.series.clear(|entry| entry.latency.reset());
+        self.commands.clear(|entry| {
+            entry.counts = Counts::default();
+            entry.parts.clear();
+        });
+        self.servers.clear(|entry| entry.counts = Counts::default());
+        self.clients.clear(|entry| {
+            entry.counts = Counts::default();
+            if let Some(latency) = &mut entry.latency {
+                latency.reset();
+            }
+        });
+        self.errors.clear(|entry| entry.1 = 0);
+    }
+}
+
+impl Directory {
+    /// The number of a series without a server: these have room of their own, one per command, blocking calls apart.
+    fn overflow_series(&mut self, name: SeriesName) -> u32 {
+        let capacity = self.series.capacity;
+        self.series.capacity = usize::MAX;
+        let number = self.series.number(name).unwrap_or(OTHER);
+        self.series.capacity = capacity;
+        number
+    }
+}

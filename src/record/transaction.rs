@@ -1,0 +1,145 @@
+//! The transaction record: plain data on its way from a worker to the writer.
+//!
+//! A [`RecordBatch`] carries many of them through one ring slot, with the bytes of their texts behind one another in one
+//! buffer, so that a record costs no allocation and batches are used again.
+
+use crate::redis::command::CommandId;
+use crate::redis::pairing::{Flags, Outcome};
+use crate::resp::parser::Kind;
+use crate::units::{Endpoint, Timestamp};
+
+/// The parts of a latency, in nanoseconds (SPEC section 2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Times {
+    /// t2 − t1: the client sent.
+    pub send: u64,
+    /// b − t2: it waited behind earlier requests of its connection.
+    pub queue: u64,
+    /// t3′ − b: the server (and the network between it and the tap).
+    pub server: u64,
+    /// t4′ − t3′: the reply came in.
+    pub transfer: u64,
+}
+
+impl Times {
+    /// The four parts from the four wire times and `previous`, the time of the last byte of the reply or push before on this
+    /// connection ([`Timestamp::NONE`]: there was none). `None` if one of the times fell into a gap.
+    pub fn new(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp, previous: Timestamp) -> Option<Times> {
+        if !(t1.is_known() && t2.is_known() && t3.is_known() && t4.is_known()) {
+            return None;
+        }
+        let begin = t2.max(previous);
+        let t3 = t3.max(begin);
+        let t4 = t4.max(t3);
+        Some(Times { send: t2.since(t1), queue: begin.since(t2), server: t3.since(begin), transfer: t4.since(t3) })
+    }
+
+    /// Last byte of the request to last byte of the reply.
+    #[inline]
+    pub fn latency(&self) -> u64 {
+        self.queue + self.server + self.transfer
+    }
+}
+
+/// One request and what became of it. Plain data; its texts lie in its batch's buffer from `text_at` on, in the order
+/// arguments, error, response.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction {
+    /// Identifies the connection: derived from its tuple and the time of its first packet.
+    pub connection: u64,
+    /// Which request of its connection it is, from 0.
+    pub index: u64,
+    /// Who asked.
+    pub client: Endpoint,
+    /// Who answered.
+    pub server: Endpoint,
+    /// First byte of the request.
+    pub t1: Timestamp,
+    /// When the exchange ended: last byte of the reply (never before t2); for a request without a reply t2, or t1 if that is
+    /// unknown.
+    pub end: Timestamp,
+    /// The parts of the latency; `None` where there is no reply or a time fell into a gap.
+    pub times: Option<Times>,
+    /// RESP bytes of the request.
+    pub request_bytes: u64,
+    /// RESP bytes of the reply, attributes included.
+    pub reply_bytes: u64,
+    /// Words of the request, the command counted.
+    pub args: u32,
+    /// Keys among them.
+    pub keys: u32,
+    /// Earlier requests that were still outstanding at t2.
+    pub pipeline: u32,
+    /// Cluster slot of the first key; only if `keys` > 0.
+    pub slot: u16,
+    /// The command.
+    pub command: CommandId,
+    /// More facts.
+    pub flags: Flags,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The reply's kind, if there is one.
+    pub reply: Option<Kind>,
+    /// Where its texts begin in the batch's buffer.
+    pub text_at: u32,
+    /// Bytes of the argument list (`redis::arguments`); 0 where nothing is shown.
+    pub arguments_len: u16,
+    /// Bytes of the error reply's text (the code only, unless `--payload full`); 0 if the reply is no error.
+    pub error_len: u16,
+    /// Bytes of the reply's shown form (`--payload full`).
+    pub response_len: u16,
+}
+
+/// Transactions on their way to the writer.
+#[derive(Debug, Default)]
+pub struct RecordBatch {
+    /// In the order in which they were decided.
+    pub transactions: Vec<Transaction>,
+    /// Their texts.
+    pub text: Vec<u8>,
+}
+
+/// A transaction's texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Texts<'a> {
+    /// The argument list, see `redis::arguments`.
+    pub arguments: &'a [u8],
+    /// The error's code or text.
+    pub error: &'a [u8],
+    /// The reply's shown form.
+    pub response: &'a [u8],
+}
+
+impl RecordBatch {
+    /// The texts of one of the batch's transactions.
+    pub fn texts(&self, transaction: &Transaction) -> Texts<'_> {
+        let (_, text) = self.text.split_at(transaction.text_at as usize);
+        let (arguments, text) = text.split_at(usize::from(transaction.arguments_len));
+        let (error, text) = text.split_at(usize::from(transaction.error_len));
+        Texts { arguments, error, response: &text[..usize::from(transaction.response_len)] }
+    }
+
+    /// Appends a transaction with its texts (each at most 65,535 bytes; longer ones are cut).
+    pub fn push(&mut self, mut transaction: Transaction, texts: Texts<'_>) {
+        let mut append = |text: &[u8]| {
+            let length = text.len().min(usize::from(u16::MAX));
+            self.text.extend_from_slice(&text[..length]);
+            length as u16
+        };
+        transaction.text_at = 0;
+        transaction.arguments_len = append(texts.arguments);
+        transaction.error_len = append(texts.error);
+        transaction.response_len = append(texts.response);
+        let length = usize::from(transaction.arguments_len)
+            + usize::from(transaction.error_len)
+            + usize::from(transaction.response_len);
+        transaction.text_at = (self.text.len() - length) as u32;
+        self.transactions.push(transaction);
+    }
+
+    /// Empties the batch, keeping its memory.
+    pub fn clear(&mut self) {
+        self.transactions.clear();
+        self.text.clear();
+    }
+}

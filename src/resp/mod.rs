@@ -1,0 +1,3 @@
+//! RESP, the Redis serialization protocol, versions 2 and 3: one resumable parser. Knows nothing of TCP.
+
+pub mod parser;

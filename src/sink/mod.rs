@@ -1,0 +1,37 @@
+//! Where transactions go.
+
+pub mod jsonl;
+
+use crate::record::transaction::RecordBatch;
+
+/// A receiver of transactions.
+pub trait Sink {
+    /// Writes a batch.
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
+
+    /// Writes what is buffered and ends.
+    fn finish(&mut self) -> Result<(), SinkError>;
+}
+
+/// A sink failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The file or pipe did not take what was written.
+    #[error("writing transactions to {path} failed after {written} bytes: {source}")]
+    Write {
+        /// Where to.
+        path: String,
+        /// Bytes that had been written.
+        written: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file can't be created.
+    #[error("{path} can't be created for writing transactions: {source}")]
+    Create {
+        /// Where.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
