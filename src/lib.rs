@@ -16,6 +16,7 @@ pub mod flow; // which connection
 pub mod reassembly; // bytes in order from segments
 pub mod redis; // commands, keys, pairing
 // Layer 3: connections and records.
+pub mod connection; // requests and replies of one connection, paired
 pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files

@@ -77,6 +77,11 @@ impl<T> Pool<T> {
         &mut self.items[handle as usize]
     }
 
+    /// An item, whether or not somebody holds it. For sweeps over all handles below [`Pool::span`].
+    pub fn peek(&self, handle: u32) -> &T {
+        &self.items[handle as usize]
+    }
+
     /// Items held by somebody at the moment.
     pub fn in_use(&self) -> u32 {
         (self.items.len() - self.free.len()) as u32

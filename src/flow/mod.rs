@@ -1,4 +1,6 @@
 //! Which connection a segment belongs to: keys, the seeded hash, a bounded table and its expiry.
 
+pub mod expiry;
 pub mod hash;
 pub mod key;
+pub mod table;

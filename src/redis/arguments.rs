@@ -3,6 +3,17 @@
 //! Layout: one entry after the other, each a kind (1 byte), a length (2 bytes, little endian) and that many bytes.
 //! A list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+/// What of requests and replies is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// The command's name only.
+    None,
+    /// Keys; other arguments as `?`, of errors the code only.
+    Keys,
+    /// Arguments and replies, up to a number of bytes.
+    Full,
+}
+
 /// One entry of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Argument<'a> {
@@ -52,6 +63,18 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     list.push(kind);
     list.extend_from_slice(&(length as u16).to_le_bytes());
     list.extend_from_slice(&text[..length]);
+}
+
+/// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key or value of that text.
+pub fn close(list: &mut [u8], at: usize, key: bool, cut: bool) {
+    let length = list.len() - at - ENTRY_HEADER_BYTES;
+    list[at] = match (key, cut) {
+        (true, false) => KEY,
+        (true, true) => KEY_CUT,
+        (false, false) => VALUE,
+        (false, true) => VALUE_CUT,
+    };
+    list[at + 1..at + ENTRY_HEADER_BYTES].copy_from_slice(&(length.min(usize::from(u16::MAX)) as u16).to_le_bytes());
 }
 
 /// Reads a list.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::keys::KeySpec;
+use super::keys::{Begin, KeySpec};
 
 /// Longest command or subcommand word that is looked at, in bytes; a longer one is unknown.
 pub const WORD_BYTES_MAX: usize = 64;
@@ -33,8 +33,10 @@ impl CommandId {
 pub struct CommandFlags {
     /// Its second word is a subcommand.
     pub container: bool,
-    /// It may wait for data on purpose (BLPOP …); XREAD and XREADGROUP only with BLOCK.
+    /// It may wait for data on purpose (BLPOP …).
     pub blocking: bool,
+    /// It does so only if one of its words is BLOCK (XREAD, XREADGROUP: those whose keys follow a keyword).
+    pub blocking_option: bool,
 }
 
 /// One command of the table.
@@ -183,10 +185,11 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
             _ => return Err(wrong("flags", flag, "`container` or `blocking`")),
         }
     }
-    let keys = keys
+    let keys: Vec<KeySpec> = keys
         .split(' ')
         .filter(|spec| !spec.is_empty())
         .map(|spec| spec.parse().map_err(|_| wrong("keys", spec, "a key specification")))
         .collect::<Result<_, _>>()?;
+    parsed.blocking_option = parsed.blocking && keys.iter().any(|spec| matches!(spec.begin, Begin::Keyword { .. }));
     Ok(Command { name: name.to_ascii_uppercase(), arity, flags: parsed, keys })
 }

@@ -53,6 +53,16 @@ pub struct KeySpec {
     pub find: Find,
 }
 
+impl KeySpec {
+    /// How many arguments at the end are never keys.
+    pub fn trailing_arguments(&self) -> u32 {
+        match self.find {
+            Find::Range { last: last @ ..=-2, .. } => last.unsigned_abs() - 1,
+            _ => 0,
+        }
+    }
+}
+
 /// The text is not a key specification.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key specification")]

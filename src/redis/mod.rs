@@ -1,6 +1,11 @@
-//! Redis on top of RESP: commands, keys, and which reply belongs to which request. Knows nothing of sequence numbers.
+//! Redis on top of RESP: commands, keys, and which reply belongs to which request. Knows nothing of sequence numbers, only
+//! of positions in the two streams and of how much of the requests a reply's segment acknowledged.
 
 pub mod arguments;
 pub mod command;
 pub mod keys;
 pub mod pairing;
+pub mod redact;
+pub mod reply;
+pub mod request;
+pub mod session;

@@ -1,0 +1,259 @@
+//! What one connection is: two half-streams, two parsers, and the queue of requests between them.
+//!
+//! [`Connection::segment`] takes each segment in the order of the capture and tells a [`Recorder`] what became of each
+//! request. All deadlines (timeout, reorder budget, silence) are decided by comparing the capture's times, so that nothing
+//! depends on when a timer happened to look.
+//!
+//! Memory: plain data in the table's slot; requests, unfinished messages and out-of-order data are in the worker's pools
+//! ([`Resources`]). When a pool is empty the connection that needs more is given up whole ([`Exhausted`]), and counted.
+//! Never panics on traffic.
+
+mod deliver;
+mod lifecycle;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use crate::counters::{Counter, Counters};
+use crate::decode::seq::Seq;
+use crate::limits::{self, Budget, items};
+use crate::pool::{NONE, Pool};
+use crate::reassembly::pages::Pages;
+use crate::reassembly::stream::HalfStream;
+use crate::redis::command::CommandTable;
+use crate::redis::pairing::{Certainty, Outcome, Queue, Resync};
+use crate::redis::reply::Reply;
+use crate::redis::request::{Request, Shown};
+use crate::redis::session::Effects;
+use crate::resp::parser::{Kind, Parser};
+use crate::units::{Direction, Endpoint, Timestamp};
+
+/// What all connections of a worker go by.
+#[derive(Debug)]
+pub struct Settings {
+    /// All commands.
+    pub table: &'static CommandTable,
+    /// What they change.
+    pub effects: Effects,
+    /// What of requests is kept to be shown.
+    pub shown: Shown,
+    /// An unanswered request is reported after so long at the head of its connection.
+    pub timeout_ns: u64,
+    /// A silent connection is forgotten after so long.
+    pub idle_timeout_ns: u64,
+    /// What is accepted as proof.
+    pub resync: Resync,
+    /// Silence that the assumption of that name needs.
+    pub resync_silence_ns: u64,
+    /// How long missing bytes are waited for.
+    pub reorder_time_ns: u64,
+    /// For how many packets of the connection.
+    pub reorder_packets: u32,
+}
+
+/// A message that is not complete yet, or the worker's scratch for one.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    parser: Parser,
+    reply: Reply,
+}
+
+/// What a worker's connections share.
+#[derive(Debug)]
+pub struct Resources {
+    /// What they go by.
+    pub settings: Settings,
+    /// What happened.
+    pub counters: Counters,
+    /// Out-of-order data.
+    pub pages: Pages,
+    requests: Pool<Request>,
+    unfinished: Pool<Unfinished>,
+    scratch: Unfinished,
+}
+
+impl Resources {
+    /// Pools within a budget.
+    pub fn new(settings: Settings, budget: &Budget) -> Resources {
+        let request_bytes = size_of::<Request>() + settings.shown.arguments_bytes_max();
+        let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + settings.shown.payload_bytes;
+        Resources {
+            counters: Counters::default(),
+            pages: Pages::new(budget.reassembly),
+            requests: Pool::new(items(budget.pending, request_bytes)),
+            unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
+            scratch: Unfinished::default(),
+            settings,
+        }
+    }
+
+    /// Bytes of memory that were ever in use.
+    pub fn memory(&self) -> u64 {
+        let request_bytes = size_of::<Request>() + self.settings.shown.arguments_bytes_max();
+        let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + self.settings.shown.payload_bytes;
+        self.pages.memory()
+            + u64::from(self.requests.made()) * request_bytes as u64
+            + u64::from(self.unfinished.made()) * unfinished_bytes as u64
+    }
+
+    /// Requests, unfinished messages and pages in use: 0 when all connections have ended.
+    pub fn in_use(&self) -> u32 {
+        self.requests.in_use() + self.unfinished.in_use() + self.pages.in_use()
+    }
+}
+
+/// Who talks to whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Derived from the tuple and the time of the first packet: the same in every run.
+    pub id: u64,
+    /// The client.
+    pub client: Endpoint,
+    /// The server.
+    pub server: Endpoint,
+    /// The client's number in the worker's statistics.
+    pub client_number: u32,
+    /// The server's.
+    pub server_number: u32,
+}
+
+/// A reply, as told to a [`Recorder`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyFacts<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// First byte.
+    pub t3: Timestamp,
+    /// Last byte; not known if that fell into a gap.
+    pub t4: Timestamp,
+    /// RESP bytes, attributes included.
+    pub bytes: u64,
+    /// The text of an error, its beginning.
+    pub error: &'a [u8],
+    /// Its shown form.
+    pub response: &'a [u8],
+}
+
+/// A request whose fate is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// On which connection.
+    pub identity: &'a Identity,
+    /// The request; its flags are complete.
+    pub request: &'a Request,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Its reply.
+    pub reply: Option<ReplyFacts<'a>>,
+    /// Last byte of the reply or push before.
+    pub previous: Timestamp,
+}
+
+/// Is told what became of requests.
+pub trait Recorder {
+    /// A request's fate is decided. A late reply comes as a second exchange of its request, with the flag `LATE`.
+    fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters);
+}
+
+/// A pool is empty: the connection is to be given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exhausted(Counter);
+
+/// Whether a stream's framing is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Framing {
+    /// The next byte continues a message or begins one.
+    Known,
+    /// It is unknown where the next message begins.
+    Seeking,
+    /// As `Seeking`, and the last segment looked like whole messages.
+    Found,
+    /// The client broke the protocol: the server won't read on.
+    Broken,
+}
+
+/// How much of a connection's beginning was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Start {
+    /// Nothing.
+    Midstream,
+    /// The client's SYN.
+    Syn,
+    /// Both SYNs.
+    Handshake,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who talks to whom.
+    pub identity: Identity,
+    streams: [HalfStream; 2],
+    last_at: Timestamp,
+    /// Last byte of the last reply or push.
+    previous: Timestamp,
+    /// When the head of the queue became it.
+    head_at: Timestamp,
+    queue: Queue,
+    certainty: Certainty,
+    requests: u64,
+    /// The request that is streaming in.
+    building: u32,
+    /// Unfinished messages of both directions.
+    unfinished: [u32; 2],
+    framing: [Framing; 2],
+    start: Start,
+    /// A SYN that may begin another connection between the same ends.
+    candidate: Option<Seq>,
+    closed: bool,
+    may_push: bool,
+    unpairable: bool,
+    blocking_seen: bool,
+}
+
+// Hot per connection, IPv6 included; the flow table adds its key and links.
+const _: () = assert!(size_of::<Connection>() <= 320);
+
+impl Connection {
+    /// Whether it has ended; it is remembered for a while, so that late copies of its segments are known as such.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Time of its last packet.
+    pub fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
+    /// Requests that wait for replies.
+    pub fn pending(&self) -> u32 {
+        self.queue.len()
+    }
+
+    fn stream(&self, direction: Direction) -> &HalfStream {
+        &self.streams[direction as usize]
+    }
+
+    fn stream_mut(&mut self, direction: Direction) -> &mut HalfStream {
+        &mut self.streams[direction as usize]
+    }
+
+    fn has_unfinished(&self, direction: Direction) -> bool {
+        self.unfinished[direction as usize] != NONE
+    }
+
+    /// Gives the message that is unfinished in a direction back to the pool.
+    fn drop_unfinished(&mut self, direction: Direction, resources: &mut Resources) {
+        let handle = std::mem::replace(&mut self.unfinished[direction as usize], NONE);
+        if handle != NONE {
+            resources.unfinished.give_back(handle);
+        }
+    }
+
+    fn drop_building(&mut self, resources: &mut Resources) {
+        let handle = std::mem::replace(&mut self.building, NONE);
+        if handle != NONE {
+            resources.requests.give_back(handle);
+        }
+    }
+}

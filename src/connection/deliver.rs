@@ -1,0 +1,336 @@
+//! From a segment to bytes in order: what goes to the parsers at once, what waits, what is given up as a gap.
+
+use crate::counters::Counter;
+use crate::decode::{Flags as TcpFlags, Segment};
+use crate::limits::WINDOW_BYTES_MAX;
+use crate::reassembly::pages::{Meta, Piece};
+use crate::reassembly::stream::Place;
+use crate::redis::pairing::{Flags, Reason};
+use crate::units::{Direction, Offset, Timestamp};
+
+use super::{Connection, Exhausted, Recorder, Resources};
+
+impl Connection {
+    /// Takes a segment that [`Connection::admit`] let in.
+    pub fn segment<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if at < self.last_at {
+            resources.counters.count(Counter::TimeBackwards);
+        }
+        let at = at.max(self.last_at);
+        self.expire(at, resources, recorder);
+        if let Err(Exhausted(what)) = self.take(segment, direction, at, resources, recorder) {
+            self.give_up(what, resources, recorder);
+        }
+        self.last_at = at;
+    }
+
+    fn take<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        // What has waited long enough is decided before this segment can change it.
+        if self.streams[0].is_waiting() || self.streams[1].is_waiting() {
+            self.streams.iter().for_each(|stream| stream.count_packet(&mut resources.pages));
+            self.settle(Some(at), resources, recorder)?;
+            if self.closed {
+                return Ok(());
+            }
+        }
+        self.handshake(segment, direction);
+        let stream = self.stream_mut(direction);
+        stream.seen = true;
+        stream.window_closed = segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
+        if segment.flags.any(TcpFlags::RST) {
+            return self.reset(segment, direction, resources, recorder);
+        }
+        if segment.flags.any(TcpFlags::SYN) {
+            return Ok(());
+        }
+        let ack = self.acknowledgement(segment, direction);
+        let fin = segment.flags.any(TcpFlags::FIN);
+        if segment.wire_payload_len == 0 && !fin {
+            return Ok(());
+        }
+        let stream = self.stream_mut(direction);
+        if !stream.is_known() {
+            stream.begin(segment.seq);
+        }
+        let length = segment.wire_payload_len + u32::from(fin);
+        let (from, place) = stream.place(segment.seq, length);
+        let cut = segment.wire_payload_len - segment.payload.len() as u32;
+        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH) };
+        match place {
+            Place::OutOfWindow => resources.counters.count(Counter::OutOfWindow),
+            Place::Old => self.count_old(from, length, direction, resources),
+            Place::Next { old } if self.streams[direction as usize].is_waiting() || !self.is_due(direction, ack) => {
+                self.store(Piece { from, bytes: segment.payload, cut, fin, meta }, old > 0, direction, resources)?;
+            }
+            Place::Next { old } => {
+                let payload = segment.payload.get(old as usize..).unwrap_or_default();
+                let cut = cut.min(segment.wire_payload_len - old.min(segment.wire_payload_len));
+                self.deliver(direction, payload, cut, fin, meta, resources, recorder)?;
+            }
+            Place::Ahead => {
+                resources.counters.count(Counter::OutOfOrder);
+                self.store(Piece { from, bytes: segment.payload, cut, fin, meta }, false, direction, resources)?;
+            }
+        }
+        if self.streams[0].is_waiting() || self.streams[1].is_waiting() {
+            self.settle(None, resources, recorder)?;
+        }
+        Ok(())
+    }
+
+    /// Applies an acknowledgement; answers which position of the other direction it is.
+    fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
+        let opposite = self.stream_mut(direction.reverse());
+        if !segment.flags.any(TcpFlags::ACK) || !opposite.is_known() {
+            return Offset(u64::MAX);
+        }
+        let ack = segment.ack.unwrap_near(opposite.next());
+        if ack.distance_from(opposite.next()) <= WINDOW_BYTES_MAX {
+            opposite.acknowledge(ack);
+        }
+        ack
+    }
+
+    /// Whether bytes with this acknowledgement can be delivered: a reply whose acknowledgement covers requests that were not
+    /// seen yet came ahead of them.
+    fn is_due(&self, direction: Direction, ack: Offset) -> bool {
+        let requests = self.stream(Direction::Request);
+        direction == Direction::Request || !requests.is_known() || ack == Offset(u64::MAX) || ack <= requests.next()
+    }
+
+    fn count_old(&mut self, from: Offset, length: u32, direction: Direction, resources: &mut Resources) {
+        let stream = self.stream(direction);
+        if length == 1 && from.plus(1) == stream.next() {
+            resources.counters.count(Counter::KeepAlives);
+            return;
+        }
+        resources.counters.count(Counter::Retransmitted);
+        self.mark_retransmit(from, direction, resources);
+    }
+
+    /// Flags the message that a retransmission touches: the one that is unfinished, or the newest request.
+    fn mark_retransmit(&mut self, from: Offset, direction: Direction, resources: &mut Resources) {
+        match direction {
+            Direction::Reply => {
+                if let Some(unfinished) = self.unfinished_mut(direction, resources) {
+                    unfinished.reply.retransmit = true;
+                }
+            }
+            Direction::Request => {
+                let building = (self.building != crate::pool::NONE).then_some(self.building);
+                if let Some(handle) = building.or_else(|| self.queue.tail()) {
+                    let request = resources.requests.get_mut(handle);
+                    if building.is_some() || from < request.end {
+                        request.flags.set(Flags::RETRANSMIT);
+                    }
+                }
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        piece: Piece<'_>,
+        overlaps: bool,
+        direction: Direction,
+        resources: &mut Resources,
+    ) -> Result<(), Exhausted> {
+        if overlaps {
+            self.mark_retransmit(piece.from, direction, resources);
+        }
+        let stream = &mut self.streams[direction as usize];
+        // What was delivered before its first new byte is no part of it.
+        let old = stream.next().distance_from(piece.from);
+        let skipped = (old as usize).min(piece.bytes.len());
+        let piece = Piece {
+            from: piece.from.plus(old),
+            bytes: &piece.bytes[skipped..],
+            cut: piece.cut - (old - skipped as u64).min(u64::from(piece.cut)) as u32,
+            ..piece
+        };
+        stream.store(&mut resources.pages, &piece).map_err(|_| Exhausted(Counter::EvictedPages))
+    }
+
+    /// Gives bytes that are next in order to the parser.
+    #[inline]
+    fn deliver<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        cut: u32,
+        fin: bool,
+        meta: Meta,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        if !bytes.is_empty() {
+            if direction == Direction::Request {
+                self.assume_silence(bytes, &meta, resources, recorder);
+            }
+            let stream = self.stream_mut(direction);
+            let from = stream.next();
+            let time = stream.advance(bytes.len() as u64, meta.at);
+            self.parse(direction, from, bytes, time, &meta, resources, recorder)?;
+        }
+        if cut > 0 {
+            resources.counters.add(Counter::GapBytesCut, u64::from(cut));
+            let time = self.stream_mut(direction).advance(u64::from(cut), meta.at);
+            self.missing(direction, u64::from(cut), time, resources, recorder)?;
+        }
+        if fin && !self.closed {
+            let stream = self.stream_mut(direction);
+            stream.step_over(1);
+            stream.end();
+            if direction == Direction::Reply {
+                self.close(Reason::Fin, resources, recorder);
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what has become due; with `now`, also gives up what has waited for too long.
+    fn settle<R: Recorder>(
+        &mut self,
+        now: Option<Timestamp>,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        loop {
+            self.drain(Direction::Request, resources, recorder)?;
+            self.drain(Direction::Reply, resources, recorder)?;
+            let Some(now) = now else { return Ok(()) };
+            let overdue = [Direction::Request, Direction::Reply].into_iter().find(|&direction| {
+                let (time, packets) = (resources.settings.reorder_time_ns, resources.settings.reorder_packets);
+                self.stream(direction).is_overdue(&resources.pages, now, time, packets)
+            });
+            let Some(direction) = overdue else { return Ok(()) };
+            self.give_up_hole(direction, resources, recorder)?;
+        }
+    }
+
+    fn drain<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        loop {
+            let stream = &self.streams[direction as usize];
+            let Some(first) = stream.first_stored(&resources.pages) else { return Ok(()) };
+            if first.from != stream.next() || !self.is_due(direction, first.meta.ack) {
+                return Ok(());
+            }
+            let handle = self.streams[direction as usize].take_stored(&mut resources.pages);
+            // The page is copied out so that the parser can use the pools; this is the slow path.
+            let page = resources.pages.get(handle);
+            let (meta, cut, fin) = (page.meta, page.cut, page.fin);
+            let mut bytes = [0; crate::limits::PAGE_BYTES];
+            let length = page.bytes().len();
+            bytes[..length].copy_from_slice(page.bytes());
+            resources.pages.free(handle);
+            self.deliver(direction, &bytes[..length], cut, fin, meta, resources, recorder)?;
+        }
+    }
+
+    /// The bytes that the first stored page of a direction waits for will not come: they are a gap.
+    fn give_up_hole<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let stream = self.stream(direction);
+        let Some(first) = stream.first_stored(&resources.pages) else { return Ok(()) };
+        if first.from > stream.next() {
+            let bytes = first.from.distance_from(stream.next());
+            return self.gap(direction, bytes, resources, recorder);
+        }
+        // A reply that came ahead of requests: those won't come, or only from where some are stored.
+        let acknowledged = first.meta.ack;
+        let requests = self.stream(Direction::Request);
+        let stored = requests.first_stored(&resources.pages).map(|page| page.from);
+        let until = stored.map_or(acknowledged, |stored| stored.min(acknowledged));
+        let bytes = until.distance_from(requests.next());
+        self.gap(Direction::Request, bytes, resources, recorder)
+    }
+
+    fn gap<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        bytes: u64,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let stream = self.stream_mut(direction);
+        let acknowledged = stream.acked() >= stream.next().plus(bytes);
+        stream.step_over(bytes);
+        resources.counters.count(Counter::Gaps);
+        let lost = if acknowledged { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
+        resources.counters.add(lost, bytes);
+        self.missing(direction, bytes, Timestamp::NONE, resources, recorder)
+    }
+
+    /// Delivers all that is stored, over whatever gaps, and what was acknowledged at the end but never seen.
+    pub(super) fn flush<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) -> Result<(), Exhausted> {
+        while !self.closed {
+            self.drain(Direction::Request, resources, recorder)?;
+            self.drain(Direction::Reply, resources, recorder)?;
+            let waiting = [Direction::Request, Direction::Reply].into_iter().find(|&d| self.stream(d).is_waiting());
+            match waiting {
+                Some(direction) if !self.closed => self.give_up_hole(direction, resources, recorder)?,
+                _ => break,
+            }
+        }
+        for direction in [Direction::Request, Direction::Reply] {
+            let stream = self.stream(direction);
+            let unseen = stream.acked().distance_from(stream.next());
+            // One position more may be a FIN that was not captured.
+            if !self.closed && stream.is_known() && unseen > 1 {
+                self.gap(direction, unseen, resources, recorder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time do its work on what waits: to be called when the deadline has come.
+    pub fn tick<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
+        if self.closed {
+            return;
+        }
+        self.expire(now, resources, recorder);
+        if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
+            self.give_up(what, resources, recorder);
+        }
+    }
+
+    fn reset<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let stream = self.stream(direction);
+        if stream.is_known() && stream.place(segment.seq, 1).1 == Place::OutOfWindow {
+            resources.counters.count(Counter::OutOfWindow);
+            return Ok(());
+        }
+        self.flush(resources, recorder)?;
+        self.close(Reason::Rst, resources, recorder);
+        Ok(())
+    }
+}

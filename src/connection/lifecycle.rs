@@ -1,0 +1,278 @@
+//! A connection's beginning and end, and what only time brings.
+
+use crate::counters::Counter;
+use crate::decode::seq::Seq;
+use crate::decode::{Flags as TcpFlags, Segment};
+use crate::flow::hash::Seed;
+use crate::limits::CLOSED_LINGER_NS;
+use crate::pool::NONE;
+use crate::reassembly::stream::{HalfStream, Place};
+use crate::redis::pairing::{Certainty, Flags, Outcome, Queue, Reason};
+use crate::units::{Direction, Endpoint, Timestamp};
+
+use super::{Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
+
+/// What is to be done with a segment before its connection takes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// The connection takes it.
+    Take,
+    /// It belongs to no connection any more.
+    Ignore,
+    /// It begins another connection; the one at hand ends for this reason, unless it has ended.
+    Replace(Reason),
+}
+
+impl Connection {
+    /// A connection that begins with `segment`; `None` if it can't: nothing in it tells of requests or replies to come.
+    pub fn open(segment: &Segment<'_>, direction: Direction, at: Timestamp, client: Endpoint, server: Endpoint) -> Option<Connection> {
+        let syn = segment.flags.any(TcpFlags::SYN);
+        let ack = segment.flags.any(TcpFlags::ACK);
+        if segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
+            return None;
+        }
+        let mut streams = [HalfStream::default(); 2];
+        let start = match (syn, ack) {
+            (true, false) => {
+                streams[direction as usize].begin(segment.seq.after(1));
+                Start::Syn
+            }
+            (true, true) => {
+                streams[direction as usize].begin(segment.seq.after(1));
+                streams[direction.reverse() as usize].begin(segment.ack);
+                Start::Handshake
+            }
+            (false, _) => Start::Midstream,
+        };
+        let known = start != Start::Midstream;
+        // Fixed, so that the identifier is the same in every run.
+        let id = Seed::fixed(0).hash_of(&(client, server, at.0));
+        Some(Connection {
+            identity: Identity { id, client, server, client_number: 0, server_number: 0 },
+            streams,
+            last_at: at,
+            previous: Timestamp::NONE,
+            head_at: Timestamp::NONE,
+            queue: Queue::default(),
+            certainty: if known { Certainty::Exact } else { Certainty::Unproved },
+            requests: 0,
+            building: NONE,
+            unfinished: [NONE; 2],
+            framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
+            start,
+            candidate: None,
+            closed: false,
+            may_push: !known,
+            unpairable: false,
+            blocking_seen: false,
+        })
+    }
+
+    /// Where its beginning is counted.
+    pub fn opened_counter(&self) -> Counter {
+        if self.start == Start::Midstream { Counter::ConnectionsMidstream } else { Counter::ConnectionsOpened }
+    }
+
+    /// Whether a segment between its ends is its own. `direction` as seen from this connection.
+    pub fn admit(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, idle_timeout_ns: u64) -> Admission {
+        let flags = segment.flags;
+        let syn = flags.any(TcpFlags::SYN);
+        let has_data = segment.wire_payload_len > 0;
+        if self.closed {
+            let old = at.since(self.last_at) > CLOSED_LINGER_NS || self.is_elsewhere(segment, direction);
+            return if syn || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
+        }
+        if at.since(self.last_at) >= idle_timeout_ns {
+            return Admission::Replace(Reason::Idle);
+        }
+        if syn && !flags.any(TcpFlags::ACK) {
+            if self.is_elsewhere_syn(segment.seq, direction) {
+                // Believed once a SYN-ACK, or data, takes it up: a stray SYN must not end a living connection.
+                self.candidate = Some(segment.seq.after(1));
+            }
+            return Admission::Take;
+        }
+        let taken_up = match direction {
+            Direction::Reply if syn => Some(segment.ack),
+            Direction::Request if has_data => Some(segment.seq),
+            _ => None,
+        };
+        if self.candidate.is_some() && taken_up == self.candidate
+            || (syn || has_data) && self.is_elsewhere(segment, direction)
+        {
+            return Admission::Replace(Reason::Reused);
+        }
+        Admission::Take
+    }
+
+    /// Whether neither its sequence nor its acknowledgement number can be this connection's.
+    fn is_elsewhere(&self, segment: &Segment<'_>, direction: Direction) -> bool {
+        let outside = |direction: Direction, seq: Seq| {
+            let stream = self.stream(direction);
+            stream.is_known() && stream.place(seq, 1).1 == Place::OutOfWindow
+        };
+        outside(direction, segment.seq) && outside(direction.reverse(), segment.ack)
+    }
+
+    /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.
+    fn is_elsewhere_syn(&self, seq: Seq, direction: Direction) -> bool {
+        let stream = self.stream(direction);
+        !stream.is_known() || Seq::of(stream.next()) != seq.after(1)
+    }
+
+    /// Learns from handshake segments and acknowledgements where the streams begin.
+    pub(super) fn handshake(&mut self, segment: &Segment<'_>, direction: Direction) {
+        let opposite = direction.reverse();
+        if segment.flags.any(TcpFlags::SYN) {
+            if direction == Direction::Reply && self.start == Start::Syn && !self.stream(direction).is_known() {
+                self.stream_mut(direction).begin(segment.seq.after(1));
+                self.start = Start::Handshake;
+            }
+        } else if self.start == Start::Syn && direction == Direction::Request && !self.stream(opposite).is_known() {
+            // The SYN-ACK was missed: what the client acknowledges before its first request is where replies begin.
+            self.stream_mut(opposite).begin(segment.ack);
+        }
+    }
+
+    /// Applies what time alone decides, up to `now`.
+    pub fn expire<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
+        while let Some(head) = self.queue.head() {
+            let request = resources.requests.get(head);
+            let since = if request.t2.is_known() { request.t2 } else { request.t1 }.max(self.head_at);
+            let blocked = request.flags.has(Flags::BLOCKING) && self.certainty.is_settled();
+            if request.timed_out || blocked || now.since(since) < resources.settings.timeout_ns {
+                return;
+            }
+            let outcome = if !self.stream(Direction::Reply).seen {
+                Outcome::OneSided
+            } else if self.certainty.is_settled() && !request.is_mark() {
+                resources.requests.get_mut(head).timed_out = true;
+                self.decide(head, Outcome::TimedOut, None, resources, recorder);
+                return;
+            } else {
+                self.certainty = Certainty::Unproved;
+                Outcome::Lost
+            };
+            self.pop(outcome, resources, recorder);
+        }
+    }
+
+    /// When [`Connection::expire`] has something to do at the earliest, or the connection can be forgotten.
+    pub fn deadline(&self, resources: &Resources) -> Timestamp {
+        let settings = &resources.settings;
+        if self.closed {
+            return self.last_at.after(CLOSED_LINGER_NS);
+        }
+        let mut deadline = self.last_at.after(settings.idle_timeout_ns);
+        if self.streams.iter().any(HalfStream::is_waiting) {
+            deadline = deadline.min(self.last_at.after(settings.reorder_time_ns + 1));
+        }
+        // Also where nothing is pending now: what becomes pending meanwhile is not looked at earlier than this.
+        deadline.min(self.last_at.max(self.head_at).after(settings.timeout_ns))
+    }
+
+    /// Whether it has been silent for so long that it is forgotten.
+    pub fn is_idle(&self, now: Timestamp, resources: &Resources) -> bool {
+        let limit = if self.closed { CLOSED_LINGER_NS } else { resources.settings.idle_timeout_ns };
+        now.since(self.last_at) >= limit
+    }
+
+    /// Ends the connection: what waits is delivered as far as it came, what is pending ends for `reason`.
+    pub fn close<R: Recorder>(&mut self, reason: Reason, resources: &mut Resources, recorder: &mut R) {
+        if self.closed {
+            return;
+        }
+        // The gaps at the end may need what has run out: then that is how it ends.
+        let flushed = self.flush(resources, recorder);
+        if self.closed {
+            return;
+        }
+        if flushed.is_err() {
+            return self.give_up(Counter::EvictedMessages, resources, recorder);
+        }
+        resources.counters.count(match reason {
+            Reason::Fin => Counter::ClosedFin,
+            Reason::Rst => Counter::ClosedRst,
+            Reason::Reused => Counter::ClosedReused,
+            Reason::Idle => Counter::ClosedIdle,
+            Reason::CaptureEnd => Counter::ClosedCaptureEnd,
+        });
+        self.end(Some(reason), resources, recorder);
+    }
+
+    /// Gives the connection up for want of memory.
+    pub fn give_up<R: Recorder>(&mut self, what: Counter, resources: &mut Resources, recorder: &mut R) {
+        if !self.closed {
+            resources.counters.count(what);
+            resources.counters.count(Counter::ClosedEvicted);
+            self.end(None, resources, recorder);
+        }
+    }
+
+    fn end<R: Recorder>(&mut self, reason: Option<Reason>, resources: &mut Resources, recorder: &mut R) {
+        let mut certain = self.certainty.is_settled();
+        let seen = self.stream(Direction::Reply).seen;
+        while let Some(head) = self.queue.head() {
+            certain &= !resources.requests.get(head).is_mark();
+            let outcome = match reason {
+                _ if !seen => Outcome::OneSided,
+                Some(reason) if certain => Outcome::Unanswered(reason),
+                _ => Outcome::Lost,
+            };
+            self.pop(outcome, resources, recorder);
+        }
+        for direction in [Direction::Request, Direction::Reply] {
+            self.drop_unfinished(direction, resources);
+            self.streams[direction as usize].forget_stored(&mut resources.pages);
+            self.streams[direction as usize].end();
+        }
+        self.drop_building(resources);
+        self.closed = true;
+    }
+
+    /// All that waits is lost: nothing proves its pairing.
+    pub(super) fn lose_all<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        while !self.queue.is_empty() {
+            self.pop(Outcome::Lost, resources, recorder);
+        }
+    }
+
+    /// Takes the head off the queue, without a reply.
+    pub(super) fn pop<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
+        let Some(head) = self.queue.pop(&resources.requests) else { return };
+        let request = resources.requests.get(head);
+        // One that was reported as timed out is decided.
+        if !request.is_mark() && !request.timed_out {
+            self.decide(head, outcome, None, resources, recorder);
+        }
+        resources.requests.give_back(head);
+    }
+
+    /// Counts and tells what became of a request.
+    pub(super) fn decide<R: Recorder>(
+        &self,
+        handle: u32,
+        outcome: Outcome,
+        reply: Option<ReplyFacts<'_>>,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let request = resources.requests.get(handle);
+        let counters = &mut resources.counters;
+        if request.flags.has(Flags::LATE) {
+            counters.count(Counter::RequestsLate);
+        } else {
+            counters.count(match outcome {
+                Outcome::NoReply => Counter::RequestsNoReply,
+                Outcome::Exact => Counter::RequestsExact,
+                Outcome::Resynced(_) => Counter::RequestsResynced,
+                Outcome::TimedOut => Counter::RequestsTimedOut,
+                Outcome::Lost => Counter::RequestsLost,
+                Outcome::OneSided => Counter::RequestsOneSided,
+                Outcome::Unanswered(_) => Counter::RequestsUnanswered,
+            });
+        }
+        let exchange = Exchange { identity: &self.identity, request, outcome, reply, previous: self.previous };
+        recorder.decided(&exchange, counters);
+    }
+}

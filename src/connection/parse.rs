@@ -1,0 +1,575 @@
+//! From bytes in order to requests and replies, and from those to pairs.
+
+use crate::counters::Counter;
+use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
+use crate::pool::NONE;
+use crate::reassembly::pages::Meta;
+use crate::redis::pairing::{Answer, Certainty, Flags, Outcome, Proof, Resync};
+use crate::redis::reply::ReplyVisitor;
+use crate::redis::request::{Request, RequestVisitor};
+use crate::redis::session::Effect;
+use crate::resp::parser::{Kind, Parser, Step, Visitor};
+use crate::units::{Direction, Offset, Timestamp};
+
+use super::{Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unfinished};
+
+/// The smallest reply: `_\r\n`.
+const REPLY_BYTES_MIN: u64 = 3;
+
+impl Connection {
+    /// Parses bytes of one direction that were seen at `time`.
+    #[inline]
+    pub(super) fn parse<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        from: Offset,
+        bytes: &[u8],
+        time: Timestamp,
+        meta: &Meta,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        match self.framing[direction as usize] {
+            Framing::Known => {}
+            Framing::Broken => return Ok(()),
+            Framing::Seeking | Framing::Found => {
+                if !self.seek(direction, bytes, meta, resources) {
+                    return Ok(());
+                }
+            }
+        }
+        match direction {
+            Direction::Request => self.parse_requests(from, bytes, time, resources, recorder),
+            Direction::Reply => self.parse_replies(from, bytes, time, meta, resources, recorder),
+        }
+    }
+
+    /// Looks for a boundary in a stream whose framing was lost. A segment that consists of whole messages, and ends with one
+    /// that was pushed or holds at least two, is taken to begin at one; of replies, whose bulk strings can hold anything,
+    /// only if the segment before it did the same. Answers whether the segment is to be parsed.
+    fn seek(&mut self, direction: Direction, bytes: &[u8], meta: &Meta, resources: &mut Resources) -> bool {
+        let whole = match direction {
+            Direction::Request => looks_whole::<true>(bytes, meta.push, &mut resources.scratch.parser),
+            Direction::Reply => looks_whole::<false>(bytes, meta.push, &mut resources.scratch.parser),
+        };
+        let framing = &mut self.framing[direction as usize];
+        if whole && (direction == Direction::Request || *framing == Framing::Found) {
+            *framing = Framing::Known;
+            return true;
+        }
+        *framing = if whole { Framing::Found } else { Framing::Seeking };
+        self.skip_bytes(direction, bytes.len() as u64, resources);
+        false
+    }
+
+    /// Bytes go by unparsed, in search of a boundary: whatever they hold is hidden.
+    fn skip_bytes(&mut self, direction: Direction, bytes: u64, resources: &mut Resources) {
+        match direction {
+            Direction::Request => resources.counters.add(Counter::RequestBytesSkipped, bytes),
+            Direction::Reply => {
+                resources.counters.add(Counter::ReplyBytesSkipped, bytes);
+                self.certainty.hide_replies(0, bytes / REPLY_BYTES_MIN + 1);
+            }
+        }
+    }
+
+    fn parse_requests<R: Recorder>(
+        &mut self,
+        from: Offset,
+        bytes: &[u8],
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = from.plus(at as u64);
+            let Resources { settings, requests, unfinished, scratch, .. } = resources;
+            if self.building == NONE {
+                self.building = requests.take(Request::new).ok_or(Exhausted(Counter::EvictedRequests))?;
+                let request = requests.get_mut(self.building);
+                request.reset(&settings.shown);
+                request.t1 = time;
+                request.begin = here;
+            }
+            let handle = self.unfinished[Direction::Request as usize];
+            let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
+            if handle == NONE {
+                parser.reset();
+            }
+            let request = requests.get_mut(self.building);
+            if parser.is_idle() {
+                request.t1 = time;
+                request.begin = here;
+            }
+            let mut visitor = RequestVisitor { request, table: settings.table, shown: settings.shown };
+            let (consumed, step) = parser.feed(&bytes[at..], &mut visitor);
+            at += consumed;
+            match step {
+                Step::More => self.keep_unfinished(Direction::Request, resources)?,
+                Step::Empty => self.drop_unfinished(Direction::Request, resources),
+                Step::Value => {
+                    self.drop_unfinished(Direction::Request, resources);
+                    self.request_complete(from.plus(at as u64), time, resources, recorder)?;
+                }
+                Step::Malformed => {
+                    resources.counters.count(Counter::Malformed);
+                    self.drop_unfinished(Direction::Request, resources);
+                    return self.request_malformed(from.plus(at as u64), time, resources, recorder);
+                }
+            }
+        }
+        if !self.has_unfinished(Direction::Request) {
+            self.drop_building(resources);
+        }
+        Ok(())
+    }
+
+    fn parse_replies<R: Recorder>(
+        &mut self,
+        from: Offset,
+        bytes: &[u8],
+        time: Timestamp,
+        meta: &Meta,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = from.plus(at as u64);
+            let handle = self.unfinished[Direction::Reply as usize];
+            let Resources { settings, unfinished, scratch, .. } = resources;
+            let current = if handle == NONE { scratch } else { unfinished.get_mut(handle) };
+            if handle == NONE {
+                current.parser.reset();
+                current.reply.reset();
+                current.reply.begin = here;
+                current.reply.t3 = time;
+                current.reply.ack = meta.ack;
+            }
+            let mut visitor =
+                ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
+            let (consumed, step) = current.parser.feed(&bytes[at..], &mut visitor);
+            at += consumed;
+            match step {
+                Step::More => self.keep_unfinished(Direction::Reply, resources)?,
+                Step::Value | Step::Empty => {
+                    self.reply_complete(from.plus(at as u64), time, resources, recorder);
+                    self.drop_unfinished(Direction::Reply, resources);
+                }
+                Step::Malformed => {
+                    resources.counters.count(Counter::Malformed);
+                    self.drop_unfinished(Direction::Reply, resources);
+                    self.contradiction(resources, recorder);
+                    self.framing[Direction::Reply as usize] = Framing::Seeking;
+                    self.skip_bytes(Direction::Reply, (bytes.len() - at) as u64, resources);
+                    return Ok(());
+                }
+            }
+            if self.closed {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A message goes on in the next segment: what the scratch holds of it moves into the pool.
+    fn keep_unfinished(&mut self, direction: Direction, resources: &mut Resources) -> Result<(), Exhausted> {
+        if self.has_unfinished(direction) {
+            return Ok(());
+        }
+        let Resources { unfinished, scratch, .. } = resources;
+        let handle = unfinished.take(Unfinished::default).ok_or(Exhausted(Counter::EvictedMessages))?;
+        self.unfinished[direction as usize] = handle;
+        let kept = unfinished.get_mut(handle);
+        kept.parser.resume_from(&scratch.parser);
+        if direction == Direction::Reply {
+            // Both keep their buffers.
+            std::mem::swap(&mut kept.reply, &mut scratch.reply);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unfinished_mut<'r>(
+        &self,
+        direction: Direction,
+        resources: &'r mut Resources,
+    ) -> Option<&'r mut Unfinished> {
+        let handle = self.unfinished[direction as usize];
+        (handle != NONE).then(|| resources.unfinished.get_mut(handle))
+    }
+
+    /// Bytes of a stream are missing; `time` is known if only the capture cut them off.
+    pub(super) fn missing<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        bytes: u64,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        match self.framing[direction as usize] {
+            Framing::Known => {}
+            Framing::Broken => return Ok(()),
+            Framing::Seeking | Framing::Found => {
+                self.framing[direction as usize] = Framing::Seeking;
+                self.skip_bytes(direction, bytes, resources);
+                return Ok(());
+            }
+        }
+        let handle = self.unfinished[direction as usize];
+        if handle == NONE {
+            return self.hide(direction, bytes, None, resources, recorder);
+        }
+        let Resources { settings, requests, unfinished, .. } = resources;
+        let Unfinished { parser, reply } = unfinished.get_mut(handle);
+        let skipped = match direction {
+            Direction::Request => {
+                let request = requests.get_mut(self.building);
+                request.flags.set(Flags::GAP);
+                parser.skip(bytes, &mut RequestVisitor { request, table: settings.table, shown: settings.shown })
+            }
+            Direction::Reply => {
+                reply.gap = true;
+                parser.skip(bytes, &mut ReplyVisitor { reply, payload_bytes: settings.shown.payload_bytes })
+            }
+        };
+        let end = self.stream(direction).next();
+        match (skipped, direction) {
+            (Ok(Step::Value), Direction::Request) => {
+                self.drop_unfinished(direction, resources);
+                self.request_complete(end, time, resources, recorder)
+            }
+            (Ok(Step::Value), Direction::Reply) => {
+                self.reply_complete(end, time, resources, recorder);
+                self.drop_unfinished(direction, resources);
+                Ok(())
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(_), _) => {
+                let kind = reply.kind;
+                self.drop_unfinished(direction, resources);
+                self.hide(direction, bytes, Some(kind), resources, recorder)
+            }
+        }
+    }
+
+    /// Framing is lost: messages are hidden in `bytes` missing bytes. `begun`: a message had begun before them (a reply of
+    /// this kind, if that much was seen).
+    fn hide<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        bytes: u64,
+        begun: Option<Option<Kind>>,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        self.framing[direction as usize] = Framing::Seeking;
+        match direction {
+            Direction::Request => {
+                if begun.is_some() {
+                    // What was seen of it is a request, which keeps its place; its end was not seen.
+                    let end = self.stream(direction).next();
+                    let end = Offset(end.0 - bytes);
+                    self.request_complete(end, Timestamp::NONE, resources, recorder)?;
+                }
+                self.drop_building(resources);
+                self.mark(resources)
+            }
+            Direction::Reply => {
+                let most = bytes / REPLY_BYTES_MIN;
+                let (fewest, most) = match begun {
+                    // It answers a request itself; what follows it may hold no other.
+                    Some(Some(Kind::Push)) => (0, most),
+                    Some(Some(_)) => (1, most + 1),
+                    Some(None) => (0, most + 1),
+                    None => (u64::from(!self.may_push).min(most), most),
+                };
+                self.certainty.hide_replies(fewest, most);
+                self.lose_unproved(resources, recorder);
+                Ok(())
+            }
+        }
+    }
+
+    /// From here on replies can't be told apart by counting.
+    fn mark(&mut self, resources: &mut Resources) -> Result<(), Exhausted> {
+        let handle = resources.requests.take(Request::new).ok_or(Exhausted(Counter::EvictedRequests))?;
+        resources.requests.get_mut(handle).reset(&resources.settings.shown);
+        resources.requests.get_mut(handle).t1 = self.last_at;
+        self.queue.mark(handle, &mut resources.requests);
+        Ok(())
+    }
+
+    fn request_complete<R: Recorder>(
+        &mut self,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
+            return Err(Exhausted(Counter::EvictedRequests));
+        }
+        let handle = std::mem::replace(&mut self.building, NONE);
+        resources.counters.count(Counter::Requests);
+        let request = resources.requests.get_mut(handle);
+        request.t2 = time;
+        request.end = end;
+        request.index = self.requests;
+        request.pipeline = self.queue.len();
+        let (command, flags) = (request.command, request.flags);
+        self.requests += 1;
+        match resources.settings.effects.of(command) {
+            Effect::None => {}
+            Effect::MayPush => self.may_push = true,
+            Effect::Unpairable if !self.unpairable => {
+                self.unpairable = true;
+                resources.counters.count(Counter::ConnectionsUnpairable);
+                if let Err(exhausted) = self.mark(resources) {
+                    self.queue.push(handle, &mut resources.requests);
+                    return Err(exhausted);
+                }
+            }
+            Effect::Unpairable => {}
+        }
+        self.queue.push(handle, &mut resources.requests);
+        self.blocking_seen |= flags.has(Flags::BLOCKING) && !self.certainty.is_settled();
+        self.lose_unproved(resources, recorder);
+        Ok(())
+    }
+
+    /// A client broke the protocol: the server answers with an error, and reads no further.
+    fn request_malformed<R: Recorder>(
+        &mut self,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        if self.certainty.is_settled() {
+            self.framing[Direction::Request as usize] = Framing::Broken;
+            resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+            return self.request_complete(end, time, resources, recorder);
+        }
+        self.framing[Direction::Request as usize] = Framing::Seeking;
+        self.drop_building(resources);
+        self.mark(resources)
+    }
+
+    /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of
+    /// whose replies nothing was seen yet.
+    fn lose_unproved<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        if self.certainty != Certainty::Unproved {
+            return;
+        }
+        if self.stream(Direction::Reply).seen {
+            return self.lose_all(resources, recorder);
+        }
+        while self.queue.len() > UNPROVED_PENDING_MAX {
+            self.pop(Outcome::OneSided, resources, recorder);
+        }
+    }
+
+    fn contradiction<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        if self.certainty != Certainty::Unproved {
+            resources.counters.count(Counter::Contradictions);
+        }
+        self.certainty = Certainty::Unproved;
+        self.lose_all(resources, recorder);
+    }
+
+    fn reply_complete<R: Recorder>(
+        &mut self,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let reply = match self.unfinished_mut(Direction::Reply, resources) {
+            Some(unfinished) => &unfinished.reply,
+            None => &resources.scratch.reply,
+        };
+        let (kind, ack, nested) = (reply.kind, reply.ack, reply.nested_pushes);
+        let foreign_message = reply.looks_like_message();
+        if nested > 0 {
+            resources.counters.add(Counter::Replies, nested);
+            resources.counters.add(Counter::UnsolicitedPush, nested);
+        }
+        let Some(kind) = kind else { return };
+        resources.counters.count(Counter::Replies);
+        if kind == Kind::Push {
+            resources.counters.count(Counter::UnsolicitedPush);
+            self.may_push = true;
+        } else if foreign_message && matches!(self.certainty, Certainty::Assumed(_)) {
+            // A subscription from before the capture: replies and messages can't be told apart by counting.
+            self.unpairable = true;
+            resources.counters.count(Counter::DiscardedUnproved);
+            self.contradiction(resources, recorder);
+        } else {
+            self.answer(kind, ack, end, time, resources, recorder);
+        }
+        self.previous = self.previous.max(time);
+    }
+
+    /// Pairs the reply that is complete with the request that it answers.
+    fn answer<R: Recorder>(
+        &mut self,
+        kind: Kind,
+        ack: Offset,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let was = self.certainty;
+        match self.certainty.reply(&self.queue, ack, &resources.requests) {
+            Answer::First(outcome) => self.pair(kind, outcome, end, time, resources, recorder),
+            Answer::Behind { lost, outcome } => {
+                resources.counters.count(Counter::ResyncsCounted);
+                for _ in 0..lost {
+                    self.pop(Outcome::Lost, resources, recorder);
+                }
+                self.pair(kind, outcome, end, time, resources, recorder);
+            }
+            Answer::Nothing if kind == Kind::Error && self.building != NONE && self.broke_protocol(ack, resources) => {
+                // Row 68: the server gave the request up before it ended.
+                self.drop_unfinished(Direction::Request, resources);
+                self.framing[Direction::Request as usize] = Framing::Broken;
+                resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+                let (seen_to, seen_at) = (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
+                if self.request_complete(seen_to, seen_at, resources, recorder).is_ok() {
+                    self.pair(kind, Outcome::Exact, end, time, resources, recorder);
+                }
+            }
+            Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
+            Answer::Unproved => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                if was != self.certainty {
+                    self.lose_unproved(resources, recorder);
+                }
+            }
+            Answer::Contradiction => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                resources.counters.count(Counter::Contradictions);
+                self.lose_all(resources, recorder);
+            }
+        }
+    }
+
+    /// Whether the request that is streaming in began before what a reply acknowledged.
+    fn broke_protocol(&self, ack: Offset, resources: &Resources) -> bool {
+        ack > resources.requests.get(self.building).begin
+    }
+
+    fn pair<R: Recorder>(
+        &mut self,
+        kind: Kind,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let Some(head) = self.queue.pop(&resources.requests) else { return };
+        resources.counters.count(Counter::RepliesPaired);
+        // The reply is read while the request is decided: it leaves its place for that long.
+        let slot = self.unfinished[Direction::Reply as usize];
+        let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
+        let reply = std::mem::take(&mut place.reply);
+        let request = resources.requests.get_mut(head);
+        for (is_set, flag) in
+            [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)]
+        {
+            if is_set {
+                request.flags.set(flag);
+            }
+        }
+        let facts = ReplyFacts {
+            kind,
+            t3: reply.t3,
+            t4: time,
+            bytes: end.distance_from(reply.begin),
+            error: &reply.error,
+            response: &reply.response,
+        };
+        self.decide(head, outcome, Some(facts), resources, recorder);
+        let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
+        place.reply = reply;
+        resources.requests.give_back(head);
+        self.head_at = self.stream(Direction::Reply).time();
+    }
+
+    /// The assumption `silence`: both sides were silent for long enough, everything was acknowledged, nothing blocks, and a
+    /// request ends the silence. Then nothing is outstanding, and counting begins anew.
+    pub(super) fn assume_silence<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        meta: &Meta,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if self.certainty.is_settled() && !self.queue.is_marked() {
+            return;
+        }
+        let settings = &resources.settings;
+        if settings.resync != Resync::Assume || self.unpairable || self.blocking_seen {
+            return;
+        }
+        let silent = self.streams.iter().all(|stream| {
+            stream.time().is_known()
+                && meta.at.since(stream.time()) >= settings.resync_silence_ns
+                && stream.acked() >= stream.next()
+                && !stream.is_waiting()
+                && !stream.window_closed
+        });
+        let between_messages = !self.has_unfinished(Direction::Request) && !self.has_unfinished(Direction::Reply);
+        if !silent
+            || !between_messages
+            || self.framing[Direction::Request as usize] == Framing::Broken
+            || !looks_whole::<true>(bytes, meta.push, &mut resources.scratch.parser)
+        {
+            return;
+        }
+        self.lose_all(resources, recorder);
+        self.certainty = Certainty::Assumed(Proof::Silence);
+        self.framing = [Framing::Known; 2];
+        resources.counters.count(Counter::ResyncsSilence);
+    }
+}
+
+/// Whether `bytes` are whole messages to the end (of requests, multibulk only: nothing may be taken for an inline command
+/// that could be anything), and at least two, or one that was pushed.
+fn looks_whole<const REQUESTS: bool>(bytes: &[u8], push: bool, parser: &mut Parser) -> bool {
+    let (mut rest, mut messages) = (bytes, 0);
+    parser.reset();
+    while let Some(&first) = rest.first() {
+        if REQUESTS && first != b'*' {
+            return false;
+        }
+        let (consumed, step) = parser.feed(rest, &mut Nobody::<REQUESTS>);
+        if step != Step::Value {
+            return false;
+        }
+        messages += 1;
+        rest = &rest[consumed..];
+    }
+    messages >= 2 || messages == 1 && push
+}
+
+/// Wants nothing.
+struct Nobody<const REQUESTS: bool>;
+
+impl<const REQUESTS: bool> Visitor for Nobody<REQUESTS> {
+    const REQUESTS: bool = REQUESTS;
+
+    fn begin(&mut self, _depth: usize, _kind: Kind, _length: u64) -> usize {
+        0
+    }
+
+    fn bytes(&mut self, _chunk: &[u8]) {}
+
+    fn missing(&mut self) {}
+
+    fn end(&mut self, _depth: usize) {}
+}

@@ -1,0 +1,198 @@
+//! The flow table: bounded, a hash index over slots in a pool, with a timer for each slot.
+//!
+//! Slots stay where they are while they live; the index holds 4 bytes a connection. When the table is full the caller is
+//! told, and may make room with [`Table::idlest`].
+
+use hashbrown::HashTable;
+
+use crate::pool::Pool;
+
+use super::expiry::{Links, Wheel};
+use super::hash::Seed;
+use super::key::FlowKey;
+use crate::units::Timestamp;
+
+/// One connection's place.
+#[derive(Debug)]
+struct Slot<T> {
+    key: FlowKey,
+    links: Links,
+    value: Option<T>,
+}
+
+/// A bounded table of connections.
+#[derive(Debug)]
+pub struct Table<T> {
+    index: HashTable<u32>,
+    slots: Pool<Slot<T>>,
+    wheel: Wheel,
+    seed: Seed,
+    /// Where the search for the idlest goes on.
+    hand: u32,
+}
+
+/// Slots that are compared to find one to give way.
+const CANDIDATES: u32 = 32;
+
+impl<T> Table<T> {
+    /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`.
+    pub fn new(bytes: u64, seed: Seed, tick_ns: u64) -> Table<T> {
+        // The index doubles, so for a moment it holds a connection's 5 bytes up to 3 times, at half load.
+        let slots = crate::limits::items(bytes, size_of::<Slot<T>>() + 4 + 30);
+        Table { index: HashTable::new(), slots: Pool::new(slots), wheel: Wheel::new(tick_ns), seed, hand: 0 }
+    }
+
+    /// Bytes of memory that were ever in use.
+    pub fn memory(&self) -> u64 {
+        u64::from(self.slots.made()) * (size_of::<Slot<T>>() as u64 + 4) + self.index.capacity() as u64 * 5
+    }
+
+    /// Connections in it.
+    pub fn len(&self) -> u32 {
+        self.slots.in_use()
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hash of a key in this table.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        key.hash(self.seed)
+    }
+
+    /// Where a connection is.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.index.find(hash, |&slot| self.slots.get(slot).key == *key).copied()
+    }
+
+    /// The connection in a slot.
+    #[inline]
+    pub fn get(&self, slot: u32) -> &T {
+        self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
+    }
+
+    /// The connection in a slot, to change.
+    #[inline]
+    pub fn get_mut(&mut self, slot: u32) -> &mut T {
+        self.slots.get_mut(slot).value.as_mut().expect("a slot in the index holds a connection")
+    }
+
+    /// Puts a connection in. `None`, and nothing happens, if the table is full.
+    pub fn insert(&mut self, hash: u64, key: FlowKey, value: T) -> Option<u32> {
+        let slot = self.slots.take(|| Slot { key, links: Links::default(), value: None })?;
+        let place = self.slots.get_mut(slot);
+        place.key = key;
+        place.value = Some(value);
+        let (slots, seed) = (&self.slots, self.seed);
+        self.index.insert_unique(hash, slot, |&other| slots.get(other).key.hash(seed));
+        Some(slot)
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, slot: u32) -> Option<T> {
+        self.wheel.cancel(slot, &mut LinksOf(&mut self.slots));
+        let hash = self.slots.get(slot).key.hash(self.seed);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        let value = self.slots.get_mut(slot).value.take();
+        self.slots.give_back(slot);
+        value
+    }
+
+    /// Sets a slot's timer.
+    pub fn schedule(&mut self, slot: u32, deadline: Timestamp) {
+        self.wheel.schedule(slot, deadline, &mut LinksOf(&mut self.slots));
+    }
+
+    /// A slot whose timer is to be looked at: its deadline has come, or lies so far ahead that it was not entered exactly.
+    pub fn due(&mut self, now: Timestamp) -> Option<u32> {
+        self.wheel.due(now, &mut LinksOf(&mut self.slots))
+    }
+
+    /// The connection with the smallest `time` among some.
+    pub fn idlest(&mut self, time: impl Fn(&T) -> Timestamp) -> Option<u32> {
+        let span = self.slots.span();
+        let mut best: Option<(Timestamp, u32)> = None;
+        for _ in 0..CANDIDATES.min(span) {
+            self.hand = (self.hand + 1) % span;
+            if let Some(value) = &self.slots.peek(self.hand).value
+                && best.is_none_or(|(least, _)| time(value) < least)
+            {
+                best = Some((time(value), self.hand));
+            }
+        }
+        best.map(|(_, slot)| slot)
+    }
+
+    /// Any connection, to empty the table one by one.
+    pub fn any(&self) -> Option<u32> {
+        self.index.iter().next().copied()
+    }
+}
+
+/// Gives the wheel access to the links that lie in the slots.
+struct LinksOf<'a, T>(&'a mut Pool<Slot<T>>);
+
+impl<T> super::expiry::HasLinks for LinksOf<'_, T> {
+    fn links(&mut self, slot: u32) -> &mut Links {
+        &mut self.0.get_mut(slot).links
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Address, Endpoint};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key(client: u16) -> FlowKey {
+        let end = |last, port| Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port };
+        FlowKey { client: end(1, client), server: end(2, 6379) }
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_names_the_idlest() {
+        let mut table: Table<u64> = Table::new(0, Seed::fixed(1), 1);
+        let capacity = (0..).take_while(|&n| {
+            let hash = table.hash(&key(n));
+            table.insert(hash, key(n), 1000 - u64::from(n)).is_some()
+        });
+        let capacity = capacity.count() as u16;
+        assert_eq!(capacity, 16);
+        let idlest = table.idlest(|&time| Timestamp(time)).unwrap();
+        assert_eq!(table.remove(idlest), Some(1000 - u64::from(capacity - 1)));
+        assert_eq!(table.find(table.hash(&key(capacity - 1)), &key(capacity - 1)), None);
+        assert_eq!(table.len(), u32::from(capacity - 1));
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map(operations in prop::collection::vec((0u16..40, any::<bool>(), any::<u32>()), 0..200)) {
+            let mut table: Table<u32> = Table::new(1 << 20, Seed::fixed(3), 1);
+            let mut model = BTreeMap::new();
+            for (client, insert, value) in operations {
+                let (key, hash) = (key(client), table.hash(&key(client)));
+                match (table.find(hash, &key), insert) {
+                    (Some(slot), true) => *table.get_mut(slot) = value,
+                    (None, true) => { table.insert(hash, key, value).unwrap(); }
+                    (Some(slot), false) => { prop_assert_eq!(table.remove(slot), model.get(&client).copied()); }
+                    (None, false) => {}
+                }
+                if insert { model.insert(client, value); } else { model.remove(&client); }
+                prop_assert_eq!(table.len() as usize, model.len());
+            }
+            for (client, value) in &model {
+                let slot = table.find(table.hash(&key(*client)), &key(*client)).unwrap();
+                prop_assert_eq!(table.get(slot), value);
+            }
+            while let Some(slot) = table.any() { table.remove(slot); }
+            prop_assert!(table.is_empty());
+        }
+    }
+}

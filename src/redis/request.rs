@@ -1,0 +1,393 @@
+//! A request: what is kept of it while it streams by and while it waits for its reply.
+//!
+//! [`RequestVisitor`] is told the request's words by the parser and keeps what records need: the command, how many words and
+//! keys, and (where records are wanted) a short list of arguments as they may be shown. Secrets are cut here, before a byte
+//! is copied. Requests live in a pool; a used one keeps its buffer, so nothing allocates after warm-up.
+
+use crate::limits::{ARGUMENTS_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
+use crate::pool::NONE;
+use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};
+use crate::units::{Offset, Timestamp};
+
+use super::arguments::{self, Argument, ENTRY_HEADER_BYTES};
+use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use super::keys::{KeyFinder, Role, slot};
+use super::pairing::Flags;
+use super::redact;
+
+/// What of requests is kept to be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Keys, and the words of the command.
+    pub keys: bool,
+    /// The other arguments, up to this many bytes in all.
+    pub payload_bytes: usize,
+}
+
+impl Shown {
+    /// Most bytes of an argument list.
+    pub fn arguments_bytes_max(&self) -> usize {
+        if self.keys { ARGUMENTS_BYTES_MAX.max(self.payload_bytes) } else { 0 }
+    }
+}
+
+/// What is to be done with the argument that is streaming by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Collect {
+    Nothing,
+    /// A word of the command.
+    Word,
+    /// Text that says where keys are.
+    Decider,
+    /// A key or value for the list: its entry begins here.
+    Entry {
+        at: usize,
+        key: bool,
+    },
+}
+
+/// A request.
+#[derive(Debug)]
+pub struct Request {
+    /// The next one in its connection's queue.
+    pub(super) next: u32,
+    /// It is no request: from here on requests are hidden, or replies can't be counted.
+    pub(super) mark: bool,
+    /// It was reported as timed out.
+    pub timed_out: bool,
+    /// Which of its connection's requests it is, from 0.
+    pub index: u64,
+    /// First byte.
+    pub t1: Timestamp,
+    /// Last byte; not known if that fell into a gap.
+    pub t2: Timestamp,
+    /// Position of its first byte.
+    pub begin: Offset,
+    /// Position behind its last.
+    pub end: Offset,
+    /// The command.
+    pub command: CommandId,
+    /// Words, the command's counted.
+    pub args: u32,
+    /// Keys among them.
+    pub keys: u32,
+    /// Cluster slot of the first key, where its bytes were seen.
+    pub slot: Option<u16>,
+    /// More facts.
+    pub flags: Flags,
+    /// Earlier requests that were outstanding at t2.
+    pub pipeline: u32,
+    /// The arguments as they may be shown, see [`arguments`].
+    pub arguments: Vec<u8>,
+    finder: KeyFinder,
+    /// Arguments that have begun.
+    begun: u32,
+    /// Arguments declared; `u32::MAX` for an inline command.
+    declared: u32,
+    collect: Collect,
+    /// Bytes of the argument that streams by, on the wire.
+    length: u64,
+    /// The argument misses bytes.
+    cut: bool,
+    /// The list is full.
+    full: bool,
+    secret: bool,
+    word_length: u8,
+    word: [u8; 2 * WORD_BYTES_MAX + 1],
+}
+
+impl Request {
+    /// A request that is still empty.
+    pub fn new() -> Request {
+        Request {
+            next: NONE,
+            mark: false,
+            timed_out: false,
+            index: 0,
+            t1: Timestamp::NONE,
+            t2: Timestamp::NONE,
+            begin: Offset(0),
+            end: Offset(0),
+            command: CommandId::UNKNOWN,
+            args: 0,
+            keys: 0,
+            slot: None,
+            flags: Flags::default(),
+            pipeline: 0,
+            arguments: Vec::new(),
+            finder: KeyFinder::default(),
+            begun: 0,
+            declared: 0,
+            collect: Collect::Nothing,
+            length: 0,
+            cut: false,
+            full: false,
+            secret: false,
+            word_length: 0,
+            word: [0; 2 * WORD_BYTES_MAX + 1],
+        }
+    }
+
+    /// Empties a used one, which keeps its buffer, and makes room for the arguments to be shown.
+    pub fn reset(&mut self, shown: &Shown) {
+        self.next = NONE;
+        self.mark = false;
+        self.timed_out = false;
+        self.t2 = Timestamp::NONE;
+        self.command = CommandId::UNKNOWN;
+        self.args = 0;
+        self.keys = 0;
+        self.slot = None;
+        self.flags = Flags::default();
+        self.pipeline = 0;
+        self.arguments.clear();
+        if self.arguments.capacity() == 0 {
+            self.arguments.reserve_exact(shown.arguments_bytes_max());
+        }
+        self.finder = KeyFinder::default();
+        self.begun = 0;
+        self.declared = 0;
+        self.collect = Collect::Nothing;
+        self.cut = false;
+        self.full = false;
+        self.secret = false;
+        self.word_length = 0;
+    }
+
+    /// Whether it is no request but a mark, see [`super::pairing::Queue::mark`].
+    #[inline]
+    pub fn is_mark(&self) -> bool {
+        self.mark
+    }
+
+    /// RESP bytes.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        self.end.distance_from(self.begin)
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request::new()
+    }
+}
+
+const _: () = assert!(PENDING_PER_CONNECTION_MAX < NONE);
+
+/// Fills a [`Request`] while the parser reads it.
+pub struct RequestVisitor<'a> {
+    /// The request.
+    pub request: &'a mut Request,
+    /// All commands.
+    pub table: &'a CommandTable,
+    /// What is kept to be shown.
+    pub shown: Shown,
+}
+
+impl Visitor for RequestVisitor<'_> {
+    const REQUESTS: bool = true;
+
+    #[inline]
+    fn begin(&mut self, depth: usize, _kind: Kind, length: u64) -> usize {
+        if depth == 0 {
+            if length == UNKNOWN_LENGTH {
+                self.request.flags.set(Flags::INLINE);
+            }
+            self.request.declared = u32::try_from(length).unwrap_or(u32::MAX);
+            return 0;
+        }
+        let index = self.request.begun;
+        self.request.begun += 1;
+        self.request.length = length;
+        self.request.cut = false;
+        match index {
+            0 => self.collect_word(),
+            1 if self.table.get(self.request.command).is_some_and(|command| command.flags.container) => {
+                self.collect_word()
+            }
+            _ => self.argument(index, length),
+        }
+    }
+
+    #[inline]
+    fn bytes(&mut self, chunk: &[u8]) {
+        let request = &mut *self.request;
+        match request.collect {
+            Collect::Nothing => {}
+            Collect::Word | Collect::Decider => {
+                let from = usize::from(request.word_length);
+                let length = chunk.len().min(request.word.len() - from);
+                request.word[from..from + length].copy_from_slice(&chunk[..length]);
+                request.word_length += length as u8;
+                request.cut |= length < chunk.len();
+            }
+            Collect::Entry { .. } => request.arguments.extend_from_slice(chunk),
+        }
+    }
+
+    fn missing(&mut self) {
+        self.request.cut = true;
+    }
+
+    #[inline]
+    fn end(&mut self, depth: usize) {
+        if depth == 0 {
+            self.request.args = self.request.begun;
+            if self.request.declared == u32::MAX {
+                self.drop_trailing_keys();
+            }
+            return;
+        }
+        match std::mem::replace(&mut self.request.collect, Collect::Nothing) {
+            Collect::Nothing => {}
+            Collect::Word => self.word_end(),
+            Collect::Decider => self.decider_end(),
+            Collect::Entry { at, key } => self.entry_end(at, key),
+        }
+    }
+}
+
+impl RequestVisitor<'_> {
+    #[inline]
+    fn collect_word(&mut self) -> usize {
+        let request = &mut *self.request;
+        request.collect = Collect::Word;
+        if request.begun == 2 {
+            // Behind the container's name and a space.
+            request.word[usize::from(request.word_length)] = b' ';
+            request.word_length += 1;
+        }
+        WORD_BYTES_MAX + 1
+    }
+
+    /// The command's first or second word is complete.
+    #[inline]
+    fn word_end(&mut self) {
+        let request = &mut *self.request;
+        let words = &request.word[..usize::from(request.word_length)];
+        let word = if request.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
+        let found = if request.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };
+        // An unknown subcommand leaves the request with its container's name.
+        if let Some(found) = found {
+            request.command = found;
+        }
+        if self.shown.keys {
+            // A second word that is no subcommand is an argument, and may be anything.
+            let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
+            append(&mut request.arguments, &mut request.full, self.shown, entry);
+        }
+        let Some(command) = self.table.get(request.command) else { return };
+        if command.flags.blocking && !command.flags.blocking_option {
+            request.flags.set(Flags::BLOCKING);
+        }
+        request.secret = redact::hides_arguments(&command.name);
+        if !command.flags.container || request.begun == 2 {
+            request.word_length = 0;
+        }
+    }
+
+    #[inline]
+    fn argument(&mut self, index: u32, length: u64) -> usize {
+        let request = &mut *self.request;
+        let Some(command) = self.table.get(request.command) else { return self.value(length) };
+        if !self.shown.keys && !command.flags.blocking_option {
+            return 0;
+        }
+        match request.finder.role(&command.keys, index, request.declared) {
+            Role::Key => {
+                request.keys += 1;
+                self.entry(length, true)
+            }
+            Role::Decides => {
+                request.collect = Collect::Decider;
+                request.word_length = 0;
+                WORD_BYTES_MAX
+            }
+            Role::Other => self.value(length),
+        }
+    }
+
+    fn value(&mut self, length: u64) -> usize {
+        if !self.shown.keys {
+            return 0;
+        }
+        if self.request.secret || self.shown.payload_bytes == 0 {
+            let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
+            append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
+            return 0;
+        }
+        self.entry(length, false)
+    }
+
+    /// Begins an entry of the list with an argument's bytes, as many as there is room for.
+    #[inline]
+    fn entry(&mut self, length: u64, key: bool) -> usize {
+        let request = &mut *self.request;
+        let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
+        if !self.shown.keys || request.full || room == 0 && length > 0 {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::More);
+            return 0;
+        }
+        request.collect = Collect::Entry { at: request.arguments.len(), key };
+        arguments::append(&mut request.arguments, Argument::Hidden);
+        room.min(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    #[inline]
+    fn entry_end(&mut self, at: usize, key: bool) {
+        let request = &mut *self.request;
+        let text = request.arguments.len() - at - ENTRY_HEADER_BYTES;
+        let known = if request.length == UNKNOWN_LENGTH { text as u64 } else { request.length };
+        let cut = request.cut || (text as u64) < known;
+        if key && request.keys == 1 && !cut {
+            request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
+        }
+        arguments::close(&mut request.arguments, at, key, cut);
+    }
+
+    /// A word that says where keys are is complete: a keyword, or their number.
+    fn decider_end(&mut self) {
+        let request = &mut *self.request;
+        let text = &request.word[..usize::from(request.word_length)];
+        let Some(command) = self.table.get(request.command) else { return };
+        if command.flags.blocking_option && text.eq_ignore_ascii_case(b"BLOCK") {
+            request.flags.set(Flags::BLOCKING);
+        }
+        if !request.cut && request.length <= WORD_BYTES_MAX as u64 || request.length == UNKNOWN_LENGTH {
+            request.finder.seen(&command.keys, request.begun - 1, request.declared, text);
+        }
+        if self.shown.keys {
+            let shown = self.shown.payload_bytes > 0 && !request.secret && !request.cut;
+            let entry = if shown { Argument::Value(text) } else { Argument::Hidden };
+            append(&mut request.arguments, &mut request.full, self.shown, entry);
+        }
+    }
+
+    /// Of an inline command the number of arguments is known at its end only: now keys turn out to be none.
+    fn drop_trailing_keys(&mut self) {
+        let request = &mut *self.request;
+        let Some(command) = self.table.get(request.command) else { return };
+        let spare = command.keys.iter().map(super::keys::KeySpec::trailing_arguments).max().unwrap_or_default();
+        request.keys = request.keys.saturating_sub(spare);
+    }
+}
+
+/// Appends a whole entry, or once the mark that more follow.
+fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>) {
+    let room = shown.arguments_bytes_max().saturating_sub(list.len() + ENTRY_HEADER_BYTES);
+    let length = match entry {
+        Argument::Word(text) | Argument::Value(text) => text.len(),
+        _ => 0,
+    };
+    if *full || !shown.keys {
+        return;
+    }
+    if entry == Argument::More || room < length + ENTRY_HEADER_BYTES {
+        *full = true;
+        arguments::append(list, Argument::More);
+    } else {
+        arguments::append(list, entry);
+    }
+}
