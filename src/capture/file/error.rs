@@ -49,7 +49,9 @@ pub enum Fault {
         magic: Magic,
     },
     /// A format version from the future or the far past.
-    #[error("{format} version {major}.{minor} at byte {offset} is not known; convert the file, for example with editcap")]
+    #[error(
+        "{format} version {major}.{minor} at byte {offset} is not known; convert the file, for example with editcap"
+    )]
     Version {
         /// Name of the format.
         format: &'static str,
@@ -67,7 +69,9 @@ pub enum Fault {
         number: u16,
     },
     /// The file ends within a header, a packet or a block.
-    #[error("it is cut short: {needed} bytes belong together at byte {offset}, {available} are there; what is before them has been read")]
+    #[error(
+        "it is cut short: {needed} bytes belong together at byte {offset}, {available} are there; what is before them has been read"
+    )]
     CutShort {
         /// Where the unfinished part begins.
         offset: u64,
@@ -87,7 +91,9 @@ pub enum Fault {
         position: u64,
     },
     /// A declared length that can't be true.
-    #[error("absurd length of a {what} at byte {offset}: {length} bytes, where at most {limit} are possible; the file is damaged there, what is before has been read")]
+    #[error(
+        "absurd length of a {what} at byte {offset}: {length} bytes, where at most {limit} are possible; the file is damaged there, what is before has been read"
+    )]
     Absurd {
         /// What has the length.
         what: &'static str,
@@ -99,7 +105,9 @@ pub enum Fault {
         limit: u64,
     },
     /// A block that has no room for its own fields.
-    #[error("absurd length of a {what} at byte {offset}: {length} bytes, where at least {least} are needed; the file is damaged there, what is before has been read")]
+    #[error(
+        "absurd length of a {what} at byte {offset}: {length} bytes, where at least {least} are needed; the file is damaged there, what is before has been read"
+    )]
     TooSmall {
         /// What has the length.
         what: &'static str,
@@ -119,7 +127,9 @@ pub enum Fault {
         what: &'static str,
     },
     /// The compressed data contradicts its format or its checksum.
-    #[error("its {compression} data is damaged before byte {position} of the compressed file ({source}); what is before has been read")]
+    #[error(
+        "its {compression} data is damaged before byte {position} of the compressed file ({source}); what is before has been read"
+    )]
     Compression {
         /// How it is compressed.
         compression: Compression,

@@ -164,8 +164,8 @@ pub(super) fn open(path: &Path, mmap: bool) -> Result<Opened, Fault> {
             return Ok(Opened { input, compression, size });
         }
     }
-    let stream = Stream::new(Cursor::new(magic).chain(file), compression)
-        .map_err(|source| Fault::Read { offset: 0, source })?;
+    let stream =
+        Stream::new(Cursor::new(magic).chain(file), compression).map_err(|source| Fault::Read { offset: 0, source })?;
     Ok(Opened { input: Input::Streamed(stream), compression, size })
 }
 

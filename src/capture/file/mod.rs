@@ -19,6 +19,8 @@ mod link;
 mod pcap;
 mod pcapng;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -131,7 +133,8 @@ enum Item<'w> {
     Packet { frame: Frame<'w>, length: usize },
     /// Something else, `length` bytes long.
     Other { length: usize },
-    /// It is longer than the window: `needed` bytes at least.
+    /// It is longer than the window: `needed` bytes at least. A window of any length below that gives the same number, so
+    /// that a mapped and a streamed file end with the same words.
     Short { needed: usize },
 }
 

@@ -78,7 +78,7 @@ impl Pcap {
 impl Format for Pcap {
     #[inline(always)]
     fn next<'w>(&mut self, window: &'w [u8], offset: u64) -> Result<Item<'w>, Fault> {
-        let Some(header) = window.first_chunk::<16>() else {
+        let Some(header) = window.first_chunk::<16>().filter(|_| window.len() >= self.record_header_bytes) else {
             return Ok(Item::Short { needed: self.record_header_bytes });
         };
         let captured = self.order.u32(header, 8);

@@ -54,9 +54,9 @@ impl Scale {
     fn new(resolution: TimeResolution) -> Scale {
         match resolution {
             TimeResolution::PowerOfTen(digits @ 0..=9) => Scale::Multiply(10u64.pow(9 - digits as u32)),
-            // Beyond 10⁻²⁸ a second has more ticks than 64 bits can count: no time but 0 can be written.
+            // Beyond 10⁻²⁸ s, 64 bits of ticks are less than a nanosecond.
             TimeResolution::PowerOfTen(digits) => {
-                Scale::Divide(10u64.checked_pow(digits as u32 - 9).unwrap_or(u64::MAX))
+                10u64.checked_pow(digits as u32 - 9).map_or(Scale::Multiply(0), Scale::Divide)
             }
             TimeResolution::PowerOfTwo(bits) => Scale::Shift(bits),
         }
@@ -87,9 +87,7 @@ impl Interface {
             Scale::Multiply(by) => ticks.saturating_mul(by),
             Scale::Divide(by) => ticks / by,
             // At most 94 bits are needed, and a shift by 127 is still within 128.
-            Scale::Shift(bits) => {
-                u64::try_from((ticks as u128 * 1_000_000_000) >> bits.min(127)).unwrap_or(u64::MAX)
-            }
+            Scale::Shift(bits) => u64::try_from((ticks as u128 * 1_000_000_000) >> bits.min(127)).unwrap_or(u64::MAX),
         };
         if self.offset_seconds == 0 {
             return Timestamp(nanoseconds);
@@ -293,7 +291,7 @@ impl Pcapng {
 impl Format for Pcapng {
     #[inline(always)]
     fn next<'w>(&mut self, window: &'w [u8], offset: u64) -> Result<Item<'w>, Fault> {
-        let Some(header) = window.first_chunk::<8>() else {
+        let Some(header) = window.first_chunk::<FRAMING_BYTES>() else {
             return Ok(Item::Short { needed: FRAMING_BYTES });
         };
         if header[..4] == MAGIC {
