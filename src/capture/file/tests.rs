@@ -5,14 +5,14 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
+use super::super::LinkType;
+use super::super::write::PcapWriter;
 use super::bytes::Order;
 use super::testing::{
     Files, MICROSECONDS, MODIFIED, NANOSECONDS, Owned, RawPcap, RawPcapng, drain, ethernet, frames_of, open_mapped,
     read, read_both_ways,
 };
 use super::*;
-use crate::capture::LinkType;
-use crate::capture::write::PcapWriter;
 use crate::units::Timestamp;
 
 const SECOND: u64 = 1_000_000_000;
