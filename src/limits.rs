@@ -58,6 +58,18 @@ pub const PARCEL_BYTES: usize = 256 * 1024;
 /// Parcels under way to one worker.
 pub const PARCELS: usize = 8;
 
+/// Longest frame that a capture file may hold without having declared a longer snap length, in bytes.
+pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// Longest frame that a capture file may hold at all, in bytes, as in libpcap's and Wireshark's own readers.
+pub const DECLARED_FRAME_BYTES_MAX: u32 = 16 << 20;
+/// Longest block of a pcapng file, in bytes: the longest frame and its options.
+pub const BLOCK_BYTES_MAX: u32 = DECLARED_FRAME_BYTES_MAX + (1 << 20);
+/// Interfaces that one section of a pcapng file may describe.
+pub const INTERFACES_MAX: usize = 1 << 16;
+/// Buffer between a streamed capture and its reader, in bytes; it grows only to hold one longer frame. Small under test,
+/// so that its edges are reached.
+pub const FILE_BUFFER_BYTES: usize = if cfg!(test) { 64 } else { 256 * 1024 };
+
 /// Most workers.
 pub const WORKERS_MAX: usize = 256;
 /// Smallest `--memory` per worker, in bytes.
@@ -67,6 +79,7 @@ const _: () = assert!(ARGUMENTS_BYTES_MAX <= PAYLOAD_BYTES_MAX && PAYLOAD_BYTES_
 const _: () = assert!(UNPROVED_PENDING_MAX <= PENDING_PER_CONNECTION_MAX);
 const _: () = assert!(STREAM_BUFFER_BYTES_MAX < WINDOW_BYTES_MAX && WINDOW_BYTES_MAX <= 1 << 31);
 const _: () = assert!(PARCEL_BYTES >= 64 * 1024 + 256, "a parcel holds the largest frame");
+const _: () = assert!(FRAME_BYTES_MAX <= DECLARED_FRAME_BYTES_MAX && DECLARED_FRAME_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
 
 /// How one worker's share of `--memory` is divided, in bytes. The terms sum to at most the share.

@@ -2,6 +2,7 @@
 //! batch is copied by whoever needs it.
 
 pub mod file;
+pub mod write;
 
 use crate::units::Timestamp;
 
