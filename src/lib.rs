@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 // Layer 0: what everything speaks.
+pub mod clock; // the only reader of the machine's clock
 pub mod counters; // what happened, counted where it happened
 pub mod limits; // every bound
 pub mod pool; // bounded pools of reusable items
@@ -18,3 +19,7 @@ pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files
 pub mod sink; // where transactions go
+// Layer 6: the program, from what runs to what was typed.
+pub mod cli;
+pub mod config; // what will run
+pub mod ui; // progress and log // what was typed

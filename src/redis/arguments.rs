@@ -3,6 +3,17 @@
 //! Layout: one entry after the other, each a kind (1 byte), a length (2 bytes, little endian) and that many bytes.
 //! A list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+/// What of requests and replies is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// No keys either.
+    None,
+    /// Key names, other arguments as `?`, of errors the code only.
+    Keys,
+    /// Arguments and replies, up to a bound each.
+    Full,
+}
+
 /// One entry of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Argument<'a> {

@@ -63,6 +63,15 @@ impl Proof {
     }
 }
 
+/// What is accepted as proof of pairing after something was hidden (PAIRING).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resync {
+    /// Only what is certain.
+    Strict,
+    /// Also what is assumed by name, such as [`Proof::Silence`].
+    Assume,
+}
+
 /// Why a request stayed without a reply although nothing was hidden.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
