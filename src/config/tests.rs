@@ -10,10 +10,12 @@ fn refused(options: Options) -> String {
     config(options).unwrap_err().to_string()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field wants it")]
 fn sinks(targets: &[&str]) -> Option<Several<SinkSpec>> {
     Some(Several(targets.iter().map(|target| format!("jsonl:{target}").parse().unwrap()).collect()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields want it")]
 fn list<T: std::str::FromStr>(text: &str) -> Option<List<T>>
 where
     values::ValueError: From<T::Err>,
