@@ -10,9 +10,11 @@ pub mod pool; // bounded pools of reusable items
 pub mod units; // time, addresses, stream positions
 // Layer 1: bytes.
 pub mod capture; // frames from files
+pub mod decode; // TCP segments from frames
 pub mod resp; // RESP2/RESP3 values from bytes
 // Layer 2: streams and requests.
 pub mod flow; // which connection
+pub mod reassembly; // bytes in order from segments
 pub mod redis; // commands, keys, pairing
 // Layer 3: connections and records.
 pub mod record; // transactions, statistics

@@ -1,0 +1,177 @@
+//! One direction of a connection: what comes next, what was acknowledged, what waits behind a hole.
+
+use crate::decode::seq::Seq;
+use crate::limits::{STREAM_BUFFER_BYTES_MAX, WINDOW_BYTES_MAX};
+use crate::pool::NONE;
+use crate::units::{Offset, Timestamp};
+
+use super::pages::{Full, Page, Pages, Piece};
+
+/// Where a segment lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// It begins at the next byte, or before it: so many of its first bytes have been seen.
+    Next {
+        /// Bytes already seen.
+        old: u32,
+    },
+    /// Everything in it has been seen.
+    Old,
+    /// Bytes before it are missing.
+    Ahead,
+    /// No TCP window reaches there.
+    OutOfWindow,
+}
+
+/// One direction of a connection. Plain data.
+#[derive(Clone, Copy, Debug)]
+pub struct HalfStream {
+    next: Offset,
+    acked: Offset,
+    time: Timestamp,
+    list: u32,
+    known: bool,
+    ended: bool,
+    /// The last window that this side offered was zero.
+    pub window_closed: bool,
+    /// A segment of this direction was seen.
+    pub seen: bool,
+}
+
+impl Default for HalfStream {
+    fn default() -> Self {
+        HalfStream {
+            next: Offset(0),
+            acked: Offset(0),
+            time: Timestamp::NONE,
+            list: NONE,
+            known: false,
+            ended: false,
+            window_closed: false,
+            seen: false,
+        }
+    }
+}
+
+impl HalfStream {
+    /// Begins at a sequence number: that of its first byte, as far as is known.
+    pub fn begin(&mut self, first: Seq) {
+        self.next = first.first_offset();
+        self.acked = self.next;
+        self.known = true;
+    }
+
+    /// Whether its sequence numbers are known.
+    #[inline]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Position of the next byte.
+    #[inline]
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Highest position that the other side acknowledged.
+    #[inline]
+    pub fn acked(&self) -> Offset {
+        self.acked
+    }
+
+    /// Time of the last byte: the running maximum of first sightings.
+    #[inline]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// Its FIN has been reached, or it was cut off.
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more will come.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Data waits behind a hole.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.list != NONE
+    }
+
+    /// The other side acknowledged up to here.
+    #[inline]
+    pub fn acknowledge(&mut self, ack: Offset) {
+        self.acked = self.acked.max(ack);
+    }
+
+    /// Where `length` positions from a sequence number on lie.
+    #[inline]
+    pub fn place(&self, seq: Seq, length: u32) -> (Offset, Place) {
+        let from = seq.unwrap_near(self.next);
+        let place = if from > self.next {
+            if from.distance_from(self.next) > WINDOW_BYTES_MAX { Place::OutOfWindow } else { Place::Ahead }
+        } else {
+            let old = self.next.distance_from(from);
+            if old > WINDOW_BYTES_MAX {
+                Place::OutOfWindow
+            } else if old >= u64::from(length) && old > 0 {
+                Place::Old
+            } else {
+                Place::Next { old: old as u32 }
+            }
+        };
+        (from, place)
+    }
+
+    /// Delivered `bytes` more, seen at `at`; answers their time.
+    #[inline]
+    pub fn advance(&mut self, bytes: u64, at: Timestamp) -> Timestamp {
+        self.next = self.next.plus(bytes);
+        self.time = self.time.max(at);
+        self.time
+    }
+
+    /// Steps over bytes that were never seen.
+    #[inline]
+    pub fn step_over(&mut self, bytes: u64) {
+        self.next = self.next.plus(bytes);
+    }
+
+    /// Stores a piece that can't be delivered yet.
+    pub fn store(&mut self, pages: &mut Pages, piece: &Piece<'_>) -> Result<(), Full> {
+        pages.store(&mut self.list, piece, STREAM_BUFFER_BYTES_MAX)
+    }
+
+    /// The first stored page.
+    pub fn first_stored<'p>(&self, pages: &'p Pages) -> Option<&'p Page> {
+        pages.head(self.list)
+    }
+
+    /// Takes the first stored page, to be delivered and then freed.
+    pub fn take_stored(&mut self, pages: &mut Pages) -> u32 {
+        pages.take_head(&mut self.list)
+    }
+
+    /// Forgets what is stored.
+    pub fn forget_stored(&mut self, pages: &mut Pages) {
+        pages.free_list(&mut self.list);
+    }
+
+    /// Counts a packet of the connection against the reorder budget.
+    #[inline]
+    pub fn count_packet(&self, pages: &mut Pages) {
+        pages.count_packet(self.list);
+    }
+
+    /// Whether what is stored has waited for longer than `reorder_time_ns` at `now`, or for more than `reorder_packets`
+    /// packets.
+    pub fn is_overdue(&self, pages: &Pages, now: Timestamp, reorder_time_ns: u64, reorder_packets: u32) -> bool {
+        pages
+            .waiting(self.list)
+            .is_some_and(|(since, packets)| now.since(since) > reorder_time_ns || packets > reorder_packets)
+    }
+}
