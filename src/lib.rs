@@ -21,7 +21,7 @@ pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files
 pub mod sink; // where transactions go
-// Layer 6: the program, from what runs to what was typed.
-pub mod cli;
+// Layer 6: the program; config is the lowest of it, cli the highest.
+pub mod cli; // what was typed
 pub mod config; // what will run
-pub mod ui; // progress and log // what was typed
+pub mod ui; // progress and log
