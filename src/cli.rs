@@ -1,7 +1,7 @@
-//! What was typed: commands, options and their help. Turns it into what will run ([`config`]), or into a message.
+//! What was typed: commands, options and their help. Turns it into what will run ([`crate::config`]), or into a message.
 //!
 //! The help speaks to network engineers who don't know Redis and to Redis operators who don't know networks. Defaults are
-//! [`config`]'s; a test holds the help to them.
+//! the configuration's; a test holds the help to them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

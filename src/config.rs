@@ -172,7 +172,7 @@ pub enum ConfigError {
     #[error("--cpus names core {cpu} twice; each worker needs a core of its own")]
     CpuTwice { cpu: usize },
     #[error(
-        "--memory {memory} is too little for {workers} workers, which need {needed} (16MiB each); raise --memory or lower --workers"
+        "--memory {memory} is too little for {workers} worker(s), which need {needed} (16MiB each); raise --memory or lower --workers"
     )]
     Memory { memory: Size, workers: usize, needed: Size },
     #[error("both {first} and {second} write to standard output; send one of them to a file")]

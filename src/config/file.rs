@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_readme_is_taken() {
+        let (_, example) = include_str!("../../README.md").split_once("```toml\n").unwrap();
+        let options = parsed(example.split_once("```").unwrap().0).unwrap();
+        assert_eq!(options.port.map(|List(ports)| ports.len()), Some(2));
+    }
+
+    #[test]
     fn a_missing_file_is_told() {
         let error = read(Path::new("/nonexistent/tap.toml")).unwrap_err().to_string();
         assert!(error.starts_with("the configuration file /nonexistent/tap.toml can't be read: "), "{error}");

@@ -121,7 +121,7 @@ fn memory_must_be_enough_for_the_workers_that_are_asked_for() {
     assert!(memory(Some(2), 32 << 20).is_ok());
     assert_eq!(
         memory(Some(2), (32 << 20) - 1).unwrap_err().to_string(),
-        "--memory 33554431 bytes is too little for 2 workers, which need 32MiB (16MiB each); raise --memory or lower --workers"
+        "--memory 33554431 bytes is too little for 2 worker(s), which need 32MiB (16MiB each); raise --memory or lower --workers"
     );
     assert!(memory(None, 1 << 20).is_err(), "one worker is the least");
     assert_eq!(memory(None, 16 << 20).unwrap().workers, 1, "the default takes what the memory allows");
