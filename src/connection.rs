@@ -205,6 +205,8 @@ pub struct Connection {
     start: Start,
     /// A SYN that may begin another connection between the same ends.
     candidate: Option<Seq>,
+    /// The end that was taken for the server sent the SYN: it is the client.
+    swapped: bool,
     closed: bool,
     may_push: bool,
     unpairable: bool,
@@ -228,6 +230,11 @@ impl Connection {
     /// Requests that wait for replies.
     pub fn pending(&self) -> u32 {
         self.queue.len()
+    }
+
+    /// The direction as this connection knows it, of a segment that goes `direction` by its ports.
+    fn oriented(&self, direction: Direction) -> Direction {
+        if self.swapped { direction.reverse() } else { direction }
     }
 
     fn stream(&self, direction: Direction) -> &HalfStream {

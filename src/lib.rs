@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 // Layer 0: what everything speaks.
+pub mod clock; // the only reader of the machine's clock
 pub mod counters; // what happened, counted where it happened
 pub mod limits; // every bound
 pub mod pool; // bounded pools of reusable items
@@ -21,3 +22,7 @@ pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files
 pub mod sink; // where transactions go
+// Layer 6: the program; config is the lowest of it, cli the highest.
+pub mod cli; // what was typed
+pub mod config; // what will run
+pub mod ui; // progress and log

@@ -24,6 +24,7 @@ impl Connection {
             resources.counters.count(Counter::TimeBackwards);
         }
         let at = at.max(self.last_at);
+        let direction = self.oriented(direction);
         self.expire(at, resources, recorder);
         if let Err(Exhausted(what)) = self.take(segment, direction, at, resources, recorder) {
             self.give_up(what, resources, recorder);

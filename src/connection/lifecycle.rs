@@ -4,11 +4,12 @@ use crate::counters::Counter;
 use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
+use crate::flow::key::FlowKey;
 use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
 use crate::redis::pairing::{Certainty, Flags, Outcome, Queue, Reason};
-use crate::units::{Direction, Endpoint, Timestamp};
+use crate::units::{Direction, Timestamp};
 
 use super::{Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
 
@@ -25,9 +26,12 @@ pub enum Admission {
 
 impl Connection {
     /// A connection that begins with `segment`; `None` if it can't: nothing in it tells of requests or replies to come.
-    pub fn open(segment: &Segment<'_>, direction: Direction, at: Timestamp, client: Endpoint, server: Endpoint) -> Option<Connection> {
+    pub fn open(segment: &Segment<'_>, direction: Direction, at: Timestamp, key: &FlowKey) -> Option<Connection> {
         let syn = segment.flags.any(TcpFlags::SYN);
         let ack = segment.flags.any(TcpFlags::ACK);
+        let swapped = syn && (direction == Direction::Reply) != ack;
+        let direction = if swapped { direction.reverse() } else { direction };
+        let (client, server) = if swapped { (key.server, key.client) } else { (key.client, key.server) };
         if segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
             return None;
         }
@@ -61,6 +65,7 @@ impl Connection {
             framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
             start,
             candidate: None,
+            swapped,
             closed: false,
             may_push: !known,
             unpairable: false,
@@ -73,8 +78,9 @@ impl Connection {
         if self.start == Start::Midstream { Counter::ConnectionsMidstream } else { Counter::ConnectionsOpened }
     }
 
-    /// Whether a segment between its ends is its own. `direction` as seen from this connection.
+    /// Whether a segment between its ends is its own.
     pub fn admit(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, idle_timeout_ns: u64) -> Admission {
+        let direction = self.oriented(direction);
         let flags = segment.flags;
         let syn = flags.any(TcpFlags::SYN);
         let has_data = segment.wire_payload_len > 0;

@@ -1,3 +1,5 @@
+//! Frames made by hand, and what decoding makes of them.
+
 use super::*;
 use crate::capture::LinkType;
 use crate::units::Timestamp;

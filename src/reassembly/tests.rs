@@ -1,3 +1,5 @@
+//! Segments in every order, and the bytes that come out.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

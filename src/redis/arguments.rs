@@ -6,11 +6,11 @@
 /// What of requests and replies is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Payload {
-    /// The command's name only.
+    /// No keys either.
     None,
-    /// Keys; other arguments as `?`, of errors the code only.
+    /// Key names, other arguments as `?`, of errors the code only.
     Keys,
-    /// Arguments and replies, up to a number of bytes.
+    /// Arguments and replies, up to a bound each.
     Full,
 }
 

@@ -82,6 +82,15 @@ impl Proof {
     }
 }
 
+/// What is accepted as proof of pairing after something was hidden (PAIRING).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resync {
+    /// Only what is certain.
+    Strict,
+    /// Also what is assumed by name, such as [`Proof::Silence`].
+    Assume,
+}
+
 /// Why a request stayed without a reply although nothing was hidden.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
@@ -147,15 +156,6 @@ impl Outcome {
     pub fn is_paired(self) -> bool {
         matches!(self, Outcome::Exact | Outcome::Resynced(_))
     }
-}
-
-/// What is accepted as proof of pairing after something was hidden.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resync {
-    /// Proofs only.
-    Strict,
-    /// Named assumptions too.
-    Assume,
 }
 
 /// Requests that wait for their replies, first in, first out. The requests are in a pool; this is its two ends.

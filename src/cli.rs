@@ -1,0 +1,302 @@
+//! What was typed: commands, options and their help. Turns it into what will run ([`crate::config`]), or into a message.
+//!
+//! The help speaks to network engineers who don't know Redis and to Redis operators who don't know networks. Defaults are
+//! the configuration's; a test holds the help to them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::values::{
+    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
+};
+use crate::config::{Config, ConfigError, HistConfig, Options, file};
+use crate::redis::arguments::Payload;
+use crate::redis::pairing::Resync;
+
+const EXAMPLES: &str = "\
+Examples:
+  resptap read capture.pcap                          Summary of a capture as a table
+  resptap read capture.pcapng --sink jsonl:out.jsonl Every request as a line of JSON
+  resptap read *.pcap.gz --slower-than 10ms --sink jsonl:-
+                                                     Only slow requests, on standard output
+  tcpdump -i eth0 -w - tcp port 6379 | resptap read -
+                                                     From another program
+  resptap read day.pcap --hist-log day.hlog && resptap hist day.hlog
+                                                     Latency percentiles
+
+Exit status: 0 done; 1 a file or output failed, or a capture is cut short; 2 bad usage or configuration.";
+
+/// Watches Redis and Valkey at work from a copy of their network traffic: pairs every request with its reply, measures
+/// how long each part took, and tells what it could not see. It never sends anything to the network or the servers.
+#[derive(Parser, Debug)]
+#[command(name = "resptap", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Typed {
+    #[command(subcommand)]
+    command: TypedCommand,
+    /// Log more on standard error: -v what is done, -vv details, -vvv everything
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+enum TypedCommand {
+    /// Analyse capture files (pcap, pcapng; also .gz and .zst), as fast as possible
+    Read(Box<Read>),
+    /// Merge interval logs of latencies (.hlog) and print their percentiles
+    Hist(Hist),
+}
+
+#[derive(Args, Debug)]
+struct Hist {
+    /// Interval logs, as `read --hist-log` writes them; those of several captures and sensors are added up
+    #[arg(value_name = "FILE.hlog", required = true)]
+    files: Vec<PathBuf>,
+    /// Only series whose tag matches, `*` standing for any text: '10.0.0.9:6379|GET|*'. A tag is server|COMMAND|metric;
+    /// the totals have the tags '*|*|latency', '*|*|queue', '*|*|server' and '*|*|transfer' [default: all]
+    #[arg(long, value_name = "GLOB")]
+    tag: Option<String>,
+    /// Write the merged percentiles to a file that the HdrHistogram plotters read (.hgrm)
+    #[arg(long, value_name = "PATH")]
+    hgrm: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Read {
+    /// Captures, read one after the other as one; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Take options from a TOML file: `port = 6380`, `slower-than = "5ms"`, `sink = ["jsonl:a"]`. Its keys are the names of
+    /// these options without the dashes; what is typed here wins over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    traffic: Traffic,
+    #[command(flatten)]
+    records: Records,
+    #[command(flatten)]
+    statistics: Statistics,
+    #[command(flatten)]
+    pairing: Pairing,
+    #[command(flatten)]
+    resources: Resources,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Traffic")]
+struct Traffic {
+    /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005 [default: 6379]
+    #[arg(long, value_name = "LIST")]
+    port: Option<List<PortRange>>,
+    /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    no_mmap: Option<bool>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    next_help_heading = "Records: one per request (filters leave the statistics whole; all given ones must hold)"
+)]
+struct Records {
+    /// Where the records go; may be given several times. jsonl:PATH is a file with a line of JSON each, jsonl:- standard
+    /// output [default: nowhere]
+    #[arg(long, value_name = "SPEC")]
+    sink: Vec<SinkSpec>,
+    /// Only requests that took longer than this from their last byte to the reply's last byte, such as 5ms or 1s
+    #[arg(long, value_name = "DURATION")]
+    slower_than: Option<Nanoseconds>,
+    /// Only requests that the server answered with an error
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    errors: Option<bool>,
+    /// Only these Redis commands, such as GET,'CLIENT SETNAME'; CLIENT alone stands for all of its subcommands
+    #[arg(long, value_name = "LIST")]
+    command: Option<List<CommandName>>,
+    /// Only requests whose first key begins with one of these, such as user:,cart:
+    #[arg(long, value_name = "LIST")]
+    key_prefix: Option<List<String>>,
+    /// Only requests from these clients: addresses or networks, such as 10.0.0.7,10.1.0.0/16
+    #[arg(long, value_name = "CIDR")]
+    client: Option<List<Network>>,
+    /// Only requests to these servers: addresses or networks
+    #[arg(long, value_name = "CIDR")]
+    server: Option<List<Network>>,
+    /// Only every Nth connection, chosen by its addresses and start, and whole: 1/10 is a tenth of them
+    #[arg(long, value_name = "1/N")]
+    sample: Option<Sample>,
+    /// What of requests and replies is shown, in every output. keys: names of keys, other arguments as `?`, of errors the
+    /// code. full: also arguments and replies. none: no keys either. Passwords are never shown [default: keys]
+    #[arg(long, value_name = "none|keys|full")]
+    payload: Option<Payload>,
+    /// With `--payload full`, bytes that are shown of a request's arguments, and of a reply [default: 256]
+    #[arg(long, value_name = "N")]
+    payload_bytes: Option<usize>,
+    /// Name of this observation point in the records [default: this machine's host name]
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Statistics")]
+struct Statistics {
+    /// Write the final summary to a file as JSON, `-` for standard output [default: a table on standard output]
+    #[arg(long, value_name = "PATH")]
+    summary: Option<Output>,
+    /// Write latency histograms at each interval to a HdrHistogram log (.hlog) that `resptap hist` and others read
+    #[arg(long, value_name = "PATH")]
+    hist_log: Option<FilePath>,
+    /// Length of an interval of the histogram log, in capture time [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    interval: Option<Nanoseconds>,
+    /// Latency series, one per server and command, that are kept apart; all others are counted as `other` [default: 512]
+    #[arg(long, value_name = "N")]
+    series: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Pairing requests with replies")]
+struct Pairing {
+    /// A request without a reply is reported as timed out after this long at the head of its connection; commands that
+    /// wait on purpose, such as BLPOP, never are [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Nanoseconds>,
+    /// A connection without packets for this long is forgotten, to save memory [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    idle_timeout: Option<Nanoseconds>,
+    /// Which replies are believed to belong to which requests after lost packets, or where the capture began in the middle
+    /// of a connection. strict: only what is certain. assume: also what silence on the connection makes as good as certain;
+    /// such records say so [default: assume]
+    #[arg(long, value_name = "strict|assume")]
+    resync: Option<Resync>,
+    /// How long both sides must be silent for `--resync assume` to take everything as answered [default: 2s]
+    #[arg(long, value_name = "DURATION")]
+    resync_silence: Option<Nanoseconds>,
+    /// How long packets that are missing are waited for (they may come late or again) before they count as lost
+    /// [default: 50ms]
+    #[arg(long, value_name = "DURATION")]
+    reorder_time: Option<Nanoseconds>,
+    /// How many further packets of their connection they are waited for [default: 128]
+    #[arg(long, value_name = "N")]
+    reorder_packets: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Resources")]
+struct Resources {
+    /// Worker threads, each on a core of its own [default: usable cores - 1, at least 1]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Cores to run on: first those of the workers, then that of the writer, such as 2-7,1 [default: automatic]
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<List<CpuRange>>,
+    /// Memory for connections, unfinished requests and statistics altogether, such as 512MiB or 4GiB: never exceeded; the
+    /// oldest gives way, and the summary tells [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+}
+
+impl Read {
+    fn split(self) -> (Options, Vec<PathBuf>, Option<PathBuf>) {
+        let Read { files, config, traffic, records, statistics, pairing, resources } = self;
+        let options = Options {
+            workers: resources.workers,
+            cpus: resources.cpus,
+            port: traffic.port,
+            sink: (!records.sink.is_empty()).then_some(Several(records.sink)),
+            slower_than: records.slower_than,
+            errors: records.errors,
+            command: records.command,
+            key_prefix: records.key_prefix,
+            client: records.client,
+            server: records.server,
+            sample: records.sample,
+            payload: records.payload,
+            payload_bytes: records.payload_bytes,
+            timeout: pairing.timeout,
+            idle_timeout: pairing.idle_timeout,
+            resync: pairing.resync,
+            resync_silence: pairing.resync_silence,
+            reorder_time: pairing.reorder_time,
+            reorder_packets: pairing.reorder_packets,
+            memory: resources.memory,
+            series: statistics.series,
+            hist_log: statistics.hist_log,
+            interval: statistics.interval,
+            summary: statistics.summary,
+            sensor: records.sensor,
+            no_mmap: traffic.no_mmap,
+        };
+        (options, files, config)
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Command {
+    /// `resptap read`.
+    Read(Box<Config>),
+    /// `resptap hist`.
+    Hist(HistConfig),
+}
+
+/// A command line that can be carried out.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What is to be done.
+    pub command: Command,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+}
+
+/// Nothing is to be run: the command line is wrong, or asked only for help or the version.
+#[derive(Debug)]
+pub enum Refusal {
+    /// What clap has to say.
+    Usage(clap::Error),
+    /// The options don't go together, or the configuration file is wrong.
+    Config(ConfigError),
+}
+
+impl Refusal {
+    /// Tells the user, and gives the exit status.
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Refusal::Usage(error) => {
+                // A closed pipe (`resptap --help | head -1`) is no failure of ours.
+                let _ = error.print();
+            }
+            Refusal::Config(error) => eprintln!("error: {error}"),
+        }
+        ExitCode::from(self.status())
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Refusal::Usage(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => 0,
+            Refusal::Usage(_) | Refusal::Config(_) => 2,
+        }
+    }
+}
+
+/// Reads a command line, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Refusal> {
+    let typed = Typed::try_parse_from(arguments).map_err(Refusal::Usage)?;
+    let command = match typed.command {
+        TypedCommand::Read(read) => {
+            let (mut options, files, config) = read.split();
+            if let Some(path) = config {
+                options = options.over(file::read(&path).map_err(ConfigError::from).map_err(Refusal::Config)?);
+            }
+            Command::Read(Box::new(Config::new(options, files).map_err(Refusal::Config)?))
+        }
+        TypedCommand::Hist(Hist { files, tag, hgrm }) => {
+            Command::Hist(HistConfig::new(files, tag, hgrm).map_err(Refusal::Config)?)
+        }
+    };
+    Ok(Invocation { command, verbosity: typed.verbose })
+}
+
+#[cfg(test)]
+mod tests;

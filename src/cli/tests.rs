@@ -1,0 +1,174 @@
+//! Command lines, what they run, and what their help promises.
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parsed(arguments: &[&str]) -> Result<Invocation, Refusal> {
+    parse(["resptap"].iter().chain(arguments).map(OsString::from))
+}
+
+fn read(arguments: &[&str]) -> Config {
+    match parsed(&[&["read", "a.pcap"], arguments].concat()).unwrap().command {
+        Command::Read(config) => *config,
+        Command::Hist(_) => panic!("read was asked for"),
+    }
+}
+
+/// The message, as it is printed.
+fn refused(arguments: &[&str]) -> String {
+    match parsed(arguments).unwrap_err() {
+        Refusal::Usage(error) => error.to_string(),
+        Refusal::Config(error) => error.to_string(),
+    }
+}
+
+/// The long names of the options of `read`.
+fn option_names() -> BTreeSet<String> {
+    let typed = Typed::command();
+    let read = typed.find_subcommand("read").unwrap();
+    read.get_opts().filter_map(|option| option.get_long().map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Typed::command().debug_assert();
+}
+
+#[test]
+fn options_and_keys_of_the_file_have_the_same_names() {
+    // serde's list of what the struct has is what the file may hold: an unknown key shows it.
+    let mut options = option_names();
+    assert!(options.remove("config"), "which file is the one thing that no file says");
+    for name in &options {
+        let error = file::parse("tap.toml".as_ref(), &format!("{name} = {{}}")).unwrap_err();
+        assert!(matches!(error, file::FileError::Value { .. }), "--{name} is no key of the file: {error}");
+    }
+    let in_struct = format!("{:?}", Options::default()).matches(": None").count();
+    assert_eq!(in_struct, options.len(), "a key of the file is no option");
+}
+
+#[test]
+fn every_option_of_the_command_line_runs() {
+    let plain = read(&["--workers=1"]);
+    let changed = [
+        ("cpus", "0,1"),
+        ("port", "6379,7000-7005"),
+        ("sink", "jsonl:-"),
+        ("slower-than", "5ms"),
+        ("errors", "true"),
+        ("command", "GET"),
+        ("key-prefix", "user:"),
+        ("client", "10.0.0.0/8"),
+        ("server", "10.0.0.1"),
+        ("sample", "1/10"),
+        ("payload", "full"),
+        ("payload-bytes", "100"),
+        ("timeout", "3s"),
+        ("idle-timeout", "3m"),
+        ("resync", "strict"),
+        ("resync-silence", "3s"),
+        ("reorder-time", "3ms"),
+        ("reorder-packets", "3"),
+        ("memory", "512MiB"),
+        ("series", "3"),
+        ("hist-log", "out.hlog"),
+        ("interval", "1s"),
+        ("summary", "-"),
+        ("sensor", "tap-1"),
+        ("no-mmap", "true"),
+    ];
+    for (name, value) in changed {
+        assert_ne!(read(&["--workers=1", &format!("--{name}={value}")]), plain, "--{name} has no reader");
+    }
+    assert_eq!(read(&["--workers=7"]).workers, 7);
+    let tested: BTreeSet<String> =
+        changed.iter().map(|(name, _)| *name).chain(["workers", "config"]).map(str::to_owned).collect();
+    assert_eq!(tested, option_names(), "an option without a test");
+}
+
+#[test]
+fn the_defaults_that_the_help_tells_are_those_that_run() {
+    let plain = read(&[]);
+    let typed = Typed::command();
+    let mut told = 0;
+    for option in typed.find_subcommand("read").unwrap().get_opts() {
+        let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+        let Some((_, default)) = help.split_once("[default: ") else { continue };
+        let default = default.trim_end_matches(']');
+        // The others are told in words.
+        if !default.contains(' ') && !matches!(default, "nowhere" | "automatic") {
+            let name = option.get_long().unwrap();
+            assert_eq!(read(&[&format!("--{name}={default}")]), plain, "--{name} does not default to {default}");
+            told += 1;
+        }
+    }
+    assert_eq!(told, 12);
+}
+
+#[test]
+fn flags_may_be_taken_back() {
+    assert!(read(&["--errors"]).filter.errors);
+    assert!(!read(&["--errors=false"]).filter.errors);
+    assert!(!read(&["--no-mmap"]).mmap);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file_and_the_file_over_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tap.toml");
+    std::fs::write(&path, "port = [7000]\ntimeout = '5s'\nerrors = true\nsink = ['jsonl:a', 'jsonl:b']\n").unwrap();
+    let file = path.to_str().unwrap();
+    let from_file = read(&["--config", file]);
+    assert_eq!((from_file.ports.as_slice(), from_file.timeout_ns), (&[7000][..], 5_000_000_000));
+    assert!(from_file.filter.errors);
+    assert_eq!((from_file.sinks.len(), from_file.payload_bytes), (2, 256));
+    let typed = read(&["--config", file, "--port", "6380", "--errors=false", "--sink", "jsonl:c"]);
+    assert_eq!((typed.ports.as_slice(), typed.timeout_ns), (&[6380][..], 5_000_000_000));
+    assert!(!typed.filter.errors);
+    assert_eq!(typed.sinks, ["jsonl:c".parse().unwrap()], "a typed list replaces the file's");
+    std::fs::write(&path, "prot = 1").unwrap();
+    let error = refused(&["read", "a.pcap", "--config", file]);
+    assert!(error.contains("tap.toml, line 1: there is no option `prot`; the nearest one is `port`"), "{error}");
+}
+
+#[test]
+fn what_is_mistyped_is_named_with_the_nearest() {
+    let error = refused(&["read", "a.pcap", "--prot", "6380"]);
+    assert!(error.contains("'--prot'") && error.contains("'--port'"), "{error}");
+    let error = refused(&["raed", "a.pcap"]);
+    assert!(error.contains("'raed'") && error.contains("'read'"), "{error}");
+}
+
+#[test]
+fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
+    let error = refused(&["read", "a.pcap", "--port", "any"]);
+    assert!(error.contains("--port") && error.contains("`any` is no port; write numbers"), "{error}");
+    let error = refused(&["read", "a.pcap", "--sink", "kafka:broker/topic"]);
+    assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
+    let error = refused(&["read", "a.pcap", "--resync", "trust"]);
+    assert!(error.contains("`trust` is none of strict, assume"), "{error}");
+    assert!(refused(&["read"]).contains("<FILE>"));
+    assert!(refused(&["hist"]).contains("<FILE.hlog>"));
+}
+
+#[test]
+fn hist_takes_logs_a_tag_and_an_output() {
+    let invocation = parsed(&["hist", "a.hlog", "b.hlog", "--tag", "*|GET|*", "--hgrm", "out.hgrm", "-vv"]).unwrap();
+    assert_eq!(invocation.verbosity, 2);
+    let Command::Hist(hist) = invocation.command else { panic!("hist was asked for") };
+    assert_eq!(hist.files, [PathBuf::from("a.hlog"), PathBuf::from("b.hlog")]);
+    assert_eq!((hist.tag.as_deref(), hist.hgrm), (Some("*|GET|*"), Some("out.hgrm".into())));
+}
+
+#[test]
+fn help_and_version_are_no_failure_and_bad_usage_is_status_2() {
+    let status = |arguments: &[&str]| parsed(arguments).unwrap_err().status();
+    assert_eq!(status(&["--version"]), 0);
+    assert_eq!(status(&["read", "--help"]), 0);
+    assert_eq!(status(&[]), 2);
+    assert_eq!(status(&["read", "a", "--workers", "many"]), 2);
+    assert_eq!(status(&["read", "a", "--workers", "0"]), 2);
+}

@@ -1,0 +1,235 @@
+//! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
+
+use crate::connection::{Exchange, Identity, Recorder};
+use crate::counters::{Counter, Counters};
+use crate::flow::hash::Seed;
+use crate::limits::RECORD_BATCH;
+use crate::record::filter::{Candidate, Filter};
+use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
+use crate::record::transaction::{RecordBatch, Texts, Times, Transaction};
+use crate::redis::arguments::{self, Argument, Payload};
+use crate::redis::command::CommandTable;
+use crate::redis::pairing::Flags;
+use crate::redis::redact;
+use crate::resp::parser::Kind;
+use crate::ring::Outbox;
+use crate::units::Timestamp;
+
+/// From a worker to the writer, and empty back.
+#[derive(Debug)]
+pub enum Message {
+    /// Transactions for the sinks.
+    Records(Box<RecordBatch>),
+    /// The statistics of an interval that is over.
+    Statistics(Box<Statistics>),
+}
+
+/// What is emitted.
+#[derive(Debug)]
+pub struct Emission {
+    /// There are sinks.
+    pub emits: bool,
+    /// Which transactions they get.
+    pub filter: Filter,
+    /// What of each is shown.
+    pub payload: Payload,
+}
+
+/// A worker's recorder.
+#[derive(Debug)]
+pub struct Recording {
+    table: &'static CommandTable,
+    emission: Emission,
+    interval_ns: u64,
+    directory: Directory,
+    statistics: Box<Statistics>,
+    batch: Box<RecordBatch>,
+    outbox: Outbox<Message>,
+    /// Boxes that came back, to be used again.
+    spare_statistics: Vec<Box<Statistics>>,
+    spare_batches: Vec<Box<RecordBatch>>,
+}
+
+impl Recording {
+    /// Recording into `outbox`.
+    pub fn new(
+        table: &'static CommandTable,
+        emission: Emission,
+        interval_ns: u64,
+        seed: Seed,
+        outbox: Outbox<Message>,
+    ) -> Recording {
+        Recording {
+            table,
+            emission,
+            interval_ns,
+            directory: Directory::new(seed),
+            statistics: Box::default(),
+            batch: Box::default(),
+            outbox,
+            spare_statistics: Vec::new(),
+            spare_batches: Vec::new(),
+        }
+    }
+
+    /// Numbers a new connection's ends.
+    pub fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
+        identity.client_number = self.directory.client(identity.client.address, counters);
+        identity.server_number = self.directory.server(identity.server, counters);
+    }
+
+    /// Bytes of memory in use, by estimate.
+    pub fn memory(&self) -> u64 {
+        self.statistics.memory() * (1 + self.spare_statistics.len() as u64)
+    }
+
+    /// Time has come to `now`: an interval that has ended goes to the writer.
+    pub fn watermark(&mut self, now: Timestamp) {
+        let interval = |at: Timestamp| Timestamp(at.0 - at.0 % self.interval_ns);
+        if !self.statistics.from.is_known() {
+            // What came before the first watermark belongs to the interval that it is in or ends.
+            self.statistics.from = Timestamp(interval(now).0.saturating_sub(if interval(now) == now { self.interval_ns } else { 0 }));
+        }
+        if now < self.statistics.from.after(self.interval_ns) {
+            return;
+        }
+        self.ship(interval(now));
+    }
+
+    /// Sends the statistics; the next interval begins at `next`.
+    fn ship(&mut self, next: Timestamp) {
+        self.collect();
+        let fresh = self.spare_statistics.pop().unwrap_or_default();
+        let mut done = std::mem::replace(&mut self.statistics, fresh);
+        done.to = done.from.after(self.interval_ns);
+        self.statistics.from = next;
+        self.send(Message::Statistics(done));
+    }
+
+    /// Sends all that is left.
+    pub fn finish(mut self) {
+        self.ship(Timestamp::NONE);
+        self.send_batch();
+    }
+
+    fn send_batch(&mut self) {
+        self.collect();
+        let fresh = self.spare_batches.pop().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, fresh);
+        self.send(Message::Records(full));
+    }
+
+    fn send(&mut self, message: Message) {
+        // The writer ends only by a bug of its own, which is reported where it is joined.
+        let _ = self.outbox.send(message);
+    }
+
+    fn collect(&mut self) {
+        while let Some(message) = self.outbox.reuse() {
+            match message {
+                Message::Records(mut batch) => {
+                    batch.clear();
+                    self.spare_batches.push(batch);
+                }
+                Message::Statistics(mut statistics) => {
+                    statistics.clear();
+                    self.spare_statistics.push(statistics);
+                }
+            }
+        }
+    }
+
+    /// Whether the sinks get it; then it is appended to the batch.
+    fn emit(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>, counters: &mut Counters) {
+        let request = exchange.request;
+        let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
+            Argument::Word(word) => Some(word),
+            _ => None,
+        });
+        let candidate = Candidate {
+            command: request.command,
+            name: name.unwrap_or_default(),
+            connection: exchange.identity.id,
+            client: exchange.identity.client,
+            server: exchange.identity.server,
+            latency: times.map(|times| times.latency()),
+            is_error: error.is_some(),
+            first_key: arguments::first_key(&request.arguments),
+        };
+        if !self.emission.filter.passes(&candidate) {
+            return counters.count(Counter::RecordsFiltered);
+        }
+        counters.count(Counter::RecordsEmitted);
+        self.append(exchange, times, error);
+        if self.batch.transactions.len() >= RECORD_BATCH {
+            self.send_batch();
+        }
+    }
+
+    fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
+        let Exchange { identity, request, outcome, reply, .. } = *exchange;
+        let payload = self.emission.payload;
+        let hidden = redact::hides_arguments(self.table.name(request.command));
+        let shows_reply = payload == Payload::Full && !hidden;
+        let code = error.unwrap_or_default();
+        let texts = Texts {
+            arguments: if payload == Payload::None { &[] } else { &request.arguments },
+            error: match reply {
+                Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
+                _ => code.as_str().as_bytes(),
+            },
+            response: reply.filter(|_| shows_reply && error.is_none()).map_or(&[], |reply| reply.response),
+        };
+        let ended = reply.map_or(request.t2, |reply| reply.t4.max(request.t2));
+        let transaction = Transaction {
+            connection: identity.id,
+            index: request.index,
+            client: identity.client,
+            server: identity.server,
+            t1: request.t1,
+            end: if ended.is_known() { ended } else { request.t1 },
+            times,
+            request_bytes: request.bytes(),
+            reply_bytes: reply.map_or(0, |reply| reply.bytes),
+            args: request.args,
+            keys: request.keys,
+            pipeline: request.pipeline,
+            slot: request.slot.filter(|_| payload != Payload::None),
+            command: request.command,
+            flags: request.flags,
+            outcome,
+            reply: reply.map(|reply| reply.kind),
+            text_at: 0,
+            arguments_len: 0,
+            error_len: 0,
+            response_len: 0,
+        };
+        self.batch.push(transaction, texts);
+    }
+}
+
+impl Recorder for Recording {
+    fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        let Exchange { identity, request, reply, previous, .. } = *exchange;
+        let times = reply.and_then(|reply| Times::new(request.t1, request.t2, reply.t3, reply.t4, previous));
+        let error = reply.filter(|reply| reply.kind == Kind::Error).map(|reply| ErrorCode::of(reply.error));
+        let sample = Sample {
+            server: identity.server,
+            server_number: identity.server_number,
+            client: identity.client.address,
+            client_number: identity.client_number,
+            command: request.command,
+            flags: request.flags,
+            request_bytes: request.bytes(),
+            reply_bytes: reply.map_or(0, |reply| reply.bytes),
+            times,
+            error,
+            // Its request was counted when it timed out.
+            counts: !request.flags.has(Flags::LATE),
+        };
+        self.statistics.record(&sample, self.table, &mut self.directory, counters);
+        if self.emission.emits {
+            self.emit(exchange, times, error, counters);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Who owns a frame, and how the thread that reads a file hands it there.
+//!
+//! [`Steerer`] decodes headers and gives each worker [`Parcel`]s: where its frames lie in the file's mapping, or, of piped and
+//! compressed input, copies of them. [`Watermarks`] tell all workers, at the same places of the file, how far time has come:
+//! deadlines up to there are due, intervals up to there are over. So nothing in the output depends on the number of workers.
+
+use std::sync::Arc;
+
+use crate::capture::file::Mapping;
+use crate::capture::{Frame, LinkType};
+use crate::decode::{decode, ports::PortSet};
+use crate::flow::hash::Seed;
+use crate::flow::key::FlowKey;
+use crate::limits::{PARCEL_BYTES, PARCEL_FRAMES};
+use crate::ring::{Closed, Outbox};
+use crate::units::Timestamp;
+
+/// How often time is told, if intervals are longer.
+const TICK_NS: u64 = 1_000_000_000;
+
+/// Finds the places in a capture where time has passed a tick or an interval's end.
+#[derive(Clone, Copy, Debug)]
+pub struct Watermarks {
+    interval_ns: u64,
+    /// The next tick or interval's end.
+    next: Timestamp,
+}
+
+impl Watermarks {
+    /// For intervals of this length.
+    pub fn new(interval_ns: u64) -> Watermarks {
+        Watermarks { interval_ns, next: Timestamp::NONE }
+    }
+
+    /// A frame of this time comes: time has come to the returned point before it.
+    #[inline]
+    pub fn pass(&mut self, at: Timestamp) -> Option<Timestamp> {
+        if at < self.next {
+            return None;
+        }
+        let floor = |step: u64| at.0 - at.0 % step;
+        let ceiling = |step: u64| Timestamp(floor(step).saturating_add(step));
+        let first = !self.next.is_known();
+        self.next = ceiling(TICK_NS).min(ceiling(self.interval_ns));
+        (!first).then(|| Timestamp(floor(TICK_NS).max(floor(self.interval_ns))))
+    }
+}
+
+/// Where a frame is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: Timestamp,
+    offset: usize,
+    length: u32,
+    wire_len: u32,
+    link: LinkType,
+}
+
+/// Frames on their way to a worker, in order.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    places: Vec<Place>,
+    /// The file that the places are in; `None`: they are in `bytes`.
+    mapping: Option<Arc<Mapping>>,
+    bytes: Vec<u8>,
+    /// How far time has come behind the frames.
+    pub watermark: Option<Timestamp>,
+    /// Place in the file up to which frames of this lane have been handed over.
+    read_to: usize,
+}
+
+impl Parcel {
+    /// Frames in it.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is no frame in it.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// A frame. The place is our own state: it lies within the mapping or the bytes.
+    #[inline]
+    pub fn frame(&self, index: usize) -> Frame<'_> {
+        let place = self.places[index];
+        let all: &[u8] = self.mapping.as_ref().map_or(&self.bytes, |mapping| mapping);
+        let bytes = &all[place.offset..place.offset + place.length as usize];
+        Frame { bytes, wire_len: place.wire_len, at: place.at, link: place.link }
+    }
+
+    /// Empties it, keeping its memory.
+    fn clear(&mut self) {
+        self.places.clear();
+        self.bytes.clear();
+        self.mapping = None;
+        self.watermark = None;
+        self.read_to = 0;
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.len() >= PARCEL_FRAMES || self.bytes.len() >= PARCEL_BYTES
+    }
+
+    fn push(&mut self, frame: &Frame<'_>, mapping: Option<&Arc<Mapping>>) {
+        let offset = match mapping.and_then(|mapping| mapping.offset_of(frame.bytes)) {
+            Some(offset) => {
+                if self.mapping.is_none() {
+                    self.mapping = mapping.cloned();
+                }
+                self.read_to = offset;
+                offset
+            }
+            None => {
+                self.bytes.extend_from_slice(frame.bytes);
+                self.bytes.len() - frame.bytes.len()
+            }
+        };
+        let length = frame.bytes.len() as u32;
+        self.places.push(Place { at: frame.at, offset, length, wire_len: frame.wire_len, link: frame.link });
+    }
+}
+
+/// The worker that owns a frame, of `workers`. One that is no segment of interest goes to the first, which counts it.
+#[inline]
+pub fn owner(frame: &Frame<'_>, ports: &PortSet, seed: Seed, workers: usize) -> usize {
+    let Some((key, _)) = decode(frame).ok().and_then(|segment| FlowKey::of(&segment, ports)) else { return 0 };
+    ((u128::from(key.hash(seed)) * workers as u128) >> 64) as usize
+}
+
+/// Hands frames to their workers.
+#[derive(Debug)]
+pub struct Steerer {
+    ports: PortSet,
+    seed: Seed,
+    watermarks: Watermarks,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    outbox: Outbox<Box<Parcel>>,
+    parcel: Box<Parcel>,
+    spare: Vec<Box<Parcel>>,
+    /// Parcels that are with the worker.
+    under_way: usize,
+    /// Place in the file up to which the worker is done.
+    done_to: usize,
+}
+
+impl Steerer {
+    /// Over these rings, one a worker.
+    pub fn new(outboxes: Vec<Outbox<Box<Parcel>>>, ports: PortSet, seed: Seed, interval_ns: u64) -> Steerer {
+        let lane = |outbox| Lane { outbox, parcel: Box::default(), spare: Vec::new(), under_way: 0, done_to: 0 };
+        Steerer {
+            ports,
+            seed,
+            watermarks: Watermarks::new(interval_ns),
+            lanes: outboxes.into_iter().map(lane).collect(),
+        }
+    }
+
+    /// Hands over a frame, which lies in `mapping` if there is one.
+    #[inline]
+    pub fn steer(&mut self, frame: &Frame<'_>, mapping: Option<&Arc<Mapping>>) -> Result<(), Closed> {
+        if let Some(watermark) = self.watermarks.pass(frame.at) {
+            self.flush(Some(watermark))?;
+        }
+        let owner = owner(frame, &self.ports, self.seed, self.lanes.len());
+        let lane = &mut self.lanes[owner];
+        lane.parcel.push(frame, mapping);
+        if lane.parcel.is_full() { lane.send(None) } else { Ok(()) }
+    }
+
+    /// Sends what is collected, and how far time has come.
+    pub fn flush(&mut self, watermark: Option<Timestamp>) -> Result<(), Closed> {
+        for lane in &mut self.lanes {
+            if watermark.is_some() || !lane.parcel.is_empty() {
+                lane.send(watermark)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Place in the mapping up to which all workers are done, where the source has been read up to `read_to`.
+    pub fn done_to(&mut self, read_to: usize) -> usize {
+        let done = self.lanes.iter_mut().map(|lane| {
+            lane.collect();
+            if lane.under_way == 0 && lane.parcel.is_empty() { read_to } else { lane.done_to }
+        });
+        done.min().unwrap_or(read_to)
+    }
+
+    /// The next frames lie in another file: sends what is collected of this one.
+    pub fn next_file(&mut self) -> Result<(), Closed> {
+        self.flush(None)?;
+        self.lanes.iter_mut().for_each(|lane| lane.done_to = 0);
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn send(&mut self, watermark: Option<Timestamp>) -> Result<(), Closed> {
+        self.collect();
+        let next = self.spare.pop().unwrap_or_default();
+        let mut parcel = std::mem::replace(&mut self.parcel, next);
+        parcel.watermark = watermark;
+        self.under_way += 1;
+        self.outbox.send(parcel)
+    }
+
+    /// Takes the parcels that came back.
+    fn collect(&mut self) {
+        while let Some(mut parcel) = self.outbox.reuse() {
+            self.under_way -= 1;
+            self.done_to = self.done_to.max(parcel.read_to);
+            parcel.clear();
+            self.spare.push(parcel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermarks_fall_on_ticks_and_interval_ends_before_the_frame_that_passes_them() {
+        let second = TICK_NS;
+        let mut marks = Watermarks::new(second * 5 / 2);
+        let mut pass = |at: u64| marks.pass(Timestamp(at)).map(|mark| mark.0);
+        assert_eq!(pass(100 * second + 1), None, "nothing is over at the first frame");
+        assert_eq!(pass(100 * second + 2), None);
+        assert_eq!(pass(101 * second), Some(101 * second));
+        assert_eq!(pass(100 * second), None, "time going back passes nothing");
+        assert_eq!(pass(102 * second + 600_000_000), Some(102 * second + 500_000_000));
+        assert_eq!(pass(150 * second + 7), Some(150 * second), "a long silence is one step");
+    }
+}

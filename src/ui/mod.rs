@@ -1,0 +1,4 @@
+//! What people see while the program runs.
+
+pub mod log;
+pub mod progress;

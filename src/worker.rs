@@ -1,0 +1,226 @@
+//! One core: a packet's whole path, from frame to record.
+//!
+//! ```text
+//!  frames ─► decode ─► key, hash ─► flow table ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
+//! ```
+//!
+//! Frames come in batches: all of a batch are decoded and hashed, their slots looked up and prefetched, and only then
+//! processed, so that the table's cache misses overlap. A worker shares nothing with the others. After warm-up it allocates
+//! nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
+
+use arrayvec::ArrayVec;
+
+use crate::capture::Frame;
+use crate::connection::{Admission, Connection, Resources, Settings};
+use crate::counters::{Counter, Counters};
+use crate::decode::ports::PortSet;
+use crate::decode::{Segment, Skip, decode};
+use crate::flow::hash::Seed;
+use crate::flow::key::FlowKey;
+use crate::flow::table::Table;
+use crate::limits::{BATCH_FRAMES, Budget};
+use crate::prefetch::prefetch;
+use crate::recording::Recording;
+use crate::redis::pairing::Reason;
+use crate::units::{Direction, Timestamp};
+
+/// A batch of frames.
+pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
+
+/// A decoded frame on its way to its connection.
+struct Arrival<'a> {
+    segment: Segment<'a>,
+    at: Timestamp,
+    key: FlowKey,
+    direction: Direction,
+    hash: u64,
+}
+
+/// One core's state.
+#[derive(Debug)]
+pub struct Worker {
+    ports: PortSet,
+    table: Table<Connection>,
+    resources: Resources,
+    recording: Recording,
+}
+
+/// What a worker says at the end.
+#[derive(Clone, Debug)]
+pub struct WorkerReport {
+    /// All it counted.
+    pub counters: Counters,
+    /// Bytes of memory that it had in use at the most.
+    pub memory_peak: u64,
+    /// Whether it met a bound of memory.
+    pub limited: bool,
+}
+
+impl Worker {
+    /// A worker within a budget. `seed` must be the same as the steering's.
+    pub fn new(settings: Settings, ports: PortSet, seed: Seed, budget: &Budget, recording: Recording) -> Worker {
+        // Timers are looked at often enough that a timeout is told within a second or so of capture time.
+        let tick_ns = (settings.timeout_ns / 32).clamp(1_000_000, 1_000_000_000);
+        Worker {
+            ports,
+            table: Table::new(budget.connections, seed, tick_ns),
+            resources: Resources::new(settings, budget),
+            recording,
+        }
+    }
+
+    /// What it counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.resources.counters
+    }
+
+    /// Processes frames in the order of the capture.
+    pub fn process(&mut self, frames: &[Frame<'_>]) {
+        for frames in frames.chunks(BATCH_FRAMES) {
+            let arrivals = self.arrivals(frames);
+            let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
+                arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
+            for slot in slots.iter().flatten() {
+                prefetch(self.table.get(*slot));
+            }
+            for (arrival, slot) in arrivals.iter().zip(slots) {
+                self.arrive(arrival, slot);
+            }
+        }
+    }
+
+    /// Decodes a batch; what is no segment of interest is counted and left out.
+    #[inline]
+    fn arrivals<'a>(&mut self, frames: &[Frame<'a>]) -> ArrayVec<Arrival<'a>, BATCH_FRAMES> {
+        let counters = &mut self.resources.counters;
+        let mut arrivals = ArrayVec::new();
+        for frame in frames {
+            counters.count(Counter::FramesSeen);
+            counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
+            let keyed = decode(frame).and_then(|segment| {
+                let (key, direction) = FlowKey::of(&segment, &self.ports).ok_or(Skip::OtherPort)?;
+                Ok((segment, key, direction))
+            });
+            match keyed {
+                Ok((segment, key, direction)) => {
+                    counters.count(Counter::FramesAnalysed);
+                    let hash = self.table.hash(&key);
+                    arrivals.push(Arrival { segment, at: frame.at, key, direction, hash });
+                }
+                Err(skip) => counters.count(skip.counter()),
+            }
+        }
+        arrivals
+    }
+
+    /// Brings a segment to its connection.
+    #[inline]
+    fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
+        // An earlier frame of the batch may have brought the connection, or ended the one that was found.
+        let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
+        let slot = slot.or_else(|| self.table.find(arrival.hash, &arrival.key));
+        let Arrival { segment, at, direction, .. } = arrival;
+        let Some(slot) = slot else { return self.open(arrival) };
+        let connection = self.table.get_mut(slot);
+        match connection.admit(segment, *direction, *at, self.resources.settings.idle_timeout_ns) {
+            Admission::Take => {
+                connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
+                self.after(slot);
+            }
+            Admission::Ignore => self.resources.counters.count(Counter::Stray),
+            Admission::Replace(reason) => {
+                connection.close(reason, &mut self.resources, &mut self.recording);
+                self.table.remove(slot);
+                self.open(arrival);
+            }
+        }
+    }
+
+    /// A connection begins.
+    fn open(&mut self, arrival: &Arrival<'_>) {
+        let Arrival { segment, at, key, direction, hash } = arrival;
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key) else {
+            return self.resources.counters.count(Counter::Stray);
+        };
+        let counters = &mut self.resources.counters;
+        counters.count(connection.opened_counter());
+        self.recording.introduce(&mut connection.identity, counters);
+        connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
+        let deadline = connection.deadline(&self.resources);
+        if self.table.is_full() {
+            self.evict();
+        }
+        if let Some(slot) = self.table.insert(*hash, *key, connection) {
+            self.table.schedule(slot, deadline);
+        }
+    }
+
+    /// The table is full: the idlest connection gives way.
+    fn evict(&mut self) {
+        let Some(slot) = self.table.idlest(Connection::last_at) else { return };
+        let connection = self.table.get_mut(slot);
+        connection.give_up(Counter::EvictedConnections, &mut self.resources, &mut self.recording);
+        self.table.remove(slot);
+    }
+
+    /// A connection that was given up for want of memory leaves at once; one that ended is looked at when it may be
+    /// forgotten.
+    #[inline]
+    fn after(&mut self, slot: u32) {
+        let connection = self.table.get(slot);
+        if connection.is_closed() {
+            let deadline = connection.deadline(&self.resources);
+            self.table.schedule(slot, deadline);
+        }
+    }
+
+    /// Time has come to `now`: deadlines up to there are due, and so is the end of an interval.
+    pub fn watermark(&mut self, now: Timestamp) {
+        while let Some(slot) = self.table.due(now) {
+            let connection = self.table.get_mut(slot);
+            if connection.is_idle(now, &self.resources) {
+                connection.close(Reason::Idle, &mut self.resources, &mut self.recording);
+                self.table.remove(slot);
+                continue;
+            }
+            connection.tick(now, &mut self.resources, &mut self.recording);
+            let deadline = connection.deadline(&self.resources);
+            self.table.schedule(slot, deadline);
+        }
+        self.debug_check();
+        self.recording.watermark(now);
+    }
+
+    /// The capture has ended, at `at`: all connections end, and what is left to tell is told.
+    pub fn finish(mut self, at: Timestamp) -> WorkerReport {
+        // In the table's order, which no output depends on.
+        while let Some(slot) = self.table.any() {
+            let connection = self.table.get_mut(slot);
+            connection.tick(at, &mut self.resources, &mut self.recording);
+            let connection = self.table.get_mut(slot);
+            let reason = if connection.is_idle(at, &self.resources) { Reason::Idle } else { Reason::CaptureEnd };
+            connection.close(reason, &mut self.resources, &mut self.recording);
+            self.table.remove(slot);
+        }
+        debug_assert_eq!(self.resources.in_use(), 0, "pools are empty when all connections have ended");
+        self.debug_check();
+        let memory_peak = self.table.memory() + self.resources.memory() + self.recording.memory();
+        self.recording.finish();
+        let counters = self.resources.counters;
+        let limited = counters.sum("memory", "evicted.") > 0;
+        WorkerReport { counters, memory_peak, limited }
+    }
+
+    /// The laws of SPEC section 4, in debug builds.
+    fn debug_check(&self) {
+        if cfg!(debug_assertions) {
+            let counters = &self.resources.counters;
+            let skipped = counters.sum("packets", "skipped.");
+            assert_eq!(counters[Counter::FramesSeen], counters[Counter::FramesAnalysed] + skipped);
+            let others = counters.sum("replies", "unsolicited.") + counters.sum("replies", "discarded.");
+            assert_eq!(counters[Counter::Replies], counters[Counter::RepliesPaired] + others);
+            let pending: u64 = self.table.iter().map(Connection::undecided).sum();
+            assert_eq!(counters.pending(), pending.wrapping_sub(0), "requests that are neither decided nor in a queue");
+        }
+    }
+}
