@@ -61,11 +61,11 @@ counters! {
     /// Stretches of a stream that never came.
     Gaps => "packets"/"gaps",
     /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.
-    GapBytesMirror => "packets"/"gap_bytes.mirror",
+    GapBytesMirror => "packets"/"gap_bytes_by.mirror",
     /// Bytes in them, which nobody acknowledged.
-    GapBytesNetwork => "packets"/"gap_bytes.network",
+    GapBytesNetwork => "packets"/"gap_bytes_by.network",
     /// Bytes that the capture cut off (snap length).
-    GapBytesCut => "packets"/"gap_bytes.cut",
+    GapBytesCut => "packets"/"gap_bytes_by.cut",
     /// Connections whose beginning was seen.
     ConnectionsOpened => "connections"/"opened",
     /// Connections that were there before the capture.

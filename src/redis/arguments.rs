@@ -3,6 +3,18 @@
 //! Layout: one entry after the other, each a kind (1 byte), a length (2 bytes, little endian) and that many bytes.
 //! A list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+/// What of requests and replies is shown (`--payload`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Payload {
+    /// Command names and error codes.
+    None,
+    /// Key names as well; other arguments as `?`.
+    #[default]
+    Keys,
+    /// Arguments, errors and replies, up to `--payload-bytes` each.
+    Full,
+}
+
 /// One entry of the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Argument<'a> {
