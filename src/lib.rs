@@ -18,3 +18,5 @@ pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files
 pub mod sink; // where transactions go
+// Layer 6: what people and operators meet.
+pub mod ui; // tables

@@ -1,0 +1,4 @@
+//! What people see on a terminal.
+
+pub mod format;
+pub mod hist;
