@@ -14,6 +14,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use lifecycle::Admission;
+
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
 use crate::limits::{self, Budget, items};
@@ -227,9 +229,10 @@ impl Connection {
         self.last_at
     }
 
-    /// Requests that wait for replies.
-    pub fn pending(&self) -> u32 {
-        self.queue.len()
+    /// Requests of it whose fate is not decided.
+    pub fn undecided(&self, resources: &Resources) -> u64 {
+        let head = self.queue.head().filter(|&head| resources.requests.get(head).timed_out);
+        u64::from(self.queue.len()) - u64::from(head.is_some())
     }
 
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.

@@ -46,6 +46,8 @@ counters! {
     SkipMalformed => "packets"/"skipped.malformed",
     /// TCP, but none of the server ports.
     SkipOtherPort => "packets"/"skipped.other_port",
+    /// On an interface whose link type is not supported.
+    SkipLinkType => "packets"/"skipped.link_type",
     /// Data that arrived after later data of its direction.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.
@@ -61,11 +63,11 @@ counters! {
     /// Stretches of a stream that never came.
     Gaps => "packets"/"gaps",
     /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.
-    GapBytesMirror => "packets"/"gap_bytes.mirror",
+    GapBytesMirror => "packets"/"gap_bytes_by.mirror",
     /// Bytes in them, which nobody acknowledged.
-    GapBytesNetwork => "packets"/"gap_bytes.network",
+    GapBytesNetwork => "packets"/"gap_bytes_by.network",
     /// Bytes that the capture cut off (snap length).
-    GapBytesCut => "packets"/"gap_bytes.cut",
+    GapBytesCut => "packets"/"gap_bytes_by.cut",
     /// Connections whose beginning was seen.
     ConnectionsOpened => "connections"/"opened",
     /// Connections that were there before the capture.
@@ -126,6 +128,8 @@ counters! {
     ReplyBytesSkipped => "replies"/"bytes_skipped",
     /// Messages that break the protocol.
     Malformed => "replies"/"malformed",
+    /// Connections given up because the table was full.
+    EvictedConnections => "memory"/"evicted.connections",
     /// Pending requests given up for want of memory.
     EvictedRequests => "memory"/"evicted.requests",
     /// Out-of-order data given up for want of memory.

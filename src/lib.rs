@@ -7,6 +7,7 @@ pub mod clock; // the only reader of the machine's clock
 pub mod counters; // what happened, counted where it happened
 pub mod limits; // every bound
 pub mod pool; // bounded pools of reusable items
+pub mod prefetch; // the one intrinsic
 pub mod units; // time, addresses, stream positions
 // Layer 1: bytes.
 pub mod capture; // frames from files
@@ -21,8 +22,14 @@ pub mod connection; // requests and replies of one connection, paired
 pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
 pub mod export; // summaries and histogram files
+pub mod ring; // rings between threads
 pub mod sink; // where transactions go
+// Layer 5: threads.
+pub mod steering; // who owns a frame
+pub mod worker; // one core
+pub mod writer; // the single writer
 // Layer 6: the program; config is the lowest of it, cli the highest.
 pub mod cli; // what was typed
 pub mod config; // what will run
-pub mod ui; // progress and log
+pub mod runtime; // pin, spawn, join
+pub mod ui; // tables, progress and log

@@ -79,6 +79,11 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Whether nothing waits to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.full.is_empty()
+    }
+
     /// Whether nothing more will come.
     pub fn is_finished(&self) -> bool {
         // In this order: what was sent before the sender ended is still there.

@@ -33,6 +33,15 @@ impl Timestamp {
     }
 }
 
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with nine digits: `2026-11-22T12:00:00.000000123Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every 64-bit number of nanoseconds lies before the year 2555, within what jiff can say.
+        let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).map_err(|_| fmt::Error)?;
+        write!(f, "{time:.9}")
+    }
+}
+
 /// Which way bytes flow on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -141,5 +150,17 @@ impl fmt::Display for Endpoint {
             IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
             IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_timestamp_can_be_printed() {
+        assert_eq!(Timestamp(1_795_348_800_000_000_123).to_string(), "2026-11-22T12:00:00.000000123Z");
+        assert_eq!(Timestamp(951_825_599_999_999_999).to_string(), "2000-02-29T11:59:59.999999999Z");
+        assert_eq!(Timestamp(u64::MAX).to_string(), "2554-07-21T23:34:33.709551615Z");
     }
 }

@@ -8,6 +8,8 @@
 //! processed, so that the table's cache misses overlap. A worker shares nothing with the others. After warm-up it allocates
 //! nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
+pub mod recording;
+
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
@@ -20,9 +22,10 @@ use crate::flow::key::FlowKey;
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
-use crate::recording::Recording;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
+
+use recording::Recording;
 
 /// A batch of frames.
 pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
@@ -219,8 +222,8 @@ impl Worker {
             assert_eq!(counters[Counter::FramesSeen], counters[Counter::FramesAnalysed] + skipped);
             let others = counters.sum("replies", "unsolicited.") + counters.sum("replies", "discarded.");
             assert_eq!(counters[Counter::Replies], counters[Counter::RepliesPaired] + others);
-            let pending: u64 = self.table.iter().map(Connection::undecided).sum();
-            assert_eq!(counters.pending(), pending.wrapping_sub(0), "requests that are neither decided nor in a queue");
+            let pending: u64 = self.table.iter().map(|connection| connection.undecided(&self.resources)).sum();
+            assert_eq!(counters.pending(), pending, "a request is either decided or in a queue");
         }
     }
 }

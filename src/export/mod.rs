@@ -1,1 +1,7 @@
 //! What is told at intervals and at the end: summaries and histogram files.
+
+pub mod hgrm;
+pub mod hlog;
+pub mod hlog_reader;
+pub mod series;
+pub mod summary;

@@ -52,6 +52,23 @@ impl<T> Table<T> {
         self.slots.in_use()
     }
 
+    /// Whether nothing more fits.
+    pub fn is_full(&self) -> bool {
+        self.slots.in_use() == self.slots.capacity()
+    }
+
+    /// Whether a slot still holds the connection with this key.
+    #[inline]
+    pub fn holds(&self, slot: u32, key: &FlowKey) -> bool {
+        let slot = self.slots.peek(slot);
+        slot.value.is_some() && slot.key == *key
+    }
+
+    /// All connections.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.index.iter().map(|&slot| self.get(slot))
+    }
+
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

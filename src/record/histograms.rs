@@ -143,11 +143,21 @@ pub struct Directory {
 impl Directory {
     /// An empty directory. `seed` guards its tables against chosen names.
     pub fn new(seed: Seed) -> Directory {
+        Directory::with_bounds(
+            seed,
+            limits::SERVERS_PER_WORKER_MAX,
+            limits::CLIENTS_PER_WORKER_MAX,
+            limits::SERIES_PER_WORKER_MAX,
+            limits::ERROR_CODES_MAX,
+        )
+    }
+
+    fn with_bounds(seed: Seed, servers: usize, clients: usize, series: usize, errors: usize) -> Directory {
         Directory {
-            servers: Numbering::new(limits::SERVERS_PER_WORKER_MAX, seed),
-            clients: Numbering::new(limits::CLIENTS_PER_WORKER_MAX, seed),
-            series: Numbering::new(limits::SERIES_PER_WORKER_MAX, seed),
-            errors: Numbering::new(limits::ERROR_CODES_MAX, seed),
+            servers: Numbering::new(servers, seed),
+            clients: Numbering::new(clients, seed),
+            series: Numbering::new(series, seed),
+            errors: Numbering::new(errors, seed),
         }
     }
 
@@ -248,8 +258,18 @@ pub struct PartyEntry<K> {
     pub name: Option<K>,
     /// Requests and bytes.
     pub counts: Counts,
-    /// Latency of a client. A server's latency is the sum of its series.
+    /// A client's latency. Of a server only what its series don't have: that of the series beyond the bound, and for the
+    /// entry of the servers beyond the bound all of it.
     pub latency: Option<Histogram>,
+}
+
+impl<K> PartyEntry<K> {
+    fn clear(&mut self) {
+        self.counts = Counts::default();
+        if let Some(latency) = &mut self.latency {
+            latency.reset();
+        }
+    }
 }
 
 /// One latency series.
@@ -264,14 +284,14 @@ pub struct SeriesEntry {
 /// Entries by number, and which of them were touched since the last clearing.
 #[derive(Debug)]
 pub struct Entries<T> {
-    entries: Vec<Option<T>>,
+    made: Vec<Option<T>>,
     touched: Vec<u32>,
     is_touched: Vec<bool>,
 }
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Entries { entries: Vec::new(), touched: Vec::new(), is_touched: Vec::new() }
+        Entries { made: Vec::new(), touched: Vec::new(), is_touched: Vec::new() }
     }
 }
 
@@ -279,26 +299,31 @@ impl<T> Entries<T> {
     #[inline]
     fn touch(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
         let at = number as usize;
-        if at >= self.entries.len() {
-            self.entries.resize_with(at + 1, || None);
+        if at >= self.made.len() {
+            self.made.resize_with(at + 1, || None);
             self.is_touched.resize(at + 1, false);
         }
         if !self.is_touched[at] {
             self.is_touched[at] = true;
             self.touched.push(number);
         }
-        self.entries[at].get_or_insert_with(make)
+        self.made[at].get_or_insert_with(make)
     }
 
     /// The touched entries with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.touched.iter().filter_map(|&number| Some((number, self.entries[number as usize].as_ref()?)))
+        self.touched.iter().filter_map(|&number| Some((number, self.made[number as usize].as_ref()?)))
+    }
+
+    /// All entries that were ever made.
+    fn made(&self) -> impl Iterator<Item = &T> {
+        self.made.iter().flatten()
     }
 
     fn clear(&mut self, mut each: impl FnMut(&mut T)) {
         for number in self.touched.drain(..) {
             self.is_touched[number as usize] = false;
-            if let Some(entry) = &mut self.entries[number as usize] {
+            if let Some(entry) = &mut self.made[number as usize] {
                 each(entry);
             }
         }
@@ -328,6 +353,8 @@ pub struct Sample {
     pub times: Option<Times>,
     /// The code of an error reply.
     pub error: Option<ErrorCode>,
+    /// Whether it adds a request: not if this is the late reply of one that was counted before.
+    pub counts: bool,
 }
 
 /// One worker's statistics of one interval.
@@ -367,6 +394,18 @@ impl Default for Statistics {
 }
 
 impl Statistics {
+    /// Bytes of memory in use, by estimate.
+    pub fn memory(&self) -> u64 {
+        let of = |histogram: &Histogram| histogram.distinct_values() as u64 * size_of::<u64>() as u64;
+        let parts = |parts: &Parts| of(&parts.queue) + of(&parts.server) + of(&parts.transfer);
+        let latency = |latency: &Option<Histogram>| latency.as_ref().map_or(0, of);
+        parts(&self.parts)
+            + self.series.made().map(|series| of(&series.latency)).sum::<u64>()
+            + self.commands.made().map(|command| parts(&command.parts)).sum::<u64>()
+            + self.servers.made().map(|server| latency(&server.latency)).sum::<u64>()
+            + self.clients.made().map(|client| latency(&client.latency)).sum::<u64>()
+    }
+
     /// Adds a decided request.
     pub fn record(
         &mut self,
@@ -376,9 +415,9 @@ impl Statistics {
         counters: &mut Counters,
     ) {
         let counts = Counts {
-            count: 1,
+            count: u64::from(sample.counts),
             errors: u64::from(sample.error.is_some_and(|code| !code.is_redirect())),
-            request_bytes: sample.request_bytes,
+            request_bytes: if sample.counts { sample.request_bytes } else { 0 },
             reply_bytes: sample.reply_bytes,
         };
         let command = self.commands.touch(u32::from(sample.command.0).min(table.len() as u32), || CommandEntry {
@@ -387,8 +426,12 @@ impl Statistics {
         });
         command.counts.merge(&counts);
         let server_name = (sample.server_number != OTHER).then_some(sample.server);
-        let party = |name| PartyEntry { name, counts: Counts::default(), latency: None };
-        self.servers.touch(sample.server_number, || party(server_name)).counts.merge(&counts);
+        let server = self.servers.touch(sample.server_number, || PartyEntry {
+            name: server_name,
+            counts: Counts::default(),
+            latency: None,
+        });
+        server.counts.merge(&counts);
         let client = self.clients.touch(sample.client_number, || PartyEntry {
             name: (sample.client_number != OTHER).then_some(sample.client),
             counts: Counts::default(),
@@ -403,14 +446,17 @@ impl Statistics {
         let blocking = sample.flags.has(Flags::BLOCKING);
         let name = SeriesName { server: server_name, command: sample.command, blocking };
         // Beyond the bound of series the command goes on without its server, so that sums per command stay whole.
-        let (number, name) = match directory.series.number(name) {
-            Some(number) => (number, name),
-            None => {
-                counters.count(Counter::EvictedSeries);
-                let name = SeriesName { server: None, ..name };
-                (directory.overflow_series(name), name)
-            }
+        let (number, name) = if let Some(number) = directory.series.number(name) {
+            (number, name)
+        } else {
+            counters.count(Counter::EvictedSeries);
+            let name = SeriesName { server: None, ..name };
+            (directory.overflow_series(name), name)
         };
+        // What no series keeps for the server, it keeps itself, so that sums per server stay whole too.
+        if name.server.is_none() && !blocking {
+            record(server.latency.get_or_insert_with(|| histogram(DIGITS)), times.latency());
+        }
         record(
             &mut self.series.touch(number, || SeriesEntry { name, latency: histogram(DIGITS) }).latency,
             times.latency(),
@@ -434,13 +480,8 @@ impl Statistics {
             entry.counts = Counts::default();
             entry.parts.clear();
         });
-        self.servers.clear(|entry| entry.counts = Counts::default());
-        self.clients.clear(|entry| {
-            entry.counts = Counts::default();
-            if let Some(latency) = &mut entry.latency {
-                latency.reset();
-            }
-        });
+        self.servers.clear(PartyEntry::clear);
+        self.clients.clear(PartyEntry::clear);
         self.errors.clear(|entry| entry.1 = 0);
     }
 }
@@ -455,3 +496,6 @@ impl Directory {
         number
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,3 +4,15 @@ pub mod filter;
 pub mod histograms;
 pub mod totals;
 pub mod transaction;
+
+use histograms::Statistics;
+use transaction::RecordBatch;
+
+/// From a worker to the writer, and empty back.
+#[derive(Debug)]
+pub enum Message {
+    /// Transactions for the sinks.
+    Records(Box<RecordBatch>),
+    /// The statistics of an interval that is over.
+    Statistics(Box<Statistics>),
+}

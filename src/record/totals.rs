@@ -80,7 +80,11 @@ impl Totals {
             parts.merge(&command.parts);
         }
         for (_, server) in statistics.servers.iter() {
-            self.servers.entry(server.name).or_insert_with(|| entry(DIGITS)).counts.merge(&server.counts);
+            let sum = self.servers.entry(server.name).or_insert_with(|| entry(DIGITS));
+            sum.counts.merge(&server.counts);
+            if let Some(latency) = &server.latency {
+                add(&mut sum.latency, latency);
+            }
         }
         for (_, client) in statistics.clients.iter() {
             let sum = self.clients.entry(client.name).or_insert_with(|| entry(DIGITS_COARSE));
@@ -102,7 +106,10 @@ impl Totals {
             }
             if !series.name.blocking {
                 add(&mut self.latency, &series.latency);
-                self.servers.entry(series.name.server).or_insert_with(|| entry(DIGITS)).latency_add(&series.latency);
+                // Series without a server are in their servers' own entries.
+                if let Some(sum) = series.name.server.and_then(|server| self.servers.get_mut(&Some(server))) {
+                    add(&mut sum.latency, &series.latency);
+                }
             }
         }
     }
@@ -136,9 +143,5 @@ impl Entry {
     fn merge(&mut self, other: &Entry) {
         self.counts.merge(&other.counts);
         add(&mut self.latency, &other.latency);
-    }
-
-    fn latency_add(&mut self, latency: &Histogram) {
-        add(&mut self.latency, latency);
     }
 }

@@ -70,8 +70,8 @@ pub struct Transaction {
     pub keys: u32,
     /// Earlier requests that were still outstanding at t2.
     pub pipeline: u32,
-    /// Cluster slot of the first key; only if `keys` > 0.
-    pub slot: u16,
+    /// Cluster slot of the first key, where all of its bytes were seen and it may be shown.
+    pub slot: Option<u16>,
     /// The command.
     pub command: CommandId,
     /// More facts.

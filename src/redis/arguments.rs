@@ -3,14 +3,15 @@
 //! Layout: one entry after the other, each a kind (1 byte), a length (2 bytes, little endian) and that many bytes.
 //! A list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
-/// What of requests and replies is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What of requests and replies is shown (`--payload`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Payload {
-    /// No keys either.
+    /// Command names and error codes.
     None,
-    /// Key names, other arguments as `?`, of errors the code only.
+    /// Key names as well; other arguments as `?`.
+    #[default]
     Keys,
-    /// Arguments and replies, up to a bound each.
+    /// Arguments, errors and replies, up to `--payload-bytes` each.
     Full,
 }
 

@@ -1,1 +1,238 @@
-//! JSON Lines.
+//! JSON Lines: transactions to a file, standard output, or a zstd-compressed file.
+//!
+//! Records are gathered and written in pieces of at least 64 KiB; memory is bounded by that and one batch's longest record.
+//! What was buffered is written by [`Sink::finish`]; without it the end is missing.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::record::transaction::RecordBatch;
+
+use super::record_json::{RecordFormat, RecordWriter};
+use super::{Sink, SinkError};
+
+/// Bytes that are gathered before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Where the lines go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JsonlTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, replaced if it exists; compressed with zstd if its name ends in `.zst`.
+    Path(PathBuf),
+}
+
+impl From<&str> for JsonlTarget {
+    /// As `--sink jsonl:` takes it: `-` is standard output.
+    fn from(target: &str) -> JsonlTarget {
+        if target == "-" { JsonlTarget::Stdout } else { JsonlTarget::Path(target.into()) }
+    }
+}
+
+/// The sink.
+pub struct JsonlSink {
+    records: RecordWriter,
+    buffer: Vec<u8>,
+    output: Output,
+    /// What errors call the output.
+    name: String,
+}
+
+enum Output {
+    Plain(Counted),
+    Zstd(zstd::stream::write::Encoder<'static, Counted>),
+}
+
+/// A file, and the bytes that it took.
+struct Counted {
+    file: File,
+    written: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl JsonlSink {
+    /// Opens the output, so that one that can't be written is known before any work.
+    pub fn create(target: &JsonlTarget, format: &RecordFormat) -> Result<JsonlSink, SinkError> {
+        let (file, name) = match target {
+            JsonlTarget::Stdout => (stdout(), "standard output".to_owned()),
+            JsonlTarget::Path(path) => (File::create(path), path.display().to_string()),
+        };
+        let compressed = matches!(target, JsonlTarget::Path(path) if is_zstd(path));
+        let output = file.and_then(|file| {
+            let file = Counted { file, written: 0 };
+            Ok(if compressed {
+                Output::Zstd(zstd::stream::write::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?)
+            } else {
+                Output::Plain(file)
+            })
+        });
+        match output {
+            Ok(output) => Ok(JsonlSink {
+                records: RecordWriter::new(format),
+                buffer: Vec::with_capacity(WRITE_BYTES * 2),
+                output,
+                name,
+            }),
+            Err(source) => Err(SinkError::Create { path: name, source }),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let result = match &mut self.output {
+            Output::Plain(file) => file.write_all(&self.buffer),
+            Output::Zstd(encoder) => encoder.write_all(&self.buffer),
+        };
+        self.buffer.clear();
+        self.check(result)
+    }
+
+    fn check(&self, result: io::Result<()>) -> Result<(), SinkError> {
+        result.map_err(|source| {
+            let written = match &self.output {
+                Output::Plain(file) => file.written,
+                Output::Zstd(encoder) => encoder.get_ref().written,
+            };
+            SinkError::Write { path: self.name.clone(), written, source }
+        })
+    }
+}
+
+impl Sink for JsonlSink {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        for transaction in &batch.transactions {
+            self.records.append(&mut self.buffer, transaction, batch.texts(transaction));
+            if self.buffer.len() >= WRITE_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush()?;
+        let result = match &mut self.output {
+            Output::Plain(file) => file.flush(),
+            Output::Zstd(encoder) => encoder.do_finish(),
+        };
+        self.check(result)
+    }
+}
+
+fn is_zstd(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+}
+
+/// Standard output without the standard library's line buffer.
+#[cfg(unix)]
+fn stdout() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::transaction::{Texts, Transaction};
+    use crate::redis::arguments::Payload;
+    use crate::redis::command::{CommandId, CommandTable};
+    use crate::redis::pairing::{Flags, Outcome};
+    use crate::units::{Endpoint, Timestamp};
+
+    fn format() -> RecordFormat {
+        let table = CommandTable::parse("GET\t2\t\t1/range:0:1:0\n").unwrap();
+        RecordFormat { sensor: "tap".into(), payload: Payload::Keys, table: Box::leak(Box::new(table)) }
+    }
+
+    fn batch(records: u64) -> RecordBatch {
+        let mut batch = RecordBatch::default();
+        for index in 0..records {
+            let transaction = Transaction {
+                connection: 1,
+                index,
+                client: Endpoint::default(),
+                server: Endpoint::default(),
+                t1: Timestamp(1_795_348_800_000_000_000 + index),
+                end: Timestamp::NONE,
+                times: None,
+                request_bytes: 0,
+                reply_bytes: 0,
+                args: 1,
+                keys: 0,
+                pipeline: 0,
+                slot: None,
+                command: CommandId(0),
+                flags: Flags::default(),
+                outcome: Outcome::Lost,
+                reply: None,
+                text_at: 0,
+                arguments_len: 0,
+                error_len: 0,
+                response_len: 0,
+            };
+            batch.push(transaction, Texts { arguments: &[], error: &[], response: &[] });
+        }
+        batch
+    }
+
+    fn write(path: &Path, records: u64) -> Result<(), SinkError> {
+        let mut sink = JsonlSink::create(&JsonlTarget::Path(path.into()), &format())?;
+        sink.write(&batch(records))?;
+        sink.finish()
+    }
+
+    #[test]
+    fn all_lines_arrive_plain_and_compressed() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = directory.path().join("records.jsonl");
+        let compressed = directory.path().join("records.jsonl.zst");
+        write(&plain, 1000).unwrap();
+        write(&compressed, 1000).unwrap();
+        let text = std::fs::read_to_string(&plain).unwrap();
+        assert!(text.len() > 4 * WRITE_BYTES, "several writes");
+        assert_eq!(text.lines().count(), 1000);
+        for (index, line) in text.lines().enumerate() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(record["event"]["id"], format!("0000000000000001-{index}"));
+        }
+        let packed = std::fs::read(&compressed).unwrap();
+        assert!(packed.len() < text.len() / 10);
+        assert_eq!(zstd::stream::decode_all(&packed[..]).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn an_output_that_can_not_be_created_is_known_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [directory.path().join("no/such/file"), directory.path().into()] {
+            let error = JsonlSink::create(&JsonlTarget::Path(path.clone()), &format()).err().unwrap();
+            assert!(matches!(&error, SinkError::Create { path: named, .. } if *named == path.display().to_string()));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_says_how_much_was_written() {
+        let error = write(Path::new("/dev/full"), 1000).unwrap_err();
+        assert!(matches!(error, SinkError::Write { written: 0, .. }), "{error}");
+        assert!(error.to_string().starts_with("writing transactions to /dev/full failed after 0 bytes: "), "{error}");
+        let error = write(Path::new("/dev/full"), 1).unwrap_err();
+        assert!(matches!(error, SinkError::Write { .. }), "a short output fails at its end: {error}");
+    }
+
+    #[test]
+    fn a_dash_is_standard_output() {
+        assert_eq!(JsonlTarget::from("-"), JsonlTarget::Stdout);
+        assert_eq!(JsonlTarget::from("./-"), JsonlTarget::Path("./-".into()));
+    }
+}

@@ -1,6 +1,8 @@
 //! Where transactions go.
 
+mod json_text;
 pub mod jsonl;
+pub mod record_json;
 
 use crate::record::transaction::RecordBatch;
 

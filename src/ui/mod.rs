@@ -1,4 +1,6 @@
-//! What people see while the program runs.
+//! What people see on a terminal.
 
+pub mod format;
+pub mod hist;
 pub mod log;
 pub mod progress;

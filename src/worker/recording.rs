@@ -4,6 +4,7 @@ use crate::connection::{Exchange, Identity, Recorder};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::RECORD_BATCH;
+use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::transaction::{RecordBatch, Texts, Times, Transaction};
@@ -14,15 +15,6 @@ use crate::redis::redact;
 use crate::resp::parser::Kind;
 use crate::ring::Outbox;
 use crate::units::Timestamp;
-
-/// From a worker to the writer, and empty back.
-#[derive(Debug)]
-pub enum Message {
-    /// Transactions for the sinks.
-    Records(Box<RecordBatch>),
-    /// The statistics of an interval that is over.
-    Statistics(Box<Statistics>),
-}
 
 /// What is emitted.
 #[derive(Debug)]

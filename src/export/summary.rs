@@ -1,0 +1,265 @@
+//! The final summary: everything that was counted, as JSON (SPEC section 4) and for the tables made for people.
+//!
+//! Sections of counters come from [`Counter::place`], so a new counter shows up by itself. The order of fields is that of
+//! the specification and of the counters; within `commands`, `servers`, `clients` and `errors` it is by count, ties by
+//! name. The same statistics give the same text.
+
+use std::cmp::Reverse;
+
+use serde_json::{Map, Value, json};
+
+use crate::counters::{Counter, Counters};
+use crate::limits;
+use crate::record::histograms::{Counts, Histogram};
+use crate::record::totals::{Entry, Totals};
+use crate::units::Timestamp;
+
+/// Everything that the summary tells.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The program's version.
+    pub version: &'a str,
+    /// When the run began, by the wall clock.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Whose clock the packets' times are, in words.
+    pub clock: &'a str,
+    /// What was read.
+    pub input: &'a Input,
+    /// All workers' counters together.
+    pub counters: &'a Counters,
+    /// All workers' statistics together.
+    pub totals: &'a Totals,
+    /// Each worker.
+    pub workers: &'a [WorkerReport],
+    /// Memory.
+    pub memory: Memory,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The files, in the order in which they were read.
+    pub files: Vec<InputFile>,
+    /// Time of the first packet; [`Timestamp::NONE`] without packets.
+    pub first: Timestamp,
+    /// Time of the last one.
+    pub last: Timestamp,
+}
+
+/// One capture file.
+#[derive(Clone, Debug, Default)]
+pub struct InputFile {
+    /// As it was named.
+    pub path: String,
+    /// What it is: `pcap, microseconds`, `pcapng, zstd`.
+    pub format: String,
+    /// Bytes read of it.
+    pub bytes: u64,
+    /// Frames read of it.
+    pub packets: u64,
+    /// Why it could not be read to its end.
+    pub problem: Option<String>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerReport {
+    /// The core to which it was pinned.
+    pub core: Option<usize>,
+    /// What it counted.
+    pub counters: Counters,
+}
+
+/// Memory of the whole program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// `--memory`, in bytes.
+    pub budget: u64,
+    /// Most of it that was ever used, in bytes.
+    pub peak: u64,
+}
+
+/// The percentiles that are told, and their names.
+pub const PERCENTILES: [(f64, &str); 5] =
+    [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99_9"), (0.9999, "p99_99")];
+
+/// The name of everything beyond a bound.
+pub const OTHER: &str = "other";
+
+impl Report<'_> {
+    /// Whether a bound of memory was reached: then not everything could be told apart or waited for.
+    pub fn is_limited(&self) -> bool {
+        self.counters.sum("memory", "evicted.") + self.counters[Counter::ClosedEvicted] > 0
+    }
+
+    /// Time covered by the capture, in nanoseconds.
+    pub fn duration_ns(&self) -> u64 {
+        self.input.last.since(self.input.first)
+    }
+}
+
+/// The summary of SPEC section 4.
+pub fn to_json(report: &Report<'_>) -> Value {
+    let totals = report.totals;
+    let mut summary = Map::new();
+    summary.insert(
+        "resptap".into(),
+        json!({
+            "version": report.version, "started": report.started.to_string(), "ended": report.ended.to_string(),
+            "clock": report.clock,
+        }),
+    );
+    summary.insert("input".into(), input(report));
+    for (section, fields) in sections(report.counters) {
+        if section != "memory" {
+            summary.insert(section.into(), Value::Object(fields));
+        }
+        if section == "replies" {
+            summary.insert("latency".into(), latency(totals));
+            summary.insert("commands".into(), commands(totals));
+            let servers = totals.servers.iter().map(|(name, entry)| (name.as_ref().map(ToString::to_string), entry));
+            summary.insert("servers".into(), parties(servers));
+            let clients = totals.clients.iter().map(|(name, entry)| (name.as_ref().map(ToString::to_string), entry));
+            summary.insert("clients".into(), parties(clients));
+            summary.insert("errors".into(), errors(totals, false));
+            summary.insert("redirects".into(), errors(totals, true));
+        }
+    }
+    summary.insert("memory".into(), memory(report));
+    let workers = report.workers.iter().map(|worker| {
+        let mut fields = Map::from_iter([("core".to_owned(), json!(worker.core))]);
+        fields.extend(
+            sections(&worker.counters).into_iter().map(|(name, section)| (name.into(), Value::Object(section))),
+        );
+        Value::Object(fields)
+    });
+    summary.insert("workers".into(), workers.collect());
+    Value::Object(summary)
+}
+
+/// All counters, by section, in their own order, and the sums that the specification wants beside them.
+fn sections(counters: &Counters) -> Vec<(&'static str, Map<String, Value>)> {
+    let mut sections: Vec<(&'static str, Map<String, Value>)> = Vec::new();
+    for &counter in Counter::ALL {
+        let (section, name) = counter.place();
+        let at = sections.iter().position(|(name, _)| *name == section).unwrap_or_else(|| {
+            sections.push((section, Map::new()));
+            sections.len() - 1
+        });
+        let fields = &mut sections[at].1;
+        match name.split_once('.') {
+            None => {
+                fields.insert(name.into(), json!(counters[counter]));
+            }
+            Some((group, name)) => {
+                if group == "gap_bytes_by" && !fields.contains_key("gap_bytes") {
+                    fields.insert("gap_bytes".into(), json!(counters.sum("packets", "gap_bytes_by.")));
+                }
+                let group = fields.entry(group).or_insert_with(|| json!({}));
+                if let Some(group) = group.as_object_mut() {
+                    group.insert(name.into(), json!(counters[counter]));
+                }
+            }
+        }
+        if counter == Counter::RequestsOneSided {
+            fields.insert("pending".into(), json!(counters.pending()));
+        }
+    }
+    sections
+}
+
+fn input(report: &Report<'_>) -> Value {
+    let input = report.input;
+    let files = input.files.iter().map(|file| {
+        let mut fields =
+            json!({"path": file.path, "format": file.format, "bytes": file.bytes, "packets": file.packets});
+        if let Some(problem) = &file.problem {
+            fields["problem"] = json!(problem);
+        }
+        fields
+    });
+    let mut fields = json!({"files": files.collect::<Vec<_>>()});
+    if input.first.is_known() {
+        fields["first"] = json!(input.first.to_string());
+        fields["last"] = json!(input.last.to_string());
+        fields["duration"] = json!(report.duration_ns());
+    }
+    fields
+}
+
+fn latency(totals: &Totals) -> Value {
+    json!({
+        "latency": quantities(&totals.latency), "queue": quantities(&totals.parts.queue),
+        "server": quantities(&totals.parts.server), "transfer": quantities(&totals.parts.transfer),
+    })
+}
+
+/// What is told of a histogram; of an empty one only that it is.
+fn quantities(histogram: &Histogram) -> Value {
+    let mut fields = Map::from_iter([("count".to_owned(), json!(histogram.len()))]);
+    if !histogram.is_empty() {
+        fields.insert("min".into(), json!(histogram.min()));
+        for (quantile, name) in PERCENTILES {
+            fields.insert(name.into(), json!(histogram.value_at_quantile(quantile)));
+        }
+        fields.insert("max".into(), json!(histogram.max()));
+        fields.insert("mean".into(), json!(histogram.mean().round() as u64));
+    }
+    Value::Object(fields)
+}
+
+fn entry(counts: &Counts, latency: &Histogram) -> Value {
+    json!({
+        "count": counts.count, "errors": counts.errors, "request_bytes": counts.request_bytes,
+        "reply_bytes": counts.reply_bytes, "latency": quantities(latency),
+    })
+}
+
+fn commands(totals: &Totals) -> Value {
+    let entries = totals.commands.iter().map(|(name, (entry, _))| (name.clone(), entry));
+    ranked(entries).into_iter().map(|(name, of)| (name, entry(&of.counts, &of.latency))).collect()
+}
+
+fn parties<'a>(entries: impl Iterator<Item = (Option<String>, &'a Entry)>) -> Value {
+    let named = entries.map(|(name, entry)| (name.unwrap_or_else(|| OTHER.to_owned()), entry));
+    let mut ranked = ranked(named);
+    ranked.truncate(limits::PARTIES_LISTED);
+    ranked.into_iter().map(|(name, of)| (name, entry(&of.counts, &of.latency))).collect()
+}
+
+/// Most requests first, ties by name.
+pub fn ranked<'a>(entries: impl Iterator<Item = (String, &'a Entry)>) -> Vec<(String, &'a Entry)> {
+    let mut ranked: Vec<_> = entries.collect();
+    ranked.sort_by(|(one, a), (other, b)| (Reverse(a.counts.count), one).cmp(&(Reverse(b.counts.count), other)));
+    ranked
+}
+
+/// Error codes with their counts, most frequent first: the redirects of a cluster, or all others.
+pub fn error_codes(totals: &Totals, redirects: bool) -> Vec<(&str, u64)> {
+    let codes = totals.errors.iter().filter(|(code, _)| code.is_some_and(|code| code.is_redirect()) == redirects);
+    let mut codes: Vec<_> =
+        codes.map(|(code, &count)| (code.as_ref().map_or(OTHER, |code| code.as_str()), count)).collect();
+    codes.sort_by_key(|&(code, count)| (Reverse(count), code));
+    codes
+}
+
+fn errors(totals: &Totals, redirects: bool) -> Value {
+    error_codes(totals, redirects).into_iter().map(|(code, count)| (code.to_owned(), json!(count))).collect()
+}
+
+fn memory(report: &Report<'_>) -> Value {
+    let mut evicted = Map::from_iter([("connections".to_owned(), json!(report.counters[Counter::ClosedEvicted]))]);
+    if let Some((_, fields)) = sections(report.counters).into_iter().find(|(name, _)| *name == "memory")
+        && let Some(Value::Object(counted)) = fields.get("evicted")
+    {
+        evicted.extend(counted.clone());
+    }
+    json!({
+        "budget": report.memory.budget, "peak": report.memory.peak, "limited": report.is_limited(), "evicted": evicted,
+    })
+}
+
+#[cfg(test)]
+mod tests;

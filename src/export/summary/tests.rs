@@ -1,0 +1,185 @@
+use super::*;
+use crate::record::histograms::{DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::units::{Address, Endpoint};
+
+const START: u64 = 1_795_348_800_000_000_000;
+
+fn entry(count: u64, latency: u64) -> Entry {
+    let mut entry =
+        Entry { counts: Counts { count, errors: 1, request_bytes: 30, reply_bytes: 5 }, latency: histogram(DIGITS) };
+    entry.latency.record_n(latency, count).unwrap();
+    entry
+}
+
+fn totals() -> Totals {
+    let mut totals = Totals::default();
+    for latency in 1..=1000 {
+        totals.latency.record(latency * 1000).unwrap();
+    }
+    for (name, count) in [("SET", 7), ("GET", 7), ("CLIENT SETNAME", 90)] {
+        totals.commands.insert(name.into(), (entry(count, 1000), Parts::new(DIGITS_COARSE)));
+    }
+    for number in 0..150u8 {
+        let address = Address::from_ipv4([10, 0, 0, number]);
+        totals.servers.insert(Some(Endpoint { address, port: 6379 }), entry(u64::from(number) + 1, 500));
+        totals.clients.insert(Some(address), entry(3, 500));
+    }
+    totals.servers.insert(None, entry(1000, 500));
+    for (code, count) in [(&b"WRONGTYPE x"[..], 2), (b"NOAUTH", 2), (b"LOADING", 9), (b"MOVED 1", 4), (b"ASK 1", 5)] {
+        totals.errors.insert(Some(ErrorCode::of(code)), count);
+    }
+    totals.errors.insert(None, 1);
+    totals
+}
+
+/// Each counter has its own number, so that no two can be mistaken for each other.
+fn counters() -> Counters {
+    let mut counters = Counters::default();
+    for (number, &counter) in (1..).zip(Counter::ALL) {
+        counters[counter] = number;
+    }
+    counters[Counter::Requests] = 100_000;
+    counters
+}
+
+fn summary(counters: &Counters, totals: &Totals) -> Value {
+    let file = InputFile { path: "a.pcap".into(), format: "pcap".into(), bytes: 12, packets: 3, problem: None };
+    let cut = InputFile { problem: Some("cut short".into()), ..file.clone() };
+    let input = Input { files: vec![file, cut], first: Timestamp(START), last: Timestamp(START + 12_500_000_000) };
+    let workers = [WorkerReport { core: Some(3), counters: counters.clone() }, WorkerReport::default()];
+    to_json(&Report {
+        version: "0.1.0",
+        started: Timestamp(START),
+        ended: Timestamp(START + 1),
+        clock: "the file's",
+        input: &input,
+        counters,
+        totals,
+        workers: &workers,
+        memory: Memory { budget: 1 << 30, peak: 1 << 20 },
+    })
+}
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn sections_and_fields_are_those_of_the_specification_in_its_order() {
+    let summary = summary(&counters(), &totals());
+    assert_eq!(
+        names(&summary),
+        [
+            "resptap",
+            "input",
+            "packets",
+            "connections",
+            "requests",
+            "replies",
+            "latency",
+            "commands",
+            "servers",
+            "clients",
+            "errors",
+            "redirects",
+            "records",
+            "memory",
+            "workers"
+        ]
+    );
+    assert_eq!(summary["resptap"]["started"], "2026-11-22T12:00:00.000000000Z");
+    assert_eq!(summary["input"]["duration"], 12_500_000_000u64);
+    assert_eq!(summary["input"]["files"][0].get("problem"), None);
+    assert_eq!(summary["input"]["files"][1]["problem"], "cut short");
+    let requests = names(&summary["requests"]);
+    assert_eq!(
+        requests[..9],
+        ["total", "exact", "resynced", "no_reply", "timed_out", "lost", "unanswered", "one_sided", "pending"]
+    );
+    for (section, fields) in [
+        (
+            "packets",
+            &["seen", "bytes", "analysed", "skipped", "out_of_order", "retransmitted", "gaps", "gap_bytes"][..],
+        ),
+        ("requests", &["late", "resyncs"]),
+        ("replies", &["total", "paired", "unsolicited", "discarded"]),
+        ("memory", &["budget", "peak", "limited", "evicted"]),
+        ("workers", &[]),
+    ] {
+        for field in fields {
+            assert!(summary[section].get(field).is_some(), "{section}.{field}");
+        }
+    }
+    assert_eq!(names(&summary["latency"]), ["latency", "queue", "server", "transfer"]);
+    assert_eq!(
+        names(&summary["latency"]["latency"]),
+        ["count", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max", "mean"]
+    );
+    assert_eq!(names(&summary["commands"]["GET"]), ["count", "errors", "request_bytes", "reply_bytes", "latency"]);
+}
+
+#[test]
+fn every_counter_has_its_place_overall_and_per_worker() {
+    let counters = counters();
+    let summary = summary(&counters, &Totals::default());
+    for &counter in Counter::ALL {
+        let (section, name) = counter.place();
+        for block in [&summary, &summary["workers"][0]] {
+            let pointer = format!("/{section}/{}", name.replace('.', "/"));
+            assert_eq!(block.pointer(&pointer), Some(&json!(counters[counter])), "{pointer}");
+        }
+    }
+    assert_eq!(summary["requests"]["pending"], counters.pending());
+    let gap_bytes = [Counter::GapBytesMirror, Counter::GapBytesNetwork, Counter::GapBytesCut];
+    assert_eq!(summary["packets"]["gap_bytes"], gap_bytes.map(|counter| counters[counter]).iter().sum::<u64>());
+    assert_eq!(summary["memory"]["evicted"]["connections"], counters[Counter::ClosedEvicted]);
+    assert_eq!(summary["workers"][0]["core"], 3);
+    assert_eq!(summary["workers"][1]["core"], Value::Null);
+}
+
+#[test]
+fn memory_is_limited_as_soon_as_anything_was_given_up_for_it() {
+    let limited = |counter: Option<Counter>| {
+        let mut counters = Counters::default();
+        if let Some(counter) = counter {
+            counters.count(counter);
+        }
+        summary(&counters, &Totals::default())["memory"]["limited"].clone()
+    };
+    assert_eq!(limited(None), false);
+    assert_eq!(limited(Some(Counter::ClosedIdle)), false);
+    assert_eq!(limited(Some(Counter::ClosedEvicted)), true);
+    assert_eq!(limited(Some(Counter::EvictedPages)), true);
+}
+
+#[test]
+fn lists_are_bounded_and_by_count_with_ties_by_name() {
+    let summary = summary(&Counters::default(), &totals());
+    assert_eq!(names(&summary["commands"]), ["CLIENT SETNAME", "GET", "SET"]);
+    assert_eq!(names(&summary["errors"]), ["LOADING", "NOAUTH", "WRONGTYPE", "other"]);
+    assert_eq!(names(&summary["redirects"]), ["ASK", "MOVED"]);
+    let servers = names(&summary["servers"]);
+    assert_eq!((servers.len(), &servers[..2]), (100, &["other", "10.0.0.149:6379"][..]));
+    assert_eq!(names(&summary["clients"])[..3], ["10.0.0.0", "10.0.0.1", "10.0.0.10"]);
+    assert_eq!(summary["servers"]["10.0.0.149:6379"]["count"], 150);
+    assert_eq!(summary["servers"]["10.0.0.149:6379"]["latency"]["count"], 150);
+}
+
+#[test]
+fn quantities_are_the_histograms_own() {
+    let summary = summary(&Counters::default(), &totals());
+    let latency = &summary["latency"]["latency"];
+    assert_eq!((latency["count"].as_u64(), latency["min"].as_u64()), (Some(1000), Some(1000)));
+    for (name, expected) in [
+        ("p50", 500_000),
+        ("p90", 900_000),
+        ("p99", 990_000),
+        ("p99_9", 999_000),
+        ("max", 1_000_000),
+        ("mean", 500_500),
+    ] {
+        let found = latency[name].as_u64().unwrap();
+        assert!(found.abs_diff(expected) <= expected / 1000, "{name}: {found}");
+    }
+    assert_eq!(summary["latency"]["queue"], json!({"count": 0}), "an empty histogram has no percentiles");
+}

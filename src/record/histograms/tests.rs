@@ -1,0 +1,237 @@
+//! Recording and merging (`totals`) together, against sums made one request at a time.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::totals::Totals;
+
+fn table() -> CommandTable {
+    CommandTable::parse("GET\t2\t\t\nSET\t3\t\t\nXREAD\t-4\tblocking\t\n").unwrap()
+}
+
+fn endpoint(last: u8) -> Endpoint {
+    Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port: 6379 }
+}
+
+/// A request as one number of a generator describes it.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    server: u8,
+    client: u8,
+    command: u16,
+    blocking: bool,
+    error: Option<&'static [u8]>,
+    times: Option<Times>,
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let error = prop_oneof![3 => Just(None), 1 => Just(Some(&b"ERR x"[..])), 1 => Just(Some(&b"MOVED 1 h:1"[..]))];
+    // Times up to beyond the largest value that is told apart.
+    let times = proptest::option::weighted(0.8, (0u64..1 << 20, 0u64..1 << 44, 0u64..1 << 10));
+    (0u8..4, 0u8..4, 0u16..4, any::<bool>(), error, times).prop_map(
+        |(server, client, command, blocking, error, times)| {
+            let times = times.map(|(queue, server, transfer)| Times { send: 0, queue, server, transfer });
+            Request { server, client, command, blocking: blocking && command == 2, error, times }
+        },
+    )
+}
+
+struct Worker {
+    statistics: Statistics,
+    directory: Directory,
+    counters: Counters,
+}
+
+impl Worker {
+    fn new() -> Worker {
+        Worker::with_bounds(100, 100)
+    }
+
+    fn with_bounds(parties: usize, series: usize) -> Worker {
+        let directory = Directory::with_bounds(Seed::random(), parties, parties, series, parties);
+        Worker { statistics: Statistics::default(), directory, counters: Counters::default() }
+    }
+
+    fn record(&mut self, request: Request) {
+        let (server, client) = (endpoint(request.server), endpoint(request.client).address);
+        let sample = Sample {
+            server,
+            server_number: self.directory.server(server, &mut self.counters),
+            client,
+            client_number: self.directory.client(client, &mut self.counters),
+            command: if request.command == 3 { CommandId::UNKNOWN } else { CommandId(request.command) },
+            flags: if request.blocking { Flags::BLOCKING } else { Flags::default() },
+            request_bytes: 10,
+            reply_bytes: 3,
+            times: request.times,
+            error: request.error.map(ErrorCode::of),
+            counts: true,
+        };
+        self.statistics.record(&sample, &table(), &mut self.directory, &mut self.counters);
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        totals.merge(&self.statistics, &table());
+        totals
+    }
+}
+
+/// All that totals say, histograms by their counts (how far they have grown does not matter).
+fn said(totals: &Totals) -> String {
+    let mut said = String::new();
+    let mut say = |name: String, histogram: &Histogram| {
+        let counts: Vec<_> =
+            histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+        said.push_str(&format!("{name} {} {} {} {counts:?}\n", histogram.len(), histogram.min(), histogram.max()));
+    };
+    say("latency".into(), &totals.latency);
+    say("queue".into(), &totals.parts.queue);
+    say("server".into(), &totals.parts.server);
+    say("transfer".into(), &totals.parts.transfer);
+    for (key, latency) in &totals.series {
+        say(format!("{key:?}"), latency);
+    }
+    for (name, (entry, parts)) in &totals.commands {
+        say(format!("{name} {:?}", entry.counts), &entry.latency);
+        say(format!("{name} queue"), &parts.queue);
+        say(format!("{name} server"), &parts.server);
+        say(format!("{name} transfer"), &parts.transfer);
+    }
+    for (name, entry) in &totals.servers {
+        say(format!("{name:?} {:?}", entry.counts), &entry.latency);
+    }
+    for (name, entry) in &totals.clients {
+        say(format!("{name:?} {:?}", entry.counts), &entry.latency);
+    }
+    said + &format!("{:?}", totals.errors)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn totals_do_not_depend_on_which_worker_recorded_what_or_who_is_merged_first(
+        requests in proptest::collection::vec((request(), 0usize..3), 0..60),
+    ) {
+        let mut one = Worker::new();
+        let mut three = [Worker::new(), Worker::new(), Worker::new()];
+        for &(request, worker) in &requests {
+            one.record(request);
+            three[worker].record(request);
+        }
+        let expected = said(&one.totals());
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let (mut merged, mut summed) = (Totals::default(), Totals::default());
+            for worker in order {
+                merged.merge(&three[worker].statistics, &table());
+                summed.merge_totals(&three[worker].totals());
+            }
+            prop_assert_eq!(said(&merged), expected.clone());
+            prop_assert_eq!(said(&summed), expected.clone());
+        }
+    }
+
+    #[test]
+    fn a_cleared_box_is_as_good_as_a_new_one(
+        before in proptest::collection::vec(request(), 0..30),
+        after in proptest::collection::vec(request(), 0..30),
+    ) {
+        let (mut used, mut new) = (Worker::new(), Worker::new());
+        for request in before {
+            used.record(request);
+        }
+        used.statistics.clear();
+        prop_assert_eq!(said(&used.totals()), said(&Totals::default()));
+        for request in after {
+            used.record(request);
+            new.record(request);
+        }
+        prop_assert_eq!(said(&used.totals()), said(&new.totals()));
+    }
+
+    #[test]
+    fn bounds_change_names_to_other_and_no_sum(
+        requests in proptest::collection::vec(request(), 0..60), parties in 0usize..3, series in 0usize..5,
+    ) {
+        let (mut free, mut bounded) = (Worker::new(), Worker::with_bounds(parties, series));
+        for &request in &requests {
+            free.record(request);
+            bounded.record(request);
+        }
+        let (free, totals) = (free.totals(), bounded.totals());
+        let named = totals.servers.keys().flatten().count().max(totals.clients.keys().flatten().count());
+        prop_assert!(named <= parties && totals.series.keys().filter(|key| key.server.is_some()).count() <= series);
+        prop_assert_eq!(totals.latency.len(), free.latency.len());
+        prop_assert_eq!(totals.errors.values().sum::<u64>(), free.errors.values().sum::<u64>());
+        for (name, (entry, _)) in &free.commands {
+            let found = &totals.commands[name].0;
+            prop_assert_eq!((found.counts, found.latency.len()), (entry.counts, entry.latency.len()));
+        }
+        let latencies = totals.servers.values().map(|entry| entry.latency.len()).sum::<u64>();
+        prop_assert_eq!(latencies, free.latency.len(), "every server keeps its latency");
+        for (name, entry) in &totals.servers {
+            let all_of_it = name.is_none() || entry.latency.len() == free.servers[name].latency.len();
+            prop_assert!(all_of_it && entry.counts.count > 0, "{:?}", name);
+        }
+        let distinct = requests.iter().map(|request| request.server).collect::<std::collections::BTreeSet<_>>();
+        prop_assert!(distinct.len() <= parties || bounded.counters[Counter::EvictedSeries] > 0);
+    }
+}
+
+#[test]
+fn counts_errors_bytes_and_redirects_are_told_apart() {
+    let mut worker = Worker::new();
+    let request = Request { server: 1, client: 2, command: 0, blocking: false, error: None, times: None };
+    worker.record(request);
+    worker.record(Request { error: Some(b"ERR unknown"), ..request });
+    worker.record(Request { error: Some(b"MOVED 12 10.0.0.7:6379"), ..request });
+    let totals = worker.totals();
+    let counts = Counts { count: 3, errors: 1, request_bytes: 30, reply_bytes: 9 };
+    assert_eq!(totals.commands["GET"].0.counts, counts);
+    assert_eq!(totals.servers[&Some(endpoint(1))].counts, counts);
+    assert_eq!(totals.clients[&Some(endpoint(2).address)].counts, counts);
+    assert_eq!(totals.errors[&Some(ErrorCode::of(b"MOVED x"))], 1);
+    assert_eq!(totals.latency.len(), 0, "without times nothing enters a histogram");
+    assert!(totals.series.is_empty());
+}
+
+#[test]
+fn blocking_calls_are_kept_apart_from_the_overall_latency() {
+    let times = Some(Times { send: 0, queue: 1, server: 5_000_000_000, transfer: 2 });
+    let mut worker = Worker::new();
+    let request = Request { server: 1, client: 2, command: 2, blocking: true, error: None, times };
+    worker.record(request);
+    worker.record(Request { blocking: false, times: Some(Times { server: 100, ..Times::default() }), ..request });
+    let totals = worker.totals();
+    assert_eq!((totals.latency.len(), totals.latency.max()), (1, 100));
+    assert_eq!(totals.servers[&Some(endpoint(1))].latency.len(), 1);
+    assert_eq!(totals.clients[&Some(endpoint(2).address)].latency.len(), 1);
+    assert_eq!(totals.parts.server.len(), 1);
+    assert_eq!(totals.series.keys().map(|key| key.blocking).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(totals.commands["XREAD"].0.latency.len(), 2);
+}
+
+#[test]
+fn values_beyond_an_hour_count_as_an_hour() {
+    let mut histogram = histogram(DIGITS);
+    record(&mut histogram, u64::MAX);
+    assert_eq!(histogram.len(), 1);
+    assert!(histogram.equivalent(histogram.max(), VALUE_NS_MAX));
+}
+
+#[test]
+fn error_codes_are_the_first_word_if_it_looks_like_one() {
+    for (text, code) in [
+        (&b"WRONGTYPE Operation against"[..], "WRONGTYPE"),
+        (b"LOADING", "LOADING"),
+        (b"BUSY\r\n", "BUSY"),
+        (b"unknown command", "ERR"),
+        (b"", "ERR"),
+        (b"\xff\xfe", "ERR"),
+        (b"A23456789012345678901234567890123 too long", "ERR"),
+    ] {
+        assert_eq!(ErrorCode::of(text).as_str(), code);
+    }
+    assert!(ErrorCode::of(b"ASK 1 h:1").is_redirect() && !ErrorCode::of(b"ASKING").is_redirect());
+}

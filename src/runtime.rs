@@ -1,0 +1,356 @@
+//! Starts the threads of a run, pins them, feeds them, and joins them again.
+//!
+//! With one worker the thread that reads is the worker, and only the writer is beside it. With more, the reading thread
+//! steers: each worker has a thread and a ring from the reader. A worker that panics is one bug, said loudly: the rest of the
+//! analysis is saved.
+
+mod input;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context, Result};
+
+use crate::clock;
+use crate::config::Config;
+use crate::config::values::{Output, SinkSpec};
+use crate::connection::Settings;
+use crate::counters::{Counter, Counters};
+use crate::decode::ports::PortSet;
+use crate::export::hlog::HlogWriter;
+use crate::export::summary;
+use crate::flow::hash::Seed;
+use crate::limits::{Budget, PARCELS, RECORD_BATCHES};
+use crate::record::Message;
+use crate::record::filter::Filter;
+use crate::record::totals::Totals;
+use crate::redis::arguments::Payload;
+use crate::redis::command::CommandTable;
+use crate::redis::request::Shown;
+use crate::redis::session::Effects;
+use crate::ring::{Closed, Inbox, Outbox, ring};
+use crate::sink::Sink;
+use crate::sink::jsonl::{JsonlSink, JsonlTarget};
+use crate::sink::record_json::RecordFormat;
+use crate::steering::{Parcel, Steerer, Watermarks};
+use crate::units::Timestamp;
+use crate::worker::recording::{Emission, Recording};
+use crate::worker::{Batch, Worker, WorkerReport};
+use crate::writer::{Writer, WriterReport};
+
+use input::{FileEvents, Progress};
+
+/// All that a run found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// When it began, by the wall clock.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// What was read.
+    pub input: summary::Input,
+    /// The finest unit of its times.
+    pub clock: String,
+    /// All workers' counters together.
+    pub counters: Counters,
+    /// Each worker.
+    pub workers: Vec<summary::WorkerReport>,
+    /// All statistics.
+    pub totals: Totals,
+    /// Bytes of the budget that were in use at the most.
+    pub memory_peak: u64,
+    /// What went wrong, each a sentence: the exit status is 1 if there is any.
+    pub problems: Vec<String>,
+}
+
+/// Shared by the frames' consumers: packets done so far, for the progress bar.
+type Done = std::sync::Arc<AtomicU64>;
+
+/// Reads capture files. Fails, before any work, if an output can't be created.
+pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
+    let started = clock::now();
+    let table = CommandTable::built_in();
+    let sinks = sinks(config, table)?;
+    let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
+    let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();
+    let writer = Writer::new(table, inboxes, sinks, hlog);
+    let writer_core = config.cpus.get(config.workers).copied();
+    let writer = spawn("writer", writer_core, move || writer.run())?;
+    let seed = Seed::random();
+    let budget = Budget::new(config.memory, config.workers);
+    let workers: Vec<Worker> =
+        outboxes.into_iter().map(|outbox| worker(config, table, seed, &budget, outbox)).collect();
+    let (input, mut reports) = match <[Worker; 1]>::try_from(workers) {
+        Ok([worker]) => read_alone(config, worker, progress)?,
+        Err(workers) => read_steered(config, workers, seed, progress)?,
+    };
+    let mut problems = input.problems;
+    let WriterReport { totals, errors } = match writer.join() {
+        Ok(report) => report,
+        Err(_) => {
+            problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
+            WriterReport { totals: Totals::default(), errors: Vec::new() }
+        }
+    };
+    problems.extend(errors.iter().map(ToString::to_string));
+    count_unreadable(&mut reports, input.unreadable_packets);
+    let mut counters = Counters::default();
+    let mut memory_peak = 0;
+    for (number, report) in reports.iter().enumerate() {
+        match report {
+            Some(report) => {
+                counters.merge(&report.counters);
+                memory_peak += report.memory_peak;
+            }
+            None => problems.push(format!("worker {number} ended by a bug; what it had not sent is lost")),
+        }
+    }
+    let core = |number: usize| config.cpus.get(number).copied();
+    let workers = reports.into_iter().enumerate().map(|(number, report)| summary::WorkerReport {
+        core: core(number),
+        counters: report.map(|report| report.counters).unwrap_or_default(),
+    });
+    Ok(Outcome {
+        started,
+        ended: clock::now(),
+        input: input.summary,
+        clock: input.clock,
+        counters,
+        workers: workers.collect(),
+        totals,
+        memory_peak,
+        problems,
+    })
+}
+
+/// Packets that no reader could make frames of were there all the same: the first worker's counters take them.
+fn count_unreadable(reports: &mut [Option<WorkerReport>], packets: u64) {
+    if let Some(report) = reports.iter_mut().flatten().next() {
+        report.counters.add(Counter::FramesSeen, packets);
+        report.counters.add(Counter::SkipLinkType, packets);
+    }
+}
+
+fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Sink + Send>>> {
+    let format = RecordFormat { sensor: config.sensor.clone(), payload: config.payload, table };
+    let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
+    for SinkSpec::Jsonl(output) in &config.sinks {
+        let target = match output {
+            Output::Stdout => JsonlTarget::Stdout,
+            Output::File(path) => JsonlTarget::Path(path.clone()),
+        };
+        sinks.push(Box::new(JsonlSink::create(&target, &format)?));
+    }
+    Ok(sinks)
+}
+
+fn worker(
+    config: &Config,
+    table: &'static CommandTable,
+    seed: Seed,
+    budget: &Budget,
+    outbox: Outbox<Message>,
+) -> Worker {
+    let emits = !config.sinks.is_empty();
+    // A filter by key prefix must see keys, even where nobody may.
+    let keys = emits && (config.payload != Payload::None || !config.filter.key_prefixes.is_empty());
+    let payload_bytes = if emits && config.payload == Payload::Full { config.payload_bytes } else { 0 };
+    let settings = Settings {
+        table,
+        effects: Effects::new(table),
+        shown: Shown { keys, payload_bytes },
+        timeout_ns: config.timeout_ns,
+        idle_timeout_ns: config.idle_timeout_ns,
+        resync: config.resync,
+        resync_silence_ns: config.resync_silence_ns,
+        reorder_time_ns: config.reorder_time_ns,
+        reorder_packets: config.reorder_packets,
+    };
+    let filter = Filter::new(&config.filter, table);
+    let emission = Emission { emits, filter, payload: config.payload };
+    let recording = Recording::new(table, emission, config.interval_ns, seed, outbox);
+    Worker::new(settings, ports(config), seed, budget, recording)
+}
+
+fn ports(config: &Config) -> PortSet {
+    PortSet::new(config.ports.iter().copied())
+}
+
+/// One worker: this thread reads and works.
+fn read_alone(
+    config: &Config,
+    worker: Worker,
+    progress: &mut dyn Progress,
+) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
+    if let Some(&core) = config.cpus.first() {
+        pin(core)?;
+    }
+    let mut alone = Alone { worker: Some(worker), watermarks: Watermarks::new(config.interval_ns), failed: false };
+    let read = input::read(config, &mut alone, progress)?;
+    let last = read.summary.last;
+    let report = alone.worker.take().filter(|_| !alone.failed).and_then(|worker| guard(0, || worker.finish(last)));
+    Ok((read, vec![report]))
+}
+
+/// The single worker as the consumer of frames.
+struct Alone {
+    worker: Option<Worker>,
+    watermarks: Watermarks,
+    failed: bool,
+}
+
+impl FileEvents for Alone {
+    fn frames(&mut self, frames: &[crate::capture::Frame<'_>], _mapping: Option<&input::SharedMapping>) -> Result<(), Closed> {
+        let Some(worker) = &mut self.worker else { return Err(Closed) };
+        let watermarks = &mut self.watermarks;
+        let done = guard(0, || {
+            let mut from = 0;
+            for (at, frame) in frames.iter().enumerate() {
+                if let Some(watermark) = watermarks.pass(frame.at) {
+                    worker.process(&frames[from..at]);
+                    worker.watermark(watermark);
+                    from = at;
+                }
+            }
+            worker.process(&frames[from..]);
+        });
+        self.failed |= done.is_none();
+        done.ok_or(Closed)
+    }
+
+    fn done_to(&mut self, read_to: usize) -> usize {
+        read_to
+    }
+
+    fn next_file(&mut self) -> Result<(), Closed> {
+        Ok(())
+    }
+
+    fn packets(&self) -> u64 {
+        self.worker.as_ref().map_or(0, |worker| worker.counters()[Counter::FramesSeen])
+    }
+}
+
+/// Several workers: this thread reads and steers.
+fn read_steered(
+    config: &Config,
+    workers: Vec<Worker>,
+    seed: Seed,
+    progress: &mut dyn Progress,
+) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
+    let done = Done::default();
+    let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
+    let last = std::sync::Arc::new(AtomicU64::new(0));
+    for (number, worker) in workers.into_iter().enumerate() {
+        let (outbox, inbox) = ring::<Box<Parcel>>(PARCELS);
+        outboxes.push(outbox);
+        let (done, last) = (Done::clone(&done), std::sync::Arc::clone(&last));
+        let core = config.cpus.get(number).copied();
+        let run = move || guard(number, || work(worker, inbox, &done, &last));
+        threads.push(spawn(&format!("worker-{number}"), core, run)?);
+    }
+    let steerer = Steerer::new(outboxes, ports(config), seed, config.interval_ns);
+    let mut steered = Steered { steerer: Some(steerer), done };
+    let read = input::read(config, &mut steered, progress)?;
+    // Where the capture ends is known now; the workers read it when their rings have closed.
+    last.store(read.summary.last.0, Ordering::Release);
+    if let Some(mut steerer) = steered.steerer.take() {
+        // A worker that is gone is reported where it is joined.
+        let _ = steerer.flush(None);
+    }
+    let reports = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
+    Ok((read, reports))
+}
+
+/// The steering thread as the consumer of frames.
+struct Steered {
+    steerer: Option<Steerer>,
+    done: Done,
+}
+
+impl FileEvents for Steered {
+    fn frames(&mut self, frames: &[crate::capture::Frame<'_>], mapping: Option<&input::SharedMapping>) -> Result<(), Closed> {
+        let Some(steerer) = &mut self.steerer else { return Err(Closed) };
+        frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))
+    }
+
+    fn done_to(&mut self, read_to: usize) -> usize {
+        self.steerer.as_mut().map_or(0, |steerer| steerer.done_to(read_to))
+    }
+
+    fn next_file(&mut self) -> Result<(), Closed> {
+        self.steerer.as_mut().map_or(Err(Closed), Steerer::next_file)
+    }
+
+    fn packets(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
+/// A worker's thread: takes parcels until there are no more.
+fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, done: &AtomicU64, last: &AtomicU64) -> WorkerReport {
+    while let Some(parcel) = inbox.receive() {
+        let mut batch = Batch::new();
+        for index in 0..parcel.len() {
+            batch.push(parcel.frame(index));
+            if batch.is_full() {
+                worker.process(&batch);
+                batch.clear();
+            }
+        }
+        worker.process(&batch);
+        drop(batch);
+        done.fetch_add(parcel.len() as u64, Ordering::Relaxed);
+        if let Some(watermark) = parcel.watermark {
+            worker.watermark(watermark);
+        }
+        inbox.give_back(parcel);
+    }
+    worker.finish(Timestamp(last.load(Ordering::Acquire)))
+}
+
+/// Runs a worker's part; a panic in it ends that worker only, and is said.
+fn guard<T>(number: usize, run: impl FnOnce() -> T) -> Option<T> {
+    // What the closure leaves half done is not used again: the worker is given up.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(_) => {
+            tracing::error!("worker {number} panicked: this is a bug in resptap; the other workers go on");
+            None
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    core: Option<usize>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    if let Some(core) = core {
+        check_core(core)?;
+    }
+    let run = move || {
+        if let Some(core) = core {
+            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        }
+        run()
+    };
+    Builder::new().name(name.to_owned()).spawn(run).with_context(|| format!("starting the thread {name} failed"))
+}
+
+fn pin(core: usize) -> Result<()> {
+    check_core(core)?;
+    core_affinity::set_for_current(core_affinity::CoreId { id: core });
+    Ok(())
+}
+
+fn check_core(core: usize) -> Result<()> {
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    anyhow::ensure!(
+        usable.iter().any(|usable| usable.id == core),
+        "--cpus names core {core}, which this process may not use; usable: {}",
+        usable.iter().map(|core| core.id.to_string()).collect::<Vec<_>>().join(",")
+    );
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Reads capture files one after the other, and says what was read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::capture::file::{Compression, Facts, FileSource, Mapping, OpenOptions};
+use crate::capture::{Frame, Polled, Source};
+use crate::config::Config;
+use crate::export::summary::{Input, InputFile};
+use crate::limits::BATCH_FRAMES;
+use crate::ring::Closed;
+use crate::worker::Batch;
+
+/// The mapping of a file that workers read in place.
+pub(super) type SharedMapping = Arc<Mapping>;
+
+/// Bytes of a mapped file after which what has been read is given back to the system.
+const RELEASE_BYTES: usize = 1 << 20;
+/// Batches after which progress is told.
+const PROGRESS_BATCHES: u32 = 1024;
+
+/// Takes frames, and says how far it is.
+pub(super) trait FileEvents {
+    /// Frames, in the order of the capture, which lie in `mapping` if there is one.
+    fn frames(&mut self, frames: &[Frame<'_>], mapping: Option<&SharedMapping>) -> Result<(), Closed>;
+    /// The mapping was read up to `read_to`: up to where nobody needs it any more.
+    fn done_to(&mut self, read_to: usize) -> usize;
+    /// What comes now lies in another file.
+    fn next_file(&mut self) -> Result<(), Closed>;
+    /// Packets done so far.
+    fn packets(&self) -> u64;
+}
+
+/// Is told how far the reading is.
+pub trait Progress {
+    /// Bytes read of all files, and packets done.
+    fn update(&mut self, bytes: u64, packets: u64);
+}
+
+/// What was read.
+pub(super) struct Read {
+    /// For the summary.
+    pub(super) summary: Input,
+    /// Whose clock, and how fine.
+    pub(super) clock: String,
+    /// Packets on interfaces whose link type is not supported.
+    pub(super) unreadable_packets: u64,
+    /// What went wrong, each a sentence.
+    pub(super) problems: Vec<String>,
+}
+
+/// Reads all files of the configuration into `consumer`. A file that can't be read, or not to its end, is a problem of its
+/// own; the others are read all the same.
+pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &mut dyn Progress) -> Result<Read> {
+    let mut read =
+        Read { summary: Input::default(), clock: String::new(), unreadable_packets: 0, problems: Vec::new() };
+    let mut bytes_before = 0;
+    for path in &config.files {
+        let mut file = InputFile { path: path.display().to_string(), ..InputFile::default() };
+        match FileSource::open(path, OpenOptions { mmap: config.mmap }) {
+            Err(error) => file.problem = Some(error.to_string()),
+            Ok(mut source) => {
+                let summary = &mut read.summary;
+                let ended = read_file(&mut source, &mut file, summary, consumer, bytes_before, progress);
+                let facts = source.facts();
+                describe(&facts, path, &mut file, &mut read);
+                bytes_before += file.bytes;
+                consumer.next_file()?;
+                ended?;
+            }
+        }
+        if let Some(problem) = &file.problem {
+            read.problems.push(problem.clone());
+        }
+        read.summary.files.push(file);
+    }
+    Ok(read)
+}
+
+fn read_file(
+    source: &mut FileSource,
+    file: &mut InputFile,
+    summary: &mut Input,
+    consumer: &mut impl FileEvents,
+    bytes_before: u64,
+    progress: &mut dyn Progress,
+) -> Result<(), Closed> {
+    let mapping = source.mapping();
+    let (mut batches, mut released) = (0u32, 0);
+    loop {
+        let mut batch = Batch::new();
+        let polled = source.poll(BATCH_FRAMES, &mut |frame| {
+            if !summary.first.is_known() || frame.at < summary.first {
+                summary.first = frame.at;
+            }
+            summary.last = summary.last.max(frame.at);
+            batch.push(frame);
+        });
+        file.packets += batch.len() as u64;
+        consumer.frames(&batch, mapping.as_ref())?;
+        drop(batch);
+        match polled {
+            Ok(Polled::Frames(_)) => {}
+            Ok(Polled::End) => break,
+            Err(error) => {
+                file.problem = Some(error.to_string());
+                break;
+            }
+        }
+        batches += 1;
+        if batches.is_multiple_of(PROGRESS_BATCHES) {
+            progress.update(bytes_before + source.position(), consumer.packets());
+        }
+        if let Some(mapping) = &mapping {
+            let read_to = source.position() as usize;
+            if read_to - released > RELEASE_BYTES {
+                let done_to = consumer.done_to(read_to);
+                if done_to > released {
+                    mapping.release(released..done_to);
+                    released = done_to;
+                }
+            }
+        }
+    }
+    file.bytes = source.position();
+    Ok(())
+}
+
+fn describe(facts: &Facts, path: &Path, file: &mut InputFile, read: &mut Read) {
+    file.format = format!("{}, {}", facts.format, facts.resolution);
+    if facts.compression != Compression::None {
+        file.format = format!("{}, {}", file.format, facts.compression);
+    }
+    let clock = format!("capture file, {}", facts.resolution);
+    if read.clock.is_empty() {
+        read.clock = clock;
+    } else if read.clock != clock {
+        "capture files, several resolutions".clone_into(&mut read.clock);
+    }
+    for unreadable in &facts.unreadable {
+        read.unreadable_packets += unreadable.packets;
+        file.packets += unreadable.packets;
+        read.problems.push(format!(
+            "{}: {} packets are of link type {} ({}), which is not supported; the other interfaces were read",
+            path.display(),
+            unreadable.packets,
+            unreadable.number,
+            unreadable.name
+        ));
+    }
+    if facts.untimed > 0 {
+        tracing::warn!(
+            "{}: {} packets have no time of their own and were given the time of the packet before",
+            path.display(),
+            facts.untimed
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! A transaction as one line of JSON: the record of SPEC section 3, in its fixed order of fields.
+//!
+//! This is the hot output, so it is written by hand into a buffer that is used again: what belongs to a command, a
+//! connection or a second is formatted once and copied from then on. Nothing is allocated for a record. The tests hold
+//! every line against `serde_json`.
+
+use std::io::Write;
+
+use arrayvec::ArrayVec;
+use base64::Engine;
+use sha1::{Digest, Sha1};
+
+use crate::record::histograms::ErrorCode;
+use crate::record::transaction::{Texts, Transaction};
+use crate::redis::arguments::{self, Argument, Payload};
+use crate::redis::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use crate::redis::pairing::{Flags, Outcome};
+use crate::resp::parser::Kind;
+use crate::units::Endpoint;
+
+use super::json_text::{Clock, TIME_BYTES, append_field, append_hex, append_number, append_text, append_word};
+
+/// What records say beyond their transactions.
+#[derive(Clone, Debug)]
+pub struct RecordFormat {
+    /// `observer.name`.
+    pub sensor: String,
+    /// What of requests and replies is shown.
+    pub payload: Payload,
+    /// The commands' names.
+    pub table: &'static CommandTable,
+}
+
+/// Connections whose texts are kept ready; a power of two. About 1.3 MB.
+const CONNECTIONS_CACHED: usize = 4096;
+
+/// Writes records.
+#[derive(Debug)]
+pub struct RecordWriter {
+    payload: Payload,
+    /// By [`CommandId`].
+    commands: Vec<CommandText>,
+    /// The fields that are the same in every record, up to the value of `event.id`.
+    observer: Vec<u8>,
+    clock: Clock,
+    connections: Box<[Connection]>,
+    scratch: Vec<u8>,
+    /// The name of a command that the table does not have.
+    unknown: CommandText,
+}
+
+/// A command's name in its two spellings, ready for JSON.
+#[derive(Debug, Default)]
+struct CommandText {
+    method: Vec<u8>,
+    /// Lower case, words joined by dots.
+    action: Vec<u8>,
+}
+
+impl CommandText {
+    fn set(&mut self, name: &[u8]) {
+        self.method.clear();
+        append_text(&mut self.method, name);
+        self.action.clear();
+        append_text(&mut self.action, name);
+        self.action.make_ascii_lowercase();
+        for byte in &mut self.action {
+            if *byte == b' ' {
+                *byte = b'.';
+            }
+        }
+    }
+}
+
+impl RecordWriter {
+    /// A writer of records of this form.
+    pub fn new(format: &RecordFormat) -> RecordWriter {
+        let commands = format.table.iter().map(|command| {
+            let mut text = CommandText::default();
+            text.set(command.name.as_bytes());
+            text
+        });
+        let mut observer = br#","ecs":{"version":"8.11"},"observer":{"name":""#.to_vec();
+        append_text(&mut observer, format.sensor.as_bytes());
+        observer.extend_from_slice(br#""},"event":{"id":""#);
+        RecordWriter {
+            payload: format.payload,
+            commands: commands.collect(),
+            observer,
+            clock: Clock::default(),
+            connections: std::iter::repeat_with(Connection::default).take(CONNECTIONS_CACHED).collect(),
+            scratch: Vec::new(),
+            unknown: CommandText::default(),
+        }
+    }
+
+    /// Appends the record of `transaction` and a line feed to `out`.
+    pub fn append(&mut self, out: &mut Vec<u8>, transaction: &Transaction, texts: Texts<'_>) {
+        if self.commands.get(usize::from(transaction.command.0)).is_none() {
+            self.name_unknown(texts.arguments);
+        }
+        let command = command_text(&self.commands, &self.unknown, transaction.command);
+        let t1 = transaction.t1.is_known().then(|| self.clock.text(transaction.t1));
+        let end = transaction.end.is_known().then(|| self.clock.text(transaction.end));
+        out.push(b'{');
+        // A record without a time could not be stored; the time nearest to t1 that is known stands in.
+        if let Some(at) = t1.or(end) {
+            out.extend_from_slice(br#""@timestamp":""#);
+            out.extend_from_slice(&at);
+            out.extend_from_slice(br#"","#);
+        }
+        self.append_request(out, command, texts);
+        append_word(out, br#"","status":""#, if status_ok(transaction) { "OK" } else { "Error" });
+        self.append_event(out, command, transaction, t1, end);
+        let connection = connection(&mut self.connections, &mut self.scratch, transaction);
+        append_parties(out, connection, transaction);
+        self.append_redis(out, command, transaction, texts);
+        out.extend_from_slice(b"}}\n");
+    }
+
+    /// Names an unknown command by its words, if they look like a command's.
+    fn name_unknown(&mut self, list: &[u8]) {
+        self.scratch.clear();
+        for argument in arguments::iter(list) {
+            let Argument::Word(word) = argument else { break };
+            let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            if word.is_empty() || word.len() > WORD_BYTES_MAX || !word.iter().all(named) {
+                self.scratch.clear();
+                break;
+            }
+            if !self.scratch.is_empty() {
+                self.scratch.push(b' ');
+            }
+            self.scratch.extend(word.iter().map(u8::to_ascii_uppercase));
+        }
+        self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch });
+    }
+
+    /// `type` to `query`, the latter's closing quote left to come.
+    fn append_request(&self, out: &mut Vec<u8>, command: &CommandText, texts: Texts<'_>) {
+        out.extend_from_slice(br#""type":"redis","method":""#);
+        out.extend_from_slice(&command.method);
+        if self.payload != Payload::None
+            && let Some(key) = arguments::iter(texts.arguments).find(is_key)
+        {
+            out.extend_from_slice(br#"","resource":""#);
+            append_argument(out, key, false);
+        }
+        out.extend_from_slice(br#"","query":""#);
+        out.extend_from_slice(&command.method);
+        if self.payload != Payload::None {
+            append_arguments(out, texts.arguments, false);
+        }
+    }
+
+    fn append_event(
+        &self,
+        out: &mut Vec<u8>,
+        command: &CommandText,
+        transaction: &Transaction,
+        t1: Option<[u8; TIME_BYTES]>,
+        end: Option<[u8; TIME_BYTES]>,
+    ) {
+        out.extend_from_slice(&self.observer);
+        append_hex(out, transaction.connection);
+        out.push(b'-');
+        append_number(out, transaction.index);
+        out.extend_from_slice(br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#);
+        out.extend_from_slice(&command.action);
+        out.extend_from_slice(match (transaction.outcome.is_paired(), transaction.reply) {
+            (false, _) => &br#"","outcome":"unknown""#[..],
+            (true, Some(Kind::Error)) => br#"","outcome":"failure""#,
+            (true, _) => br#"","outcome":"success""#,
+        });
+        if let Some(t1) = &t1 {
+            out.extend_from_slice(br#","start":""#);
+            out.extend_from_slice(t1);
+            out.push(b'"');
+        }
+        if let Some(end) = &end {
+            out.extend_from_slice(br#","end":""#);
+            out.extend_from_slice(end);
+            out.push(b'"');
+        }
+        if t1.is_some() && end.is_some() {
+            append_field(out, br#","duration":"#, transaction.end.since(transaction.t1));
+        }
+        out.push(b'}');
+    }
+
+    /// The object `redis`, its closing brace left to come.
+    fn append_redis(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
+        out.extend_from_slice(br#","redis":{"command":""#);
+        out.extend_from_slice(&command.method);
+        append_field(out, br#"","args":"#, u64::from(transaction.args));
+        append_field(out, br#","keys":"#, u64::from(transaction.keys));
+        // The slot tells something about the key, so it is shown only where the key may be.
+        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
+            append_field(out, br#","slot":"#, u64::from(slot));
+        }
+        if let Some(kind) = transaction.reply {
+            append_word(out, br#","reply":""#, kind.name());
+        }
+        append_word(out, br#","pairing":""#, transaction.outcome.name());
+        match transaction.outcome {
+            Outcome::Resynced(proof) => append_word(out, br#","proof":""#, proof.name()),
+            Outcome::Unanswered(reason) => append_word(out, br#","reason":""#, reason.name()),
+            _ => {}
+        }
+        if let Some(times) = &transaction.times {
+            append_field(out, br#","send":"#, times.send);
+            append_field(out, br#","queue":"#, times.queue);
+            append_field(out, br#","server":"#, times.server);
+            append_field(out, br#","transfer":"#, times.transfer);
+            append_field(out, br#","latency":"#, times.latency());
+        }
+        append_field(out, br#","pipeline":"#, u64::from(transaction.pipeline));
+        append_flags(out, transaction.flags);
+        self.append_payload(out, command, transaction, texts);
+    }
+
+    /// The error, and with `--payload full` the texts of request and reply.
+    fn append_payload(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
+        let full = self.payload == Payload::Full;
+        let is_error = transaction.reply == Some(Kind::Error);
+        if is_error && !texts.error.is_empty() {
+            let code = ErrorCode::of(texts.error);
+            out.extend_from_slice(br#","error":""#);
+            append_text(out, if full { texts.error } else { code.as_str().as_bytes() });
+            append_word(out, br#"","error_code":""#, code.as_str());
+        }
+        if !full {
+            return;
+        }
+        if transaction.reply.is_some() && !is_error {
+            out.extend_from_slice(br#","return_value":""#);
+            append_text(out, texts.response);
+            out.push(b'"');
+        }
+        out.extend_from_slice(br#","request":""#);
+        out.extend_from_slice(&command.method);
+        append_arguments(out, texts.arguments, true);
+        out.push(b'"');
+        if transaction.reply.is_some() {
+            out.extend_from_slice(br#","response":""#);
+            append_text(out, if is_error && texts.response.is_empty() { texts.error } else { texts.response });
+            out.push(b'"');
+        }
+    }
+}
+
+fn command_text<'a>(commands: &'a [CommandText], unknown: &'a CommandText, id: CommandId) -> &'a CommandText {
+    commands.get(usize::from(id.0)).unwrap_or(unknown)
+}
+
+/// `OK`: answered without an error, or no answer was due. Everything else is an `Error`, as Packetbeat has it.
+fn status_ok(transaction: &Transaction) -> bool {
+    match transaction.outcome {
+        Outcome::NoReply => true,
+        outcome => outcome.is_paired() && transaction.reply != Some(Kind::Error),
+    }
+}
+
+fn is_key(argument: &Argument<'_>) -> bool {
+    matches!(argument, Argument::Key(_) | Argument::KeyCut(_))
+}
+
+/// All arguments after the command's words, a space before each.
+fn append_arguments(out: &mut Vec<u8>, list: &[u8], values: bool) {
+    for argument in arguments::iter(list) {
+        if !matches!(argument, Argument::Word(_)) {
+            out.push(b' ');
+            append_argument(out, argument, values);
+        }
+    }
+}
+
+fn append_argument(out: &mut Vec<u8>, argument: Argument<'_>, values: bool) {
+    match argument {
+        Argument::Word(text) | Argument::Key(text) => append_text(out, text),
+        Argument::KeyCut(text) => append_cut(out, text),
+        Argument::Value(text) if values => append_text(out, text),
+        Argument::ValueCut(text) if values => append_cut(out, text),
+        Argument::Value(_) | Argument::ValueCut(_) | Argument::Hidden => out.push(b'?'),
+        Argument::Redacted => out.extend_from_slice(b"(redacted)"),
+        Argument::More => out.extend_from_slice("…".as_bytes()),
+    }
+}
+
+/// The beginning of a text. A character that was cut in two is left out, so that it does not look like a foreign byte.
+fn append_cut(out: &mut Vec<u8>, text: &[u8]) {
+    let whole = match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => &text[..error.valid_up_to()],
+        _ => text,
+    };
+    append_text(out, whole);
+    out.extend_from_slice("…".as_bytes());
+}
+
+/// `source` to `network`.
+fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Transaction) {
+    out.extend_from_slice(br#","source":"#);
+    let source = out.len();
+    out.push(b'{');
+    out.extend_from_slice(&connection.client_text);
+    append_field(out, br#","bytes":"#, transaction.request_bytes);
+    out.push(b'}');
+    let source = source..out.len();
+    out.extend_from_slice(br#","destination":"#);
+    let destination = out.len();
+    out.push(b'{');
+    out.extend_from_slice(&connection.server_text);
+    // Of a reply that the capture missed nobody knows the size.
+    if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
+        append_field(out, br#","bytes":"#, transaction.reply_bytes);
+    }
+    out.push(b'}');
+    let destination = destination..out.len();
+    out.extend_from_slice(br#","client":"#);
+    out.extend_from_within(source);
+    out.extend_from_slice(br#","server":"#);
+    out.extend_from_within(destination);
+    out.extend_from_slice(&connection.network_text);
+}
+
+fn append_flags(out: &mut Vec<u8>, flags: Flags) {
+    if flags == Flags::default() {
+        return;
+    }
+    let mut before: &[u8] = br#","flags":["#;
+    let begin = out.len();
+    for (flag, name) in Flags::NAMES {
+        if flags.has(flag) {
+            out.extend_from_slice(before);
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'"');
+            before = b",";
+        }
+    }
+    if out.len() > begin {
+        out.push(b']');
+    }
+}
+
+/// What records repeat of their connection.
+#[derive(Debug, Default)]
+struct Connection {
+    id: u64,
+    client: Endpoint,
+    server: Endpoint,
+    /// `"ip":"10.0.0.1","port":40001`; IPv6 takes up to 65 bytes.
+    client_text: ArrayVec<u8, 72>,
+    server_text: ArrayVec<u8, 72>,
+    /// `,"network":{…}`, always 110 bytes.
+    network_text: ArrayVec<u8, 112>,
+}
+
+/// The texts of a transaction's connection: from the cache (direct-mapped), or made in its place.
+#[inline]
+fn connection<'a>(cache: &'a mut [Connection], scratch: &mut Vec<u8>, transaction: &Transaction) -> &'a Connection {
+    let place = &mut cache[transaction.connection as usize & (CONNECTIONS_CACHED - 1)];
+    if place.id != transaction.connection
+        || place.client != transaction.client
+        || place.server != transaction.server
+        || place.network_text.is_empty()
+    {
+        place.make(scratch, transaction);
+    }
+    place
+}
+
+impl Connection {
+    #[cold]
+    fn make(&mut self, scratch: &mut Vec<u8>, transaction: &Transaction) {
+        let (client, server) = (transaction.client, transaction.server);
+        (self.id, self.client, self.server) = (transaction.connection, client, server);
+        for (text, end) in [(&mut self.client_text, client), (&mut self.server_text, server)] {
+            scratch.clear();
+            let _ = write!(scratch, r#""ip":"{}","port":{}"#, end.address, end.port);
+            fill(text, scratch);
+        }
+        scratch.clear();
+        let kind = if client.address.is_ipv4() && server.address.is_ipv4() { "ipv4" } else { "ipv6" };
+        let _ =
+            write!(scratch, r#","network":{{"type":"{kind}","transport":"tcp","protocol":"redis","community_id":""#);
+        append_community_id(scratch, client, server);
+        scratch.extend_from_slice(br#""}"#);
+        fill(&mut self.network_text, scratch);
+    }
+}
+
+fn fill<const N: usize>(text: &mut ArrayVec<u8, N>, from: &[u8]) {
+    text.clear();
+    text.try_extend_from_slice(from).expect("the capacity is that of the longest address");
+}
+
+/// Community ID, version 1, of a TCP connection, seed 0: a hash of the tuple by which other tools know it, the lower end
+/// first.
+fn append_community_id(out: &mut Vec<u8>, one: Endpoint, other: Endpoint) {
+    const TCP: u8 = 6;
+    let (low, high) = if one <= other { (one, other) } else { (other, one) };
+    let both_ipv4 = low.address.is_ipv4() && high.address.is_ipv4();
+    let from = if both_ipv4 { 12 } else { 0 };
+    let mut hash = Sha1::new();
+    hash.update(0u16.to_be_bytes());
+    hash.update(&low.address.0[from..]);
+    hash.update(&high.address.0[from..]);
+    hash.update([TCP, 0]);
+    hash.update(low.port.to_be_bytes());
+    hash.update(high.port.to_be_bytes());
+    let mut text = [0; 28];
+    let digest = hash.finalize();
+    if base64::engine::general_purpose::STANDARD.encode_slice(&digest[..], &mut text).is_ok() {
+        out.extend_from_slice(b"1:");
+        out.extend_from_slice(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests;

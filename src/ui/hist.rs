@@ -1,0 +1,206 @@
+//! `resptap hist`: percentiles of merged interval logs, and their export as a percentile distribution.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::export::hgrm::{self, Unit};
+use crate::export::hlog_reader::{HlogReadError, Merged, UNTAGGED, merge};
+use crate::record::histograms::Histogram;
+
+use super::format::{self, count, latency};
+
+/// The tag of the overall latency.
+const OVERALL: &str = "*|*|latency";
+/// Tags that an error message names.
+const TAGS_NAMED: usize = 10;
+
+/// `resptap hist` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HistError {
+    /// A log can't be read.
+    #[error(transparent)]
+    Log(#[from] HlogReadError),
+    /// No tag is wanted.
+    #[error("no tag matches {pattern}; the logs have {known}")]
+    NoTag {
+        /// What `--tag` said.
+        pattern: String,
+        /// Some of the tags that there are.
+        known: String,
+    },
+    /// The logs hold no histograms.
+    #[error("the logs hold no histograms: nothing was logged, or these are not the logs of --hist-log")]
+    Empty,
+    /// A distribution has one tag.
+    #[error("--hgrm writes one distribution, but {tags} tags are selected; name one with --tag: {known}")]
+    SeveralTags {
+        /// How many.
+        tags: usize,
+        /// Some of them.
+        known: String,
+    },
+    /// The distribution can't be written.
+    #[error("{path} can't be written: {source}")]
+    Hgrm {
+        /// Where.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The table can't be written.
+    #[error("printing the percentiles failed: {0}")]
+    Print(#[source] io::Error),
+}
+
+/// Merges `files`, prints a row for each tag that matches `tag` (`*` stands for any text, `?` for one character; a tag
+/// that is spelt exactly so is taken alone), and writes the distribution of the one selected tag, or of the overall latency
+/// if none is named, to `hgrm`.
+pub fn run(files: &[PathBuf], tag: Option<&str>, hgrm: Option<&Path>, out: &mut dyn Write) -> Result<(), HistError> {
+    let export = hgrm.map(Export::open).transpose()?;
+    let mut merged = merge(files, |name| tag.is_none_or(|pattern| matches(pattern, name)))?;
+    if let Some(pattern) = tag {
+        if merged.tags.contains_key(pattern) {
+            merged.tags.retain(|name, _| name == pattern);
+        }
+        if merged.tags.is_empty() {
+            let known = named(&merge(files, |_| true)?);
+            return Err(HistError::NoTag { pattern: pattern.to_owned(), known });
+        }
+    }
+    if merged.tags.is_empty() {
+        return Err(HistError::Empty);
+    }
+    if let Some(export) = export {
+        export.write(selected(&merged, tag.is_some())?)?;
+    }
+    print(files.len(), &merged, out).map_err(HistError::Print)
+}
+
+/// The one distribution to be exported.
+fn selected(merged: &Merged, is_named: bool) -> Result<&Histogram, HistError> {
+    let overall = if is_named { None } else { merged.tags.get(OVERALL).or_else(|| merged.tags.get(UNTAGGED)) };
+    let only = || if merged.tags.len() == 1 { merged.tags.values().next() } else { None };
+    overall.or_else(only).ok_or_else(|| HistError::SeveralTags { tags: merged.tags.len(), known: named(merged) })
+}
+
+fn named(merged: &Merged) -> String {
+    let mut known: Vec<&str> = merged.tags.keys().take(TAGS_NAMED).map(String::as_str).collect();
+    if merged.tags.len() > TAGS_NAMED {
+        known.push("…");
+    }
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}
+
+/// A distribution file, opened before the work begins, emptied only when there is something to write.
+struct Export<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Export<'a> {
+    fn open(path: &'a Path) -> Result<Export<'a>, HistError> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        match file {
+            Ok(file) => Ok(Export { path, file }),
+            Err(source) => Err(HistError::Hgrm { path: path.display().to_string(), source }),
+        }
+    }
+
+    fn write(self, histogram: &Histogram) -> Result<(), HistError> {
+        let write = || {
+            // Devices and pipes have no length.
+            if self.file.metadata()?.is_file() {
+                self.file.set_len(0)?;
+            }
+            let mut out = BufWriter::new(&self.file);
+            hgrm::write(histogram, Unit::Milliseconds, &mut out)?;
+            out.flush()
+        };
+        write().map_err(|source| HistError::Hgrm { path: self.path.display().to_string(), source })
+    }
+}
+
+fn print(files: usize, merged: &Merged, out: &mut dyn Write) -> io::Result<()> {
+    let logs = if files == 1 { "1 log".to_owned() } else { format!("{files} logs") };
+    write!(out, "{logs}, {} histograms", count(merged.intervals))?;
+    if let Some((from, to)) = merged.span {
+        write!(out, ", {} to {} ({})", format::instant(from), format::instant(to), format::span(to.since(from)))?;
+    }
+    writeln!(out, "\n")?;
+    // Tags come last, so that rows stay lined up however long they are.
+    const TITLES: [&str; 9] = ["count", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"];
+    let rows: Vec<_> = ordered(merged).into_iter().map(|(tag, histogram)| (cells(histogram), tag)).collect();
+    let mut widths = TITLES.map(str::len);
+    for (cells, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut line = |cells: [&str; 9], tag: &str| {
+        for (cell, width) in cells.iter().zip(widths) {
+            write!(out, "{cell:>width$}  ")?;
+        }
+        writeln!(out, "{tag}")
+    };
+    line(TITLES, "tag")?;
+    rows.iter().try_for_each(|(cells, tag)| line(cells.each_ref().map(String::as_str), tag))
+}
+
+/// What has no tag first, then overall before commands before servers.
+fn ordered(merged: &Merged) -> Vec<(&str, &Histogram)> {
+    let mut rows: Vec<_> = merged.tags.iter().map(|(tag, histogram)| (tag.as_str(), histogram)).collect();
+    let rank = |tag: &str| match tag {
+        UNTAGGED => 0,
+        tag if tag.starts_with("*|*|") => 1,
+        tag if tag.starts_with("*|") => 2,
+        _ => 3,
+    };
+    rows.sort_by_key(|&(tag, _)| (rank(tag), tag));
+    rows
+}
+
+fn cells(histogram: &Histogram) -> [String; 9] {
+    if histogram.is_empty() {
+        return std::array::from_fn(|column| if column == 0 { "0".to_owned() } else { "-".to_owned() });
+    }
+    let at = |quantile| latency(histogram.value_at_quantile(quantile));
+    [
+        count(histogram.len()),
+        latency(histogram.min()),
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        at(0.9999),
+        latency(histogram.max()),
+        latency(histogram.mean().round() as u64),
+    ]
+}
+
+/// Whether `text` has the form of `pattern`, in time of at most the product of their lengths.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut from) = (0, 0);
+    // The last star, and where the text that it stands for ends for now.
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(&wanted) if wanted == '?' || wanted == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => {
+                let Some((place, end)) = star else { return false };
+                star = Some((place, end + 1));
+                at = place + 1;
+                from = end + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|&rest| rest == '*')
+}
