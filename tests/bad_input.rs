@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -443,13 +443,4 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
     let output = ends_soon(child);
     assert!(output.status.code().is_some_and(|status| status <= 1), "{}", output.status);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
-}
-
-#[test]
-fn a_failed_file_among_sound_ones_does_not_hide_them() {
-    let bench = Bench::new();
-    bench.file("sound", &pcap(5, ETHERNET));
-    let sound = Path::new("sound").display().to_string();
-    let run = bench.read(&[&sound, "no-such-file.pcap"]);
-    run.says(1, &["no-such-file.pcap"]);
 }
