@@ -221,7 +221,7 @@ mod tests {
             let lower = command.name.to_ascii_lowercase();
             let mixed: String =
                 lower.chars().enumerate().map(|(at, c)| if at % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
-            for spelling in [&command.name, &lower, &mixed] {
+            for spelling in [command.name.as_str(), &lower, &mixed] {
                 assert_eq!(table.find(spelling.as_bytes()), id, "{spelling}");
             }
             assert_eq!(table.get(CommandId(position as u16)), Some(command));
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_table_that_ids_cannot_number_is_refused() {
-        let lines = |count: usize| (0..count).map(|number| format!("C{number}\t1\t\t\n")).collect::<String>();
+        let lines = |count: usize| (0..count).map(|number| format!("C{number}\t1\t\t")).collect::<Vec<_>>().join("\n");
         let most = usize::from(u16::MAX) - 1;
         assert_eq!(CommandTable::parse(&lines(most)).unwrap().len(), most);
         assert_eq!(CommandTable::parse(&lines(most + 1)).unwrap_err(), CommandTableError::TooMany(most + 1));
