@@ -173,7 +173,8 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
     };
     let wrong =
         |field, value: &str, expected| CommandTableError::Field { line, field, value: value.to_owned(), expected };
-    if name.is_empty() || name.split(' ').any(|word| word.is_empty() || word.len() > WORD_BYTES_MAX) {
+    let mut words = name.split(' ');
+    if words.any(|word| word.is_empty() || word.len() > WORD_BYTES_MAX) || name.matches(' ').count() > 1 {
         return Err(wrong("name", name, "one or two words of at most 64 bytes"));
     }
     let arity = arity.parse().map_err(|_| wrong("arity", arity, "a whole number"))?;
@@ -192,4 +193,127 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
         .collect::<Result<_, _>>()?;
     parsed.blocking_option = parsed.blocking && keys.iter().any(|spec| matches!(spec.begin, Begin::Keyword { .. }));
     Ok(Command { name: name.to_ascii_uppercase(), arity, flags: parsed, keys })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::keys::{Begin, Find};
+
+    fn field_error(text: &str) -> (usize, &'static str, String) {
+        match CommandTable::parse(text) {
+            Err(CommandTableError::Field { line, field, value, .. }) => (line, field, value),
+            other => panic!("{text:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_built_in_table_has_every_command_of_its_source() {
+        let table = CommandTable::built_in();
+        assert_eq!(table.len(), 399);
+        assert_eq!(table.iter().filter(|command| command.flags.container).count(), 16);
+        assert_eq!(table.iter().filter(|command| command.name.contains(' ')).count(), 157);
+        assert_eq!(table.iter().filter(|command| command.flags.blocking).count(), 12);
+    }
+
+    #[test]
+    fn every_command_is_found_by_its_own_name_in_any_case() {
+        let table = CommandTable::built_in();
+        for (position, command) in table.iter().enumerate() {
+            let id = Some(CommandId(position as u16));
+            let lower = command.name.to_ascii_lowercase();
+            let mixed: String =
+                lower.chars().enumerate().map(|(at, c)| if at % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
+            for spelling in [command.name.as_str(), &lower, &mixed] {
+                assert_eq!(table.find(spelling.as_bytes()), id, "{spelling}");
+            }
+            assert_eq!(table.get(CommandId(position as u16)), Some(command));
+            assert_eq!(table.name(CommandId(position as u16)), command.name);
+        }
+    }
+
+    #[test]
+    fn a_prefix_or_an_extension_of_a_name_is_not_that_command() {
+        let table = CommandTable::built_in();
+        let names: std::collections::HashSet<&[u8]> = table.iter().map(|command| command.name.as_bytes()).collect();
+        for command in table.iter() {
+            let name = command.name.as_bytes();
+            for cut in (0..name.len()).map(|end| &name[..end]) {
+                let found = table.find(cut).and_then(|id| table.get(id)).map(|command| command.name.as_bytes());
+                assert_eq!(found, names.get(cut).copied(), "{}", String::from_utf8_lossy(cut));
+            }
+            let longer = [name, b"X"].concat();
+            assert_eq!(table.find(&longer).is_some(), names.contains(&longer[..]), "{}X", command.name);
+        }
+        assert_eq!(table.find(b""), None);
+        assert_eq!(table.find(b"CLIENT  SETNAME"), None);
+        assert_eq!(table.find(&[0xff; WORD_BYTES_MAX]), None);
+    }
+
+    #[test]
+    fn every_subcommand_has_a_container() {
+        let table = CommandTable::built_in();
+        for command in table.iter() {
+            if let Some((container, _)) = command.name.split_once(' ') {
+                let container = table.find(container.as_bytes()).and_then(|id| table.get(id)).expect("a container");
+                assert!(container.flags.container, "{}", command.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_has_a_name_but_no_entry() {
+        let table = CommandTable::built_in();
+        assert!(!CommandId::UNKNOWN.is_known());
+        assert_eq!(table.get(CommandId::UNKNOWN), None);
+        assert_eq!(table.name(CommandId::UNKNOWN), "unknown");
+    }
+
+    #[test]
+    fn a_line_is_read_field_by_field() {
+        let table =
+            CommandTable::parse("# comment\n\nxread\t-4\tblocking\tSTREAMS@1/range:-1:1:2\nobject\t-2\tcontainer\t\n")
+                .unwrap();
+        let xread = table.get(table.find(b"XREAD").unwrap()).unwrap();
+        assert_eq!((xread.name.as_str(), xread.arity), ("XREAD", -4));
+        assert_eq!(xread.flags, CommandFlags { container: false, blocking: true });
+        assert_eq!(
+            xread.keys,
+            [KeySpec {
+                begin: Begin::Keyword { word: "STREAMS".into(), from: 1 },
+                find: Find::Range { last: -1, step: 1, limit: 2 }
+            }]
+        );
+        let object = table.get(table.find(b"object").unwrap()).unwrap();
+        assert_eq!(object.flags, CommandFlags { container: true, blocking: false });
+        assert!(object.keys.is_empty());
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_field() {
+        assert_eq!(field_error("GET\t2\t\t\n\t2\t\t"), (2, "name", String::new()));
+        assert_eq!(field_error("A  B\t2\t\t"), (1, "name", "A  B".into()));
+        assert_eq!(field_error("A B C\t2\t\t"), (1, "name", "A B C".into()));
+        assert_eq!(field_error("# one\nGET\ttwo\t\t"), (2, "arity", "two".into()));
+        assert_eq!(field_error("GET\t2\tblocking,fast\t"), (1, "flags", "fast".into()));
+        assert_eq!(field_error("GET\t2\t\t1/range:0:1:0 1/range:0:0:0"), (1, "keys", "1/range:0:0:0".into()));
+        assert_eq!(
+            CommandTable::parse("GET\t2\t\t\n\nSET\t-3\t").unwrap_err(),
+            CommandTableError::Fields { line: 3, found: 3, expected: 4 }
+        );
+        let long = "X".repeat(WORD_BYTES_MAX + 1);
+        assert_eq!(field_error(&format!("{long}\t1\t\t")), (1, "name", long));
+        assert_eq!(
+            CommandTable::parse("GET\ttwo\t\t").unwrap_err().to_string(),
+            "line 1, field arity: \"two\" is not a whole number"
+        );
+    }
+
+    #[test]
+    fn a_table_that_ids_cannot_number_is_refused() {
+        let lines = |count: usize| (0..count).map(|number| format!("C{number}\t1\t\t")).collect::<Vec<_>>().join("\n");
+        let most = usize::from(u16::MAX) - 1;
+        assert_eq!(CommandTable::parse(&lines(most)).unwrap().len(), most);
+        assert_eq!(CommandTable::parse(&lines(most + 1)).unwrap_err(), CommandTableError::TooMany(most + 1));
+    }
 }
