@@ -13,9 +13,11 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::values::{
     CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
 };
-use crate::config::{Config, ConfigError, HistConfig, Options, file};
+use crate::config::{Config, ConfigError, HistConfig, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
+use crate::redis::command::CommandTable;
 use crate::redis::pairing::Resync;
+use crate::ui;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -278,6 +280,37 @@ impl Refusal {
             Refusal::Usage(_) | Refusal::Config(_) => 2,
         }
     }
+}
+
+/// The program: does what was typed, says what failed, and answers with the exit status (SPEC section 1).
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match parse(arguments) {
+        Ok(invocation) => invocation,
+        Err(refusal) => return refusal.report(),
+    };
+    ui::log::start(invocation.verbosity);
+    let done = match &invocation.command {
+        Command::Read(config) => {
+            for (given, nearest) in unknown_commands(&config.filter, CommandTable::built_in()) {
+                tracing::warn!("--command {given}: not in the command table; did you mean {nearest}?");
+            }
+            ui::read::run(config)
+        }
+        Command::Hist(hist) => hist_to_stdout(hist),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hist_to_stdout(hist: &HistConfig) -> anyhow::Result<bool> {
+    ui::hist::run(&hist.files, hist.tag.as_deref(), hist.hgrm.as_deref(), &mut std::io::stdout().lock())?;
+    Ok(true)
 }
 
 /// Reads a command line, the program's name first.

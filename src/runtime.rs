@@ -39,7 +39,8 @@ use crate::worker::recording::{Emission, Recording};
 use crate::worker::{Batch, Worker, WorkerReport};
 use crate::writer::{Writer, WriterReport};
 
-use input::{FileEvents, Progress};
+use input::FileEvents;
+pub use input::Progress;
 
 /// All that a run found.
 #[derive(Debug)]
@@ -201,7 +202,11 @@ struct Alone {
 }
 
 impl FileEvents for Alone {
-    fn frames(&mut self, frames: &[crate::capture::Frame<'_>], _mapping: Option<&input::SharedMapping>) -> Result<(), Closed> {
+    fn frames(
+        &mut self,
+        frames: &[crate::capture::Frame<'_>],
+        _mapping: Option<&input::SharedMapping>,
+    ) -> Result<(), Closed> {
         let Some(worker) = &mut self.worker else { return Err(Closed) };
         let watermarks = &mut self.watermarks;
         let done = guard(0, || {
@@ -270,7 +275,11 @@ struct Steered {
 }
 
 impl FileEvents for Steered {
-    fn frames(&mut self, frames: &[crate::capture::Frame<'_>], mapping: Option<&input::SharedMapping>) -> Result<(), Closed> {
+    fn frames(
+        &mut self,
+        frames: &[crate::capture::Frame<'_>],
+        mapping: Option<&input::SharedMapping>,
+    ) -> Result<(), Closed> {
         let Some(steerer) = &mut self.steerer else { return Err(Closed) };
         frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))
     }

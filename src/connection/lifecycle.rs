@@ -79,7 +79,13 @@ impl Connection {
     }
 
     /// Whether a segment between its ends is its own.
-    pub fn admit(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, idle_timeout_ns: u64) -> Admission {
+    pub fn admit(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        idle_timeout_ns: u64,
+    ) -> Admission {
         let direction = self.oriented(direction);
         let flags = segment.flags;
         let syn = flags.any(TcpFlags::SYN);

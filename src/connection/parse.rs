@@ -147,8 +147,7 @@ impl Connection {
                 current.reply.t3 = time;
                 current.reply.ack = meta.ack;
             }
-            let mut visitor =
-                ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
+            let mut visitor = ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
             let (consumed, step) = current.parser.feed(&bytes[at..], &mut visitor);
             at += consumed;
             match step {
@@ -437,7 +436,8 @@ impl Connection {
                 self.drop_unfinished(Direction::Request, resources);
                 self.framing[Direction::Request as usize] = Framing::Broken;
                 resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
-                let (seen_to, seen_at) = (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
+                let (seen_to, seen_at) =
+                    (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
                 if self.request_complete(seen_to, seen_at, resources, recorder).is_ok() {
                     self.pair(kind, Outcome::Exact, end, time, resources, recorder);
                 }

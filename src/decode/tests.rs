@@ -94,8 +94,14 @@ fn ip_options_and_extension_headers_are_skipped() {
     expect(&ipv6(0, &hop_by_hop_and_routing, b"x"), LinkType::RawIp, v6, b"x");
     expect(&ipv6(51, &[6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], b"x"), LinkType::RawIp, v6, b"x");
     expect(&ipv6(44, &[6, 0, 0, 0, 0, 0, 0, 1], b"x"), LinkType::RawIp, v6, b"x");
-    assert_eq!(decode(&frame(&ipv6(44, &[6, 0, 0, 1, 0, 0, 0, 1], b"x"), LinkType::RawIp)).unwrap_err(), Skip::Fragment);
-    assert_eq!(decode(&frame(&ipv6(44, &[6, 0, 0, 8, 0, 0, 0, 1], b"x"), LinkType::RawIp)).unwrap_err(), Skip::Fragment);
+    assert_eq!(
+        decode(&frame(&ipv6(44, &[6, 0, 0, 1, 0, 0, 0, 1], b"x"), LinkType::RawIp)).unwrap_err(),
+        Skip::Fragment
+    );
+    assert_eq!(
+        decode(&frame(&ipv6(44, &[6, 0, 0, 8, 0, 0, 0, 1], b"x"), LinkType::RawIp)).unwrap_err(),
+        Skip::Fragment
+    );
 }
 
 #[test]

@@ -100,10 +100,10 @@ mod tests {
                 .collect();
             assert!(rows.len() > 40);
             assert!(rows.windows(2).all(|pair| pair[0][0] <= pair[1][0] && pair[0][1] < pair[1][1]));
-            let median = rows.iter().find(|row| row[1] == 0.5).unwrap();
+            let median = rows.iter().find(|row| row[1] >= 0.5).unwrap();
             let expected = 777.0 * 2500.0 / factor;
             assert!((median[0] - expected).abs() < expected / 900.0, "{median:?}");
-            assert_eq!(median[3], 2.0);
+            assert!((median[3] - 2.0).abs() < 1e-9);
         }
     }
 

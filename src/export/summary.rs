@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::counters::{Counter, Counters};
 use crate::limits;
-use crate::record::histograms::{Counts, Histogram};
+use crate::record::histograms::{Counts, Histogram, mean_ns};
 use crate::record::totals::{Entry, Totals};
 use crate::units::Timestamp;
 
@@ -205,7 +205,7 @@ fn quantities(histogram: &Histogram) -> Value {
             fields.insert(name.into(), json!(histogram.value_at_quantile(quantile)));
         }
         fields.insert("max".into(), json!(histogram.max()));
-        fields.insert("mean".into(), json!(histogram.mean().round() as u64));
+        fields.insert("mean".into(), json!(mean_ns(histogram)));
     }
     Value::Object(fields)
 }

@@ -102,7 +102,8 @@ impl Pages {
 
     /// Bytes of memory that were ever in use.
     pub fn memory(&self) -> u64 {
-        u64::from(self.pages.made()) * size_of::<Page>() as u64 + u64::from(self.lists.made()) * size_of::<List>() as u64
+        u64::from(self.pages.made()) * size_of::<Page>() as u64
+            + u64::from(self.lists.made()) * size_of::<List>() as u64
     }
 
     /// Pages in use at the moment.

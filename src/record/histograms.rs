@@ -38,6 +38,12 @@ pub fn histogram(digits: u8) -> Histogram {
     histogram
 }
 
+/// The mean, to the nanosecond; 0 of nothing.
+#[expect(clippy::cast_sign_loss, reason = "values are not negative, nor is their mean")]
+pub fn mean_ns(histogram: &Histogram) -> u64 {
+    histogram.mean().round() as u64
+}
+
 /// Records a value of at most [`VALUE_NS_MAX`].
 #[inline]
 fn record(histogram: &mut Histogram, value_ns: u64) {

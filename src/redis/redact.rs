@@ -27,7 +27,9 @@ mod tests {
 
     #[test]
     fn commands_that_carry_secrets_hide_them_and_others_do_not() {
-        for command in ["AUTH", "HELLO", "ACL SETUSER", "ACL LIST", "CONFIG SET", "CONFIG GET", "MIGRATE", "SENTINEL SET", "ACL"] {
+        for command in
+            ["AUTH", "HELLO", "ACL SETUSER", "ACL LIST", "CONFIG SET", "CONFIG GET", "MIGRATE", "SENTINEL SET", "ACL"]
+        {
             assert!(hides_arguments(command), "{command}");
         }
         for command in ["SET", "CONFIG RESETSTAT", "CLIENT SETNAME", "SENTINEL MASTERS"] {

@@ -343,8 +343,7 @@ impl Parser {
     }
 
     fn begin_line<V: Visitor>(&mut self, kind: Kind, visitor: &mut V) {
-        self.wanted =
-            if self.muted == 0 { visitor.begin(usize::from(self.depth), kind, UNKNOWN_LENGTH) } else { 0 };
+        self.wanted = if self.muted == 0 { visitor.begin(usize::from(self.depth), kind, UNKNOWN_LENGTH) } else { 0 };
         self.number = 0;
         self.last_cr = false;
         self.state = State::Line;

@@ -109,7 +109,9 @@ fn row_1_type_bytes_inside_a_bulk_at_a_segment_start_are_payload() {
 
 #[test]
 fn row_2_any_cut_gives_the_same() {
-    let (commands, steps) = requests("*12\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n$1\r\nk\r\n");
+    let (commands, steps) = requests(
+        "*12\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n$1\r\nk\r\n",
+    );
     assert_eq!((commands[0].len(), steps), (12, vec![Step::Value]));
     let (mut parser, mut log) = (Parser::default(), Log::<true>::new(100));
     for piece in ["*1", "2\r", "\n$3\r\nD"] {
@@ -240,7 +242,10 @@ fn row_13_nesting_is_bounded_and_nothing_is_allocated_by_a_declared_count() {
 fn row_18_a_push_among_the_elements_is_none_of_them() {
     let log = replies("*3\r\n+PONG\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n:1\r\n+PONG\r\n");
     assert_eq!(log.values.iter().filter(|value| value.0 == 1 && value.1 != Kind::Push).count(), 3);
-    assert_eq!(replies(">2\r\n+a\r\n>0\r\n>1\r\n:1\r\n+b\r\n+OK\r\n").ended.iter().filter(|&&depth| depth == 0).count(), 2);
+    assert_eq!(
+        replies(">2\r\n+a\r\n>0\r\n>1\r\n:1\r\n+b\r\n+OK\r\n").ended.iter().filter(|&&depth| depth == 0).count(),
+        2
+    );
 }
 
 #[test]
@@ -363,7 +368,8 @@ fn value() -> impl Strategy<Value = Value> {
         let many = prop::collection::vec(inner.clone(), 0..6);
         prop_oneof![
             (prop::sample::select(b"*%~".to_vec()), many.clone()).prop_map(|(kind, v)| Value::Aggregate(kind, v)),
-            (prop::sample::select(b"*~".to_vec()), many.clone()).prop_map(|(kind, v)| Value::StreamedAggregate(kind, v)),
+            (prop::sample::select(b"*~".to_vec()), many.clone())
+                .prop_map(|(kind, v)| Value::StreamedAggregate(kind, v)),
             (many, inner).prop_map(|(pairs, value)| Value::WithAttribute(pairs, Box::new(value))),
         ]
     })

@@ -100,7 +100,9 @@ pub fn bytes(n: u64) -> String {
 #[derive(Debug)]
 pub struct Columns {
     heading: String,
-    titles: Vec<String>,
+    /// Fewest columns of the names.
+    names: usize,
+    titles: Vec<(String, usize)>,
     rows: Vec<(String, Vec<String>)>,
 }
 
@@ -110,10 +112,10 @@ const INDENT: usize = 2;
 const GAP: usize = 2;
 
 impl Columns {
-    /// Columns under these titles.
-    pub fn new(heading: &str, titles: &[&str]) -> Columns {
-        let titles = titles.iter().map(|&title| title.to_owned()).collect();
-        Columns { heading: heading.to_owned(), titles, rows: Vec::new() }
+    /// Columns under these titles, names and numbers at least so wide (so that several tables can line up).
+    pub fn new(heading: &str, names: usize, titles: &[(&str, usize)]) -> Columns {
+        let titles = titles.iter().map(|&(title, width)| (title.to_owned(), width)).collect();
+        Columns { heading: heading.to_owned(), names, titles, rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -123,25 +125,18 @@ impl Columns {
 
     /// Prints heading and rows; a name that is too long for its column has a line of its own.
     pub fn print(&self, style: Style, out: &mut dyn Write) -> io::Result<()> {
-        let widths: Vec<usize> = (0..self.titles.len())
-            .map(|column| {
-                let cells = self.rows.iter().filter_map(|(_, cells)| cells.get(column));
-                cells.chain([&self.titles[column]]).map(|cell| length(cell)).max().unwrap_or(0)
-            })
-            .collect();
-        let numbers: usize = widths.iter().map(|width| width + GAP).sum();
-        let longest = self.rows.iter().map(|(name, _)| length(name)).chain([length(&self.heading)]).max().unwrap_or(0);
-        let names = longest.min(style.width.saturating_sub(numbers + INDENT)).max(length(&self.heading));
-        let line = |out: &mut dyn Write, cells: &[String]| {
-            for (cell, width) in cells.iter().zip(&widths) {
-                write!(out, "{:>1$}", cell, width + GAP)?;
-            }
-            writeln!(out)
+        let width = |(column, (title, least)): (usize, &(String, usize))| {
+            let cells = self.rows.iter().filter_map(|(_, cells)| cells.get(column));
+            cells.map(|cell| length(cell)).chain([length(title), *least]).max().unwrap_or(0)
         };
+        let widths: Vec<usize> = self.titles.iter().enumerate().map(width).collect();
+        let numbers: usize = widths.iter().map(|width| width + GAP).sum();
+        let longest = self.rows.iter().map(|(name, _)| length(name)).chain([self.names]).max().unwrap_or(0);
+        let names = longest.min(style.width.saturating_sub(numbers + INDENT)).max(length(&self.heading));
         // Padding is counted without the marks of colours.
         let padding = names + INDENT - length(&self.heading);
         write!(out, "{}{:padding$}", style.heading(&self.heading), "")?;
-        line(out, &self.titles)?;
+        line(out, self.titles.iter().map(|(title, _)| title), &widths)?;
         for (name, cells) in &self.rows {
             if length(name) > names {
                 writeln!(out, "{:INDENT$}{name}", "")?;
@@ -149,10 +144,17 @@ impl Columns {
             } else {
                 write!(out, "{:INDENT$}{name:names$}", "")?;
             }
-            line(out, cells)?;
+            line(out, cells.iter(), &widths)?;
         }
         Ok(())
     }
+}
+
+fn line<'a>(out: &mut dyn Write, cells: impl Iterator<Item = &'a String>, widths: &[usize]) -> io::Result<()> {
+    for (cell, width) in cells.zip(widths) {
+        write!(out, "{:>1$}", cell, width + GAP)?;
+    }
+    writeln!(out)
 }
 
 /// Columns that a text takes; all that we print takes one per character.
@@ -181,6 +183,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
     fn latencies_have_three_digits() {
         for (ns, text) in [
@@ -205,14 +209,13 @@ mod tests {
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!([0, 1023, 1024, 10_239, 1 << 20].map(bytes), ["0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB"]);
         assert_eq!([1023 << 20, u64::MAX].map(bytes), ["1.0 GiB", "16 EiB"]);
-        const SECOND: u64 = 1_000_000_000;
         assert_eq!([12_345_678_901, 150 * SECOND].map(span), ["12.3 s", "2 min 30 s"]);
         assert_eq!([7980 * SECOND, 90_000 * SECOND].map(span), ["2 h 13 min", "1 d 1 h"]);
     }
 
     #[test]
     fn columns_line_up_within_the_width() {
-        let mut columns = Columns::new("NAME", &["count", "p50"]);
+        let mut columns = Columns::new("NAME", 0, &[("count", 0), ("p50", 0)]);
         columns.row("a", vec!["1".into(), "85.3 µs".into()]);
         columns.row("a rather long name", vec!["1,000".into(), "1 ns".into()]);
         let print = |width| {

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::export::hgrm::{self, Unit};
 use crate::export::hlog_reader::{HlogReadError, Merged, UNTAGGED, merge};
-use crate::record::histograms::Histogram;
+use crate::record::histograms::{Histogram, mean_ns};
 
 use super::format::{self, count, latency};
 
 /// The tag of the overall latency.
 const OVERALL: &str = "*|*|latency";
+/// The columns before the tag.
+const TITLES: [&str; 9] = ["count", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"];
 /// Tags that an error message names.
 const TAGS_NAMED: usize = 10;
 
@@ -129,7 +131,6 @@ fn print(files: usize, merged: &Merged, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "\n")?;
     // Tags come last, so that rows stay lined up however long they are.
-    const TITLES: [&str; 9] = ["count", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"];
     let rows: Vec<_> = ordered(merged).into_iter().map(|(tag, histogram)| (cells(histogram), tag)).collect();
     let mut widths = TITLES.map(str::len);
     for (cells, _) in &rows {
@@ -174,7 +175,7 @@ fn cells(histogram: &Histogram) -> [String; 9] {
         at(0.999),
         at(0.9999),
         latency(histogram.max()),
-        latency(histogram.mean().round() as u64),
+        latency(mean_ns(histogram)),
     ]
 }
 
@@ -203,4 +204,115 @@ fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     pattern[at..].iter().all(|&rest| rest == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice;
+
+    use super::*;
+    use crate::export::hlog::HlogWriter;
+    use crate::record::totals::{SeriesKey, Totals};
+    use crate::units::{Address, Endpoint, Timestamp};
+
+    /// A log of one interval: 4,000 GETs of 1 µs to 4 ms and a SET.
+    fn log() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.hlog");
+        let mut totals = Totals::default();
+        let server = Some(Endpoint { address: Address::from_ipv4([10, 0, 0, 9]), port: 6379 });
+        for (command, count) in [("GET", 4000), ("SET", 1)] {
+            let mut latency = crate::record::histograms::histogram(3);
+            (1..=count).for_each(|value| latency.record(value * 1000).unwrap());
+            totals.latency.add(&latency).unwrap();
+            totals.series.insert(SeriesKey { server, command: command.into(), blocking: false }, latency);
+        }
+        let from = Timestamp(1_795_348_800_000_000_000);
+        let mut writer = HlogWriter::create(&path, 10).unwrap();
+        writer.interval(from, from.after(10_000_000_000), &totals).unwrap();
+        writer.finish().unwrap();
+        (directory, path)
+    }
+
+    fn shown(files: &[PathBuf], tag: Option<&str>, hgrm: Option<&Path>) -> Result<String, HistError> {
+        let mut out = Vec::new();
+        run(files, tag, hgrm, &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn merged_logs_are_a_row_per_tag_the_overall_ones_first() {
+        let (_directory, path) = log();
+        let text = shown(&[path.clone(), path], None, None).unwrap();
+        assert_eq!(
+            text,
+            "2 logs, 16 histograms, 2026-11-22 12:00:00.000 UTC to 2026-11-22 12:00:10.000 UTC (10.0 s)
+
+count      min      p50      p90      p99    p99.9   p99.99      max     mean  tag
+8,002  1.00 µs  2.00 ms  3.60 ms  3.96 ms  4.00 ms  4.00 ms  4.00 ms  2.00 ms  *|*|latency
+    0        -        -        -        -        -        -        -        -  *|*|queue
+    0        -        -        -        -        -        -        -        -  *|*|server
+    0        -        -        -        -        -        -        -        -  *|*|transfer
+8,000  1.00 µs  2.00 ms  3.60 ms  3.96 ms  4.00 ms  4.00 ms  4.00 ms  2.00 ms  *|GET|latency
+    2  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  *|SET|latency
+8,000  1.00 µs  2.00 ms  3.60 ms  3.96 ms  4.00 ms  4.00 ms  4.00 ms  2.00 ms  10.0.0.9:6379|GET|latency
+    2  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  1.00 µs  10.0.0.9:6379|SET|latency
+"
+        );
+    }
+
+    #[test]
+    fn tags_are_chosen_by_pattern_and_an_exact_one_stands_alone() {
+        let (_directory, path) = log();
+        let rows = |tag| shown(slice::from_ref(&path), Some(tag), None).unwrap().lines().count() - 3;
+        assert_eq!(rows("*|latency"), 5);
+        assert_eq!(rows("10.0.0.9:6379|*"), 2);
+        assert_eq!(rows("*|GET|latency"), 1, "a tag, not a pattern");
+        let error = shown(slice::from_ref(&path), Some("HGET"), None).unwrap_err().to_string();
+        assert!(error.starts_with("no tag matches HGET; the logs have *|*|latency, "), "{error}");
+    }
+
+    #[test]
+    fn the_distribution_is_that_of_the_selected_tag() {
+        let (directory, path) = log();
+        let hgrm = directory.path().join("out.hgrm");
+        std::fs::write(&hgrm, "x".repeat(100_000)).unwrap();
+        shown(slice::from_ref(&path), None, Some(&hgrm)).unwrap();
+        let text = std::fs::read_to_string(&hgrm).unwrap();
+        assert!(text.starts_with("       Value ") && text.contains("Total count    =         4001]"), "{text}");
+        shown(slice::from_ref(&path), Some("*|SET|latency"), Some(&hgrm)).unwrap();
+        assert!(std::fs::read_to_string(&hgrm).unwrap().contains("    0.001000 1.000000000000          1\n"));
+        let error = shown(slice::from_ref(&path), Some("*|latency"), Some(&hgrm)).unwrap_err();
+        assert!(matches!(error, HistError::SeveralTags { tags: 5, .. }), "{error}");
+        for unwritable in ["/dev/full", "no/such/directory/x.hgrm"] {
+            let error = shown(slice::from_ref(&path), None, Some(Path::new(unwritable))).unwrap_err();
+            assert!(matches!(error, HistError::Hgrm { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn logs_without_histograms_are_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("empty.hlog");
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(shown(&[path], None, None), Err(HistError::Empty)));
+        assert!(matches!(shown(&[directory.path().join("none")], None, None), Err(HistError::Log(_))));
+    }
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("", "", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*b*", "abc", true),
+            ("a*b*c", "axxbxxbc", true),
+            ("a*b*c", "axxbxx", false),
+            ("*|GET|*", "10.0.0.9:6379|GET|latency", true),
+            ("ab", "abc", false),
+            ("é*", "éa", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
 }

@@ -4,3 +4,5 @@ pub mod format;
 pub mod hist;
 pub mod log;
 pub mod progress;
+pub mod read;
+pub mod table;

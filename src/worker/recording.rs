@@ -80,7 +80,8 @@ impl Recording {
         let interval = |at: Timestamp| Timestamp(at.0 - at.0 % self.interval_ns);
         if !self.statistics.from.is_known() {
             // What came before the first watermark belongs to the interval that it is in or ends.
-            self.statistics.from = Timestamp(interval(now).0.saturating_sub(if interval(now) == now { self.interval_ns } else { 0 }));
+            self.statistics.from =
+                Timestamp(interval(now).0.saturating_sub(if interval(now) == now { self.interval_ns } else { 0 }));
         }
         if now < self.statistics.from.after(self.interval_ns) {
             return;
@@ -132,7 +133,13 @@ impl Recording {
     }
 
     /// Whether the sinks get it; then it is appended to the batch.
-    fn emit(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>, counters: &mut Counters) {
+    fn emit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        times: Option<Times>,
+        error: Option<ErrorCode>,
+        counters: &mut Counters,
+    ) {
         let request = exchange.request;
         let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),

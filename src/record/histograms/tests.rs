@@ -1,5 +1,7 @@
 //! Recording and merging (`totals`) together, against sums made one request at a time.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -83,7 +85,7 @@ fn said(totals: &Totals) -> String {
     let mut say = |name: String, histogram: &Histogram| {
         let counts: Vec<_> =
             histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
-        said.push_str(&format!("{name} {} {} {} {counts:?}\n", histogram.len(), histogram.min(), histogram.max()));
+        let _ = writeln!(said, "{name} {} {} {} {counts:?}", histogram.len(), histogram.min(), histogram.max());
     };
     say("latency".into(), &totals.latency);
     say("queue".into(), &totals.parts.queue);

@@ -1,0 +1,357 @@
+//! The summary for people: what was read, what was seen, how it paired, how long it took.
+//!
+//! Written for a Redis operator who does not know networks, and for a network engineer who does not know Redis: whatever
+//! is not as it should be is said in words beside its number. What did not happen takes no line. A counter that has no
+//! words here yet shows up under its own name.
+
+use std::io::{self, Write};
+
+use crate::counters::{Counter, Counters};
+use crate::export::summary::{OTHER, PERCENTILES, Report, error_codes, ranked};
+use crate::record::histograms::Histogram;
+use crate::record::totals::Entry;
+
+use super::format::{Columns, Style, bytes, count, instant, latency, span, wrap};
+
+/// Commands that are listed.
+const COMMANDS_LISTED: usize = 20;
+/// Servers and clients that are listed.
+const PARTIES_LISTED: usize = 10;
+/// Width of the names of counters, their indentation included.
+const NAME_WIDTH: usize = 19;
+/// Width of counts.
+const COUNT_WIDTH: usize = 14;
+
+/// The columns of commands, servers and clients; their counts stand below those of the counters.
+const COLUMNS: [(&str, usize); 5] = [("count", COUNT_WIDTH - 2), ("errors", 7), ("p50", 8), ("p99", 8), ("max", 8)];
+
+/// Prints the summary.
+pub fn print_summary(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut page = Page { style, out };
+    page.title(report)?;
+    page.input(report)?;
+    page.section(report.counters, "packets", "PACKETS")?;
+    page.section(report.counters, "connections", "CONNECTIONS")?;
+    page.section(report.counters, "requests", "REQUESTS")?;
+    page.section(report.counters, "replies", "REPLIES")?;
+    page.latency(report)?;
+    page.commands(report)?;
+    let totals = report.totals;
+    page.parties("SERVERS", totals.servers.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
+    page.parties("CLIENTS", totals.clients.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
+    page.errors(report)?;
+    page.memory(report)
+}
+
+fn name_of(name: Option<&impl ToString>) -> String {
+    name.map_or_else(|| OTHER.to_owned(), ToString::to_string)
+}
+
+struct Page<'a> {
+    style: Style,
+    out: &'a mut dyn Write,
+}
+
+impl Page<'_> {
+    fn title(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let counters = report.counters;
+        let connections = counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream];
+        let title = format!(
+            "resptap {}: {} requests on {} connections in {}",
+            report.version,
+            count(counters[Counter::Requests]),
+            count(connections),
+            span(report.duration_ns())
+        );
+        writeln!(self.out, "{}", self.style.heading(&title))
+    }
+
+    fn input(&mut self, report: &Report<'_>) -> io::Result<()> {
+        self.heading("INPUT")?;
+        for file in &report.input.files {
+            let facts = format!("{}, {}, {} packets", file.format, bytes(file.bytes), count(file.packets));
+            writeln!(self.out, "  {}: {facts}", file.path)?;
+            if let Some(problem) = &file.problem {
+                self.paragraph(&format!("not read to its end: {problem}"), true)?;
+            }
+        }
+        if report.input.first.is_known() {
+            let (first, last) = (instant(report.input.first), instant(report.input.last));
+            self.paragraph(&format!("{first} to {last}"), false)?;
+            self.paragraph(&format!("clock: {}", report.clock), false)?;
+        }
+        Ok(())
+    }
+
+    /// The counters of a section that counted anything.
+    fn section(&mut self, counters: &Counters, section: &str, heading: &str) -> io::Result<()> {
+        let counted: Vec<Counter> = Counter::ALL
+            .iter()
+            .copied()
+            .filter(|&counter| counter.place().0 == section && (counters[counter] > 0 || is_always_shown(counter)))
+            .filter(|&counter| counter != Counter::FrameBytes)
+            .collect();
+        if counted.iter().all(|&counter| counters[counter] == 0) && section != "requests" {
+            return Ok(());
+        }
+        self.heading(heading)?;
+        for counter in counted {
+            let (name, words, attention) = explained(counter, counters);
+            self.counter(&name, counters[counter], &words, attention)?;
+        }
+        if section == "requests" && counters.pending() > 0 {
+            self.counter("pending", counters.pending(), "not decided yet", false)?;
+        }
+        if section == "requests" && counters[Counter::Requests] == 0 {
+            let advice = "No Redis requests were found. Does the capture have TCP payload, and is the server's port among \
+                          those of --port (6379 unless given)?";
+            self.paragraph(advice, true)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, n: u64, words: &str, attention: bool) -> io::Result<()> {
+        let indent = NAME_WIDTH + COUNT_WIDTH + 2;
+        let mut lines = wrap(words, self.style.width.saturating_sub(indent)).into_iter();
+        let number = format!("{:>COUNT_WIDTH$}", count(n));
+        let number = if attention { self.style.warning(&number) } else { number };
+        let line = format!("  {name:<0$}{number}  {1}", NAME_WIDTH - 2, lines.next().unwrap_or_default());
+        writeln!(self.out, "{}", line.trim_end())?;
+        lines.try_for_each(|line| writeln!(self.out, "{:indent$}{line}", ""))
+    }
+
+    fn latency(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let (totals, parts) = (report.totals, &report.totals.parts);
+        if totals.latency.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        let mut columns = Columns::new(
+            "LATENCY",
+            NAME_WIDTH - 2,
+            &["p50", "p90", "p99", "p99.9", "p99.99", "max"].map(|title| (title, 8)),
+        );
+        let rows = [
+            ("latency", &totals.latency),
+            ("  queue", &parts.queue),
+            ("  server", &parts.server),
+            ("  transfer", &parts.transfer),
+        ];
+        for (name, histogram) in rows {
+            let percentiles = PERCENTILES.iter().map(|&(quantile, _)| latency(histogram.value_at_quantile(quantile)));
+            columns.row(name, percentiles.chain([latency(histogram.max())]).collect());
+        }
+        columns.print(self.style, self.out)?;
+        let answered = count(totals.latency.len());
+        self.paragraph(
+            &format!(
+                "Of {answered} answered requests: from a request's last byte to the last byte of its reply, as seen where \
+                 the traffic was captured. Commands that wait on purpose (BLPOP …) are left out. For each request it is \
+                 the sum of queue (waiting behind earlier requests of the same connection), server (the server's own \
+                 time, and the network between it and the capture) and transfer (the reply's first byte to its last)."
+            ),
+            false,
+        )
+    }
+
+    fn commands(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let commands = &report.totals.commands;
+        self.entries("COMMANDS", commands.iter().map(|(name, (entry, _))| (name.clone(), entry)), COMMANDS_LISTED)
+    }
+
+    fn parties<'b>(&mut self, heading: &str, entries: impl Iterator<Item = (String, &'b Entry)>) -> io::Result<()> {
+        self.entries(heading, entries, PARTIES_LISTED)
+    }
+
+    /// The busiest, a line each, and how many more there are.
+    fn entries<'b>(
+        &mut self,
+        heading: &str,
+        entries: impl Iterator<Item = (String, &'b Entry)>,
+        most: usize,
+    ) -> io::Result<()> {
+        let ranked = ranked(entries);
+        if ranked.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        let mut columns = Columns::new(heading, NAME_WIDTH - 2, &COLUMNS);
+        let (listed, rest) = ranked.split_at(ranked.len().min(most));
+        for (name, entry) in listed {
+            columns.row(name.clone(), cells(entry));
+        }
+        columns.print(self.style, self.out)?;
+        if !rest.is_empty() {
+            let requests: u64 = rest.iter().map(|(_, entry)| entry.counts.count).sum();
+            self.paragraph(&format!("and {} more with {} requests", count(rest.len() as u64), count(requests)), false)?;
+        }
+        Ok(())
+    }
+
+    fn errors(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let redirects = "REDIRECTS (a cluster sent the client elsewhere)";
+        for (heading, redirected) in [("ERRORS (replies, by their code)", false), (redirects, true)] {
+            let codes = error_codes(report.totals, redirected);
+            if codes.is_empty() {
+                continue;
+            }
+            self.heading(heading)?;
+            for (code, n) in codes {
+                // The longest code is wider than other names.
+                let width = (NAME_WIDTH - 2 + COUNT_WIDTH).saturating_sub(code.len());
+                writeln!(self.out, "  {code}{:>width$}", format!(" {}", count(n)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&mut self, report: &Report<'_>) -> io::Result<()> {
+        self.heading("MEMORY")?;
+        self.paragraph(
+            &format!("at most {} of {} used", bytes(report.memory.peak), bytes(report.memory.budget)),
+            false,
+        )?;
+        if !report.is_limited() {
+            return Ok(());
+        }
+        self.paragraph(
+            "A bound was reached, so something was given up or counted as \"other\". More --memory may help:",
+            true,
+        )?;
+        let given_up = Counter::ALL.iter().filter(|counter| counter.place().1.starts_with("evicted."));
+        for &counter in given_up.chain([&Counter::ClosedEvicted]).filter(|&&counter| report.counters[counter] > 0) {
+            let (name, words, _) = explained(counter, report.counters);
+            self.counter(&name, report.counters[counter], &words, true)?;
+        }
+        Ok(())
+    }
+
+    fn heading(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "\n{}", self.style.heading(text))
+    }
+
+    fn paragraph(&mut self, text: &str, attention: bool) -> io::Result<()> {
+        for line in wrap(text, self.style.width.saturating_sub(2)) {
+            let line = if attention { self.style.warning(&line) } else { line };
+            writeln!(self.out, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+fn cells(entry: &Entry) -> Vec<String> {
+    let histogram = &entry.latency;
+    let shown = |value: fn(&Histogram) -> u64| {
+        if histogram.is_empty() { "-".to_owned() } else { latency(value(histogram)) }
+    };
+    vec![
+        count(entry.counts.count),
+        count(entry.counts.errors),
+        shown(|histogram| histogram.value_at_quantile(0.5)),
+        shown(|histogram| histogram.value_at_quantile(0.99)),
+        shown(Histogram::max),
+    ]
+}
+
+fn is_always_shown(counter: Counter) -> bool {
+    matches!(counter, Counter::FramesSeen | Counter::FramesAnalysed | Counter::Requests | Counter::RequestsExact)
+}
+
+/// A counter's name for people, what it means, and whether it deserves attention.
+fn explained(counter: Counter, counters: &Counters) -> (String, String, bool) {
+    let name = counter.place().1;
+    // `skipped.not_ip` is `skipped`, explained by its words.
+    let name = name.split_once('.').map_or(name, |(group, _)| group).replace('_', " ");
+    let n = counters[counter];
+    let share = |of: Counter| {
+        let of = counters[of].max(1);
+        // Rounded down, so that only all is 100 %.
+        format!("{:.2} %", (u128::from(n) * 10_000 / u128::from(of)) as f64 / 100.0)
+    };
+    let (words, attention) = match counter {
+        Counter::FramesSeen => (format!("{} on the wire", bytes(counters[Counter::FrameBytes])), false),
+        Counter::FramesAnalysed => ("to or from a Redis port".into(), false),
+        Counter::RequestsExact => (format!("{}: paired with their reply", share(Counter::Requests)), false),
+        Counter::GapBytesMirror | Counter::GapBytesNetwork | Counter::GapBytesCut => {
+            return ("missing bytes".into(), words(counter).unwrap_or_default().0.to_owned(), true);
+        }
+        Counter::ResyncsCounted | Counter::ResyncsSilence => {
+            return ("resyncs".into(), words(counter).unwrap_or_default().0.to_owned(), false);
+        }
+        Counter::EvictedRequests | Counter::EvictedPages | Counter::EvictedMessages | Counter::EvictedSeries => {
+            return ("given up".into(), words(counter).unwrap_or_default().0.to_owned(), true);
+        }
+        _ => match words(counter) {
+            Some((words, attention)) => (words.to_owned(), attention),
+            None => (counter.place().1.split_once('.').map_or("", |(_, part)| part).replace('_', " "), false),
+        },
+    };
+    (name, words, attention)
+}
+
+/// What counters mean, for those that need nothing but words.
+fn words(counter: Counter) -> Option<(&'static str, bool)> {
+    Some(match counter {
+        Counter::SkipCutOff => ("captured too short to show their headers; capture with a larger snap length", true),
+        Counter::SkipNotIp => ("not IP (ARP, LLDP, …)", false),
+        Counter::SkipNotTcp => ("IP, but not TCP", false),
+        Counter::SkipFragment => ("fragments of IP packets", true),
+        Counter::SkipMalformed => ("header fields that contradict each other", true),
+        Counter::SkipOtherPort => ("TCP, but of no Redis port (see --port)", false),
+        Counter::OutOfOrder => ("came after later data of their connection, and were put in order", false),
+        Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
+        Counter::KeepAlives => ("TCP keep-alive probes", false),
+        Counter::OutOfWindow => ("do not fit their connection's sequence numbers; ignored", true),
+        Counter::Stray => ("without data, and of no known connection", false),
+        Counter::TimeBackwards => ("their time lies before that of an earlier packet of their connection", true),
+        Counter::Gaps => ("stretches of a connection that the capture does not have", true),
+        Counter::GapBytesMirror => ("lost on the way to the capture: the receiver had acknowledged them", true),
+        Counter::GapBytesNetwork => ("never seen and never acknowledged", true),
+        Counter::GapBytesCut => ("cut off by the capture's snap length", true),
+        Counter::ConnectionsOpened => ("their beginning was seen", false),
+        Counter::ConnectionsMidstream => {
+            ("were there before the capture, so their pairing had to be proved first", false)
+        }
+        Counter::ClosedFin => ("by FIN: in the normal way", false),
+        Counter::ClosedRst => ("by RST: at once, by one side", false),
+        Counter::ClosedReused => ("by a new connection between the same addresses and ports", false),
+        Counter::ClosedIdle => ("after long silence (--idle-timeout); their state was freed", false),
+        Counter::ClosedCaptureEnd => ("by the capture's end; they were still open", false),
+        Counter::ClosedEvicted => ("connections given up for want of memory (--memory)", true),
+        Counter::ConnectionsUnpairable => {
+            ("turned to replication, MONITOR or subscriptions, where requests and replies are no pairs", false)
+        }
+        Counter::RequestsResynced => {
+            ("paired again after a gap or a mid-stream start, by the proof named below", false)
+        }
+        Counter::RequestsNoReply => ("none was due (CLIENT REPLY OFF or SKIP)", false),
+        Counter::RequestsTimedOut => ("no reply within the timeout (--timeout)", true),
+        Counter::RequestsLost => ("their reply, or the proof of pairing, is not in the capture", true),
+        Counter::RequestsUnanswered => ("their connection, or the capture, ended before the reply", true),
+        Counter::RequestsOneSided => ("of connections whose replies were never captured; check the mirror port", true),
+        Counter::RequestsLate => ("of those timed out, answered later after all", false),
+        Counter::ResyncsCounted => ("proved: counting left one possibility", false),
+        Counter::ResyncsSilence => ("assumed: nothing was outstanding after long silence (see --resync)", false),
+        Counter::Contradictions => ("times a reply could not belong to its request; pairing began anew", true),
+        Counter::RequestBytesSkipped => ("of requests, in search of the beginning of one after a gap", false),
+        Counter::RepliesPaired => ("with a request", false),
+        Counter::UnsolicitedNoRequest => ("replies to no request", true),
+        Counter::UnsolicitedPush => ("RESP3 push messages (invalidations, pub/sub)", false),
+        Counter::DiscardedUnproved => {
+            ("not paired: whose reply they are is unproved after a gap or mid-stream start", true)
+        }
+        Counter::DiscardedHiddenRequest => ("answered requests that the capture does not have", true),
+        Counter::ReplyBytesSkipped => ("of replies, in search of the beginning of one after a gap", false),
+        Counter::Malformed => ("messages that break the Redis protocol; is this Redis traffic?", true),
+        Counter::EvictedRequests => ("requests that waited for their reply", true),
+        Counter::EvictedPages => ("packets that came too early and waited for those before them", true),
+        Counter::EvictedMessages => ("messages of which only a part had come", true),
+        Counter::EvictedSeries => {
+            ("requests counted as \"other\": too many servers, clients, commands or errors", true)
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

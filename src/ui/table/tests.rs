@@ -1,0 +1,180 @@
+use super::*;
+use crate::export::summary::{Input, InputFile, Memory};
+use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::record::totals::Totals;
+use crate::units::{Address, Endpoint, Timestamp};
+
+const START: u64 = 1_795_348_800_000_000_000;
+
+/// Latencies with a tail, as servers have them.
+fn latencies(count: u64, median: u64) -> Histogram {
+    let mut recorded = histogram(DIGITS);
+    for number in 0..count.min(10_000) {
+        let tail = 10_000 / (10_000 - number * 10_000 / count.min(10_000));
+        recorded.record_n(median / 2 + median * number / 20_000 + median * tail, (count / 10_000).max(1)).unwrap();
+    }
+    recorded
+}
+
+fn entry(count: u64, errors: u64, median: u64) -> Entry {
+    let counts = Counts { count, errors, request_bytes: count * 30, reply_bytes: count * 5 };
+    Entry { counts, latency: if median == 0 { histogram(DIGITS) } else { latencies(count, median) } }
+}
+
+fn totals() -> Totals {
+    let mut totals = Totals { latency: latencies(1_234_000, 85_000), ..Totals::default() };
+    totals.parts.queue.record_n(0, 1_200_000).unwrap();
+    totals.parts.queue.add(&latencies(34_000, 120_000)).unwrap();
+    totals.parts.server.add(&latencies(1_234_000, 80_000)).unwrap();
+    totals.parts.transfer.add(&latencies(1_234_000, 400)).unwrap();
+    let parts = || Parts::new(DIGITS_COARSE);
+    for (name, count, errors, median) in [
+        ("GET", 700_000, 0, 60_000),
+        ("SET", 400_000, 12, 75_000),
+        ("CLIENT SETNAME", 50, 0, 20_000),
+        ("BLPOP", 300, 0, 2_500_000_000),
+        ("QUIT", 3, 0, 0),
+        ("unknown", 17, 17, 18_000),
+    ] {
+        totals.commands.insert(name.into(), (entry(count, errors, median), parts()));
+    }
+    for number in 0..25u64 {
+        totals.commands.insert(format!("H{number:02}"), (entry(2000 - number, 0, 50_000 + number), parts()));
+    }
+    let server = Address::from_ipv4([10, 0, 0, 9]);
+    totals.servers.insert(Some(Endpoint { address: server, port: 6379 }), entry(1_100_000, 29, 70_000));
+    let long = "2001:db8:1111:2222:3333:4444:5555:6666".parse::<std::net::IpAddr>().unwrap();
+    totals.servers.insert(Some(Endpoint { address: long.into(), port: 6379 }), entry(50_000, 0, 70_000));
+    for number in 0..14 {
+        totals
+            .clients
+            .insert(Some(Address::from_ipv4([10, 0, 1, number])), entry(90_000 - u64::from(number), 2, 71_000));
+    }
+    for (code, count) in [(&b"WRONGTYPE x"[..], 12), (b"ERR x", 17), (b"MOVED 1", 4)] {
+        totals.errors.insert(Some(ErrorCode::of(code)), count);
+    }
+    totals
+}
+
+fn healthy() -> Counters {
+    let mut counters = Counters::default();
+    for (counter, n) in [
+        (Counter::FramesSeen, 2_504_011),
+        (Counter::FrameBytes, 312_504_011),
+        (Counter::FramesAnalysed, 2_500_000),
+        (Counter::SkipNotTcp, 4_000),
+        (Counter::SkipNotIp, 11),
+        (Counter::ConnectionsOpened, 50),
+        (Counter::ClosedFin, 48),
+        (Counter::ClosedCaptureEnd, 2),
+        (Counter::Requests, 1_234_050),
+        (Counter::RequestsExact, 1_234_050),
+        (Counter::Replies, 1_234_050),
+        (Counter::RepliesPaired, 1_234_050),
+    ] {
+        counters[counter] = n;
+    }
+    counters
+}
+
+fn lossy() -> Counters {
+    let mut counters = healthy();
+    for &counter in Counter::ALL {
+        counters[counter] = counters[counter].max(7);
+    }
+    let others = Counter::ALL.iter().filter(|counter| {
+        matches!(counter.place(), ("requests", name) if !name.contains('.') && !["total", "exact", "late", "contradictions", "bytes_skipped"].contains(&name))
+    });
+    counters[Counter::RequestsExact] -= 7 * others.count() as u64;
+    counters
+}
+
+fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Style) -> String {
+    let file = InputFile {
+        path: "redis.pcap".into(),
+        format: "pcap, microseconds".into(),
+        bytes: 352_504_011,
+        packets: 2_504_011,
+        problem: problem.map(str::to_owned),
+    };
+    let input = Input { files: vec![file], first: Timestamp(START), last: Timestamp(START + 12_345_678_901) };
+    let report = Report {
+        version: "0.1.0",
+        started: Timestamp(START),
+        ended: Timestamp(START),
+        clock: "the capture file",
+        input: &input,
+        counters,
+        totals,
+        workers: &[],
+        memory: Memory { budget: 1 << 30, peak: 12 << 20 },
+    };
+    let mut out = Vec::new();
+    print_summary(&report, style, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_healthy_capture_fits_a_terminal_and_names_no_trouble() {
+    let text = print(&healthy(), &totals(), None, Style::default());
+    println!("{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+        assert_eq!(line, line.trim_end());
+    }
+    for expected in [
+        "resptap 0.1.0: 1,234,050 requests on 50 connections in 12.3 s\n",
+        "  exact                 1,234,050  100.00 %: paired with their reply\n",
+        "  skipped                   4,000  IP, but not TCP\n",
+        "  and 11 more with ",
+        "  and 4 more with ",
+        "  WRONGTYPE                    12\n",
+        "  at most 12 MiB of 1.0 GiB used\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    for trouble in ["lost", "gap", "missing", "given up", "bound", "\x1b"] {
+        assert!(!text.contains(trouble), "{trouble}");
+    }
+}
+
+#[test]
+fn everything_that_is_not_as_it_should_be_is_explained() {
+    let text = print(&lossy(), &totals(), Some("cut short in packet 2504012"), Style::default());
+    println!("{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for expected in [
+        "  not read to its end: cut short in packet 2504012\n",
+        "  lost                          7  their reply, or the proof of pairing, is not\n",
+        "  exact                 1,234,008  99.99 %: paired",
+        "  A bound was reached",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    for &counter in Counter::ALL {
+        let shown_elsewhere = matches!(counter.place().0, "records")
+            || matches!(counter, Counter::FrameBytes | Counter::Requests)
+            || counter == Counter::Replies;
+        let (_, words, _) = explained(counter, &lossy());
+        assert!(shown_elsewhere || !words.is_empty(), "{counter:?} has no words");
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_summary_too() {
+    let text = print(&Counters::default(), &Totals::default(), None, Style::default());
+    assert!(text.contains("REQUESTS\n  total                         0\n"), "{text}");
+    assert!(text.contains("No Redis requests were found."), "{text}");
+    assert!(!text.contains("LATENCY") && !text.contains("COMMANDS") && !text.contains("PACKETS"), "{text}");
+}
+
+#[test]
+fn colour_adds_marks_and_changes_no_text() {
+    let plain = print(&lossy(), &totals(), None, Style::default());
+    let coloured = print(&lossy(), &totals(), None, Style { colour: true, width: 80 });
+    assert_ne!(plain, coloured);
+    let stripped = ["\x1b[0m", "\x1b[1m", "\x1b[33m"].iter().fold(coloured, |text, mark| text.replace(mark, ""));
+    assert_eq!(stripped, plain);
+}
