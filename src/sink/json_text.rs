@@ -63,7 +63,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 #[inline]
 #[expect(clippy::needless_bitwise_bool, reason = "without branches it becomes vector instructions")]
 fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\')
+    (0x20..0x80).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Text from traffic, made fit for the inside of a JSON string.
