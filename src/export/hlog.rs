@@ -244,8 +244,8 @@ fn fit_for_tag(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hlog_reader::{Merged, merge};
     use super::*;
-    use crate::export::hlog_reader::{Merged, merge};
     use crate::record::histograms::{DIGITS, DIGITS_COARSE, histogram};
     use crate::units::{Address, Endpoint};
 

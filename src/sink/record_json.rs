@@ -18,7 +18,7 @@ use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
 use crate::units::Endpoint;
 
-use super::json_text::{Clock, TIME_BYTES, append_field, append_hex, append_number, append_text, append_word};
+use super::json_text::{Clock, append_field, append_number, append_text, append_word};
 
 /// What records say beyond their transactions.
 #[derive(Clone, Debug)]
@@ -40,8 +40,8 @@ pub struct RecordWriter {
     payload: Payload,
     /// By [`CommandId`].
     commands: Vec<CommandText>,
-    /// The fields that are the same in every record, up to the value of `event.id`.
-    observer: Vec<u8>,
+    /// `status` to the value of `event.id`, for `OK` and for `Error`.
+    status: [Vec<u8>; 2],
     clock: Clock,
     connections: Box<[Connection]>,
     scratch: Vec<u8>,
@@ -49,25 +49,45 @@ pub struct RecordWriter {
     unknown: CommandText,
 }
 
-/// A command's name in its two spellings, ready for JSON.
+/// What records say of their command: few long pieces are faster than many short ones.
 #[derive(Debug, Default)]
 struct CommandText {
+    /// Its name, ready for JSON.
+    name: Vec<u8>,
+    /// `type` and `method`.
     method: Vec<u8>,
-    /// Lower case, words joined by dots.
-    action: Vec<u8>,
+    /// `query`, up to the arguments.
+    query: Vec<u8>,
+    /// What follows `event.id`, up to the value of `outcome`. The action is in lower case, its words joined by dots.
+    event: Vec<u8>,
+    /// The beginning of `redis`, up to the value of `args`.
+    redis: Vec<u8>,
 }
 
 impl CommandText {
     fn set(&mut self, name: &[u8]) {
-        self.method.clear();
-        append_text(&mut self.method, name);
-        self.action.clear();
-        append_text(&mut self.action, name);
-        self.action.make_ascii_lowercase();
-        for byte in &mut self.action {
+        self.name.clear();
+        append_text(&mut self.name, name);
+        self.event.clear();
+        self.event.extend_from_slice(&self.name);
+        self.event.make_ascii_lowercase();
+        for byte in &mut self.event {
             if *byte == b' ' {
                 *byte = b'.';
             }
+        }
+        let kind = br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#;
+        self.event.splice(..0, kind.iter().copied());
+        self.event.extend_from_slice(br#"","outcome":""#);
+        for (text, before, after) in [
+            (&mut self.method, &br#""type":"redis","method":""#[..], &b""[..]),
+            (&mut self.query, br#"","query":""#, b""),
+            (&mut self.redis, br#","redis":{"command":""#, br#"","args":"#),
+        ] {
+            text.clear();
+            text.extend_from_slice(before);
+            text.extend_from_slice(&self.name);
+            text.extend_from_slice(after);
         }
     }
 }
@@ -80,13 +100,18 @@ impl RecordWriter {
             text.set(command.name.as_bytes());
             text
         });
-        let mut observer = br#","ecs":{"version":"8.11"},"observer":{"name":""#.to_vec();
-        append_text(&mut observer, format.sensor.as_bytes());
-        observer.extend_from_slice(br#""},"event":{"id":""#);
+        let status = ["OK", "Error"].map(|status| {
+            let mut text = Vec::new();
+            append_word(&mut text, br#"","status":""#, status);
+            text.extend_from_slice(br#","ecs":{"version":"8.11"},"observer":{"name":""#);
+            append_text(&mut text, format.sensor.as_bytes());
+            text.extend_from_slice(br#""},"event":{"id":""#);
+            text
+        });
         RecordWriter {
             payload: format.payload,
             commands: commands.collect(),
-            observer,
+            status,
             clock: Clock::default(),
             connections: std::iter::repeat_with(Connection::default).take(CONNECTIONS_CACHED).collect(),
             scratch: Vec::new(),
@@ -100,19 +125,19 @@ impl RecordWriter {
             self.name_unknown(texts.arguments);
         }
         let command = command_text(&self.commands, &self.unknown, transaction.command);
-        let t1 = transaction.t1.is_known().then(|| self.clock.text(transaction.t1));
-        let end = transaction.end.is_known().then(|| self.clock.text(transaction.end));
-        out.push(b'{');
-        // A record without a time could not be stored; the time nearest to t1 that is known stands in.
-        if let Some(at) = t1.or(end) {
-            out.extend_from_slice(br#""@timestamp":""#);
-            out.extend_from_slice(&at);
-            out.extend_from_slice(br#"","#);
-        }
-        self.append_request(out, command, texts);
-        append_word(out, br#"","status":""#, if status_ok(transaction) { "OK" } else { "Error" });
-        self.append_event(out, command, transaction, t1, end);
         let connection = connection(&mut self.connections, &mut self.scratch, transaction);
+        out.push(b'{');
+        // A record without a time could not be stored; the other time that is known stands in.
+        let at = if transaction.t1.is_known() { transaction.t1 } else { transaction.end };
+        if at.is_known() {
+            out.extend_from_slice(br#""@timestamp":""#);
+            self.clock.append(out, at);
+            out.push(b',');
+        }
+        append_request(out, command, self.payload, texts);
+        let [ok, error] = &self.status;
+        out.extend_from_slice(if status_ok(transaction) { ok } else { error });
+        append_event(out, command, connection, &mut self.clock, transaction);
         append_parties(out, connection, transaction);
         self.append_redis(out, command, transaction, texts);
         out.extend_from_slice(b"}}\n");
@@ -136,63 +161,9 @@ impl RecordWriter {
         self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch });
     }
 
-    /// `type` to `query`, the latter's closing quote left to come.
-    fn append_request(&self, out: &mut Vec<u8>, command: &CommandText, texts: Texts<'_>) {
-        out.extend_from_slice(br#""type":"redis","method":""#);
-        out.extend_from_slice(&command.method);
-        if self.payload != Payload::None
-            && let Some(key) = arguments::iter(texts.arguments).find(is_key)
-        {
-            out.extend_from_slice(br#"","resource":""#);
-            append_argument(out, key, false);
-        }
-        out.extend_from_slice(br#"","query":""#);
-        out.extend_from_slice(&command.method);
-        if self.payload != Payload::None {
-            append_arguments(out, texts.arguments, false);
-        }
-    }
-
-    fn append_event(
-        &self,
-        out: &mut Vec<u8>,
-        command: &CommandText,
-        transaction: &Transaction,
-        t1: Option<[u8; TIME_BYTES]>,
-        end: Option<[u8; TIME_BYTES]>,
-    ) {
-        out.extend_from_slice(&self.observer);
-        append_hex(out, transaction.connection);
-        out.push(b'-');
-        append_number(out, transaction.index);
-        out.extend_from_slice(br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#);
-        out.extend_from_slice(&command.action);
-        out.extend_from_slice(match (transaction.outcome.is_paired(), transaction.reply) {
-            (false, _) => &br#"","outcome":"unknown""#[..],
-            (true, Some(Kind::Error)) => br#"","outcome":"failure""#,
-            (true, _) => br#"","outcome":"success""#,
-        });
-        if let Some(t1) = &t1 {
-            out.extend_from_slice(br#","start":""#);
-            out.extend_from_slice(t1);
-            out.push(b'"');
-        }
-        if let Some(end) = &end {
-            out.extend_from_slice(br#","end":""#);
-            out.extend_from_slice(end);
-            out.push(b'"');
-        }
-        if t1.is_some() && end.is_some() {
-            append_field(out, br#","duration":"#, transaction.end.since(transaction.t1));
-        }
-        out.push(b'}');
-    }
-
     /// The object `redis`, its closing brace left to come.
     fn append_redis(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
-        out.extend_from_slice(br#","redis":{"command":""#);
-        out.extend_from_slice(&command.method);
-        append_field(out, br#"","args":"#, u64::from(transaction.args));
+        append_field(out, &command.redis, u64::from(transaction.args));
         append_field(out, br#","keys":"#, u64::from(transaction.keys));
         // The slot tells something about the key, so it is shown only where the key may be.
         if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
@@ -238,7 +209,7 @@ impl RecordWriter {
             out.push(b'"');
         }
         out.extend_from_slice(br#","request":""#);
-        out.extend_from_slice(&command.method);
+        out.extend_from_slice(&command.name);
         append_arguments(out, texts.arguments, true);
         out.push(b'"');
         if transaction.reply.is_some() {
@@ -297,13 +268,61 @@ fn append_cut(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice("…".as_bytes());
 }
 
+/// `type` to `query`, the latter's closing quote left to come.
+fn append_request(out: &mut Vec<u8>, command: &CommandText, payload: Payload, texts: Texts<'_>) {
+    out.extend_from_slice(&command.method);
+    if payload != Payload::None
+        && let Some(key) = arguments::iter(texts.arguments).find(is_key)
+    {
+        out.extend_from_slice(br#"","resource":""#);
+        append_argument(out, key, false);
+    }
+    out.extend_from_slice(&command.query);
+    if payload != Payload::None {
+        append_arguments(out, texts.arguments, false);
+    }
+}
+
+/// The object `event` from the value of its `id` on.
+fn append_event(
+    out: &mut Vec<u8>,
+    command: &CommandText,
+    connection: &Connection,
+    clock: &mut Clock,
+    transaction: &Transaction,
+) {
+    out.extend_from_slice(&connection.id_text);
+    append_number(out, transaction.index);
+    out.extend_from_slice(&command.event);
+    match (transaction.outcome.is_paired(), transaction.reply) {
+        (false, _) => out.extend_from_slice(br#"unknown""#),
+        (true, Some(Kind::Error)) => out.extend_from_slice(br#"failure""#),
+        (true, _) => out.extend_from_slice(br#"success""#),
+    }
+    let (t1, end) = (transaction.t1, transaction.end);
+    if t1.is_known() {
+        out.extend_from_slice(br#","start":""#);
+        clock.append(out, t1);
+    }
+    if end.is_known() {
+        out.extend_from_slice(br#","end":""#);
+        clock.append(out, end);
+    }
+    if t1.is_known() && end.is_known() {
+        append_field(out, br#","duration":"#, end.since(t1));
+    }
+    out.push(b'}');
+}
+
+const BYTES: &[u8; 9] = br#","bytes":"#;
+
 /// `source` to `network`.
 fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Transaction) {
     out.extend_from_slice(br#","source":"#);
     let source = out.len();
     out.push(b'{');
     out.extend_from_slice(&connection.client_text);
-    append_field(out, br#","bytes":"#, transaction.request_bytes);
+    append_field(out, BYTES, transaction.request_bytes);
     out.push(b'}');
     let source = source..out.len();
     out.extend_from_slice(br#","destination":"#);
@@ -312,7 +331,7 @@ fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Tran
     out.extend_from_slice(&connection.server_text);
     // Of a reply that the capture missed nobody knows the size.
     if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
-        append_field(out, br#","bytes":"#, transaction.reply_bytes);
+        append_field(out, BYTES, transaction.reply_bytes);
     }
     out.push(b'}');
     let destination = destination..out.len();
@@ -349,6 +368,8 @@ struct Connection {
     id: u64,
     client: Endpoint,
     server: Endpoint,
+    /// The beginning of its records' ids.
+    id_text: [u8; 17],
     /// `"ip":"10.0.0.1","port":40001`; IPv6 takes up to 65 bytes.
     client_text: ArrayVec<u8, 72>,
     server_text: ArrayVec<u8, 72>,
@@ -375,6 +396,9 @@ impl Connection {
     fn make(&mut self, scratch: &mut Vec<u8>, transaction: &Transaction) {
         let (client, server) = (transaction.client, transaction.server);
         (self.id, self.client, self.server) = (transaction.connection, client, server);
+        scratch.clear();
+        let _ = write!(scratch, "{:016x}-", self.id);
+        self.id_text = scratch.first_chunk().copied().unwrap_or_default();
         for (text, end) in [(&mut self.client_text, client), (&mut self.server_text, server)] {
             scratch.clear();
             let _ = write!(scratch, r#""ip":"{}","port":{}"#, end.address, end.port);

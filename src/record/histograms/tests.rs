@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
+use super::super::totals::Totals;
 use super::*;
-use crate::record::totals::Totals;
 
 fn table() -> CommandTable {
     CommandTable::parse("GET\t2\t\t\nSET\t3\t\t\nXREAD\t-4\tblocking\t\n").unwrap()

@@ -24,9 +24,9 @@ fn entry(count: u64, errors: u64, median: u64) -> Entry {
 fn totals() -> Totals {
     let mut totals = Totals { latency: latencies(1_234_000, 85_000), ..Totals::default() };
     totals.parts.queue.record_n(0, 1_200_000).unwrap();
-    totals.parts.queue.add(&latencies(34_000, 120_000)).unwrap();
-    totals.parts.server.add(&latencies(1_234_000, 80_000)).unwrap();
-    totals.parts.transfer.add(&latencies(1_234_000, 400)).unwrap();
+    totals.parts.queue.add(latencies(34_000, 120_000)).unwrap();
+    totals.parts.server.add(latencies(1_234_000, 80_000)).unwrap();
+    totals.parts.transfer.add(latencies(1_234_000, 400)).unwrap();
     let parts = || Parts::new(DIGITS_COARSE);
     for (name, count, errors, median) in [
         ("GET", 700_000, 0, 60_000),
