@@ -91,7 +91,7 @@ pub const OTHER: &str = "other";
 impl Report<'_> {
     /// Whether a bound of memory was reached: then not everything could be told apart or waited for.
     pub fn is_limited(&self) -> bool {
-        self.counters.sum("memory", "evicted.") + self.counters[Counter::ClosedEvicted] > 0
+        self.counters.sum("memory", "evicted.") > 0
     }
 
     /// Time covered by the capture, in nanoseconds.
@@ -250,12 +250,9 @@ fn errors(totals: &Totals, redirects: bool) -> Value {
 }
 
 fn memory(report: &Report<'_>) -> Value {
-    let mut evicted = Map::from_iter([("connections".to_owned(), json!(report.counters[Counter::ClosedEvicted]))]);
-    if let Some((_, fields)) = sections(report.counters).into_iter().find(|(name, _)| *name == "memory")
-        && let Some(Value::Object(counted)) = fields.get("evicted")
-    {
-        evicted.extend(counted.clone());
-    }
+    let sections = sections(report.counters);
+    let evicted =
+        sections.into_iter().find(|(name, _)| *name == "memory").and_then(|(_, mut fields)| fields.remove("evicted"));
     json!({
         "budget": report.memory.budget, "peak": report.memory.peak, "limited": report.is_limited(), "evicted": evicted,
     })

@@ -276,7 +276,7 @@ mod tests {
                 .unwrap();
         let xread = table.get(table.find(b"XREAD").unwrap()).unwrap();
         assert_eq!((xread.name.as_str(), xread.arity), ("XREAD", -4));
-        assert_eq!(xread.flags, CommandFlags { container: false, blocking: true, blocking_option: false });
+        assert_eq!(xread.flags, CommandFlags { container: false, blocking: true, blocking_option: true });
         assert_eq!(
             xread.keys,
             [KeySpec {

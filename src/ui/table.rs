@@ -219,7 +219,7 @@ impl Page<'_> {
             true,
         )?;
         let given_up = Counter::ALL.iter().filter(|counter| counter.place().1.starts_with("evicted."));
-        for &counter in given_up.chain([&Counter::ClosedEvicted]).filter(|&&counter| report.counters[counter] > 0) {
+        for &counter in given_up.filter(|&&counter| report.counters[counter] > 0) {
             let (name, words, _) = explained(counter, report.counters);
             self.counter(&name, report.counters[counter], &words, true)?;
         }
