@@ -122,8 +122,6 @@ counters! {
     UnsolicitedPush => "replies"/"unsolicited.push",
     /// Not paired because the pairing is unproved after a gap or a mid-stream start.
     DiscardedUnproved => "replies"/"discarded.unproved",
-    /// Answered a request that the capture missed.
-    DiscardedHiddenRequest => "replies"/"discarded.hidden_request",
     /// Bytes of replies skipped in search of a boundary.
     ReplyBytesSkipped => "replies"/"bytes_skipped",
     /// Messages that break the protocol.

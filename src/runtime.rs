@@ -7,6 +7,7 @@
 mod input;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
@@ -16,7 +17,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::values::{Output, SinkSpec};
 use crate::connection::Settings;
-use crate::counters::{Counter, Counters};
+use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
 use crate::export::hlog::HlogWriter;
 use crate::export::summary;
@@ -65,9 +66,6 @@ pub struct Outcome {
     pub problems: Vec<String>,
 }
 
-/// Shared by the frames' consumers: packets done so far, for the progress bar.
-type Done = std::sync::Arc<AtomicU64>;
-
 /// Reads capture files. Fails, before any work, if an output can't be created.
 pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
     let started = clock::now();
@@ -87,13 +85,10 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         Err(workers) => read_steered(config, workers, seed, progress)?,
     };
     let mut problems = input.problems;
-    let WriterReport { totals, errors } = match writer.join() {
-        Ok(report) => report,
-        Err(_) => {
-            problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
-            WriterReport { totals: Totals::default(), errors: Vec::new() }
-        }
-    };
+    let WriterReport { totals, errors } = writer.join().unwrap_or_else(|_| {
+        problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
+        WriterReport { totals: Totals::default(), errors: Vec::new() }
+    });
     problems.extend(errors.iter().map(ToString::to_string));
     count_unreadable(&mut reports, input.unreadable_packets);
     let mut counters = Counters::default();
@@ -244,19 +239,19 @@ fn read_steered(
     seed: Seed,
     progress: &mut dyn Progress,
 ) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
-    let done = Done::default();
+    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
     let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
-    let last = std::sync::Arc::new(AtomicU64::new(0));
+    let last = Arc::new(AtomicU64::new(0));
     for (number, worker) in workers.into_iter().enumerate() {
         let (outbox, inbox) = ring::<Box<Parcel>>(PARCELS);
         outboxes.push(outbox);
-        let (done, last) = (Done::clone(&done), std::sync::Arc::clone(&last));
+        let last = Arc::clone(&last);
         let core = config.cpus.get(number).copied();
-        let run = move || guard(number, || work(worker, inbox, &done, &last));
+        let run = move || guard(number, || work(worker, inbox, &last));
         threads.push(spawn(&format!("worker-{number}"), core, run)?);
     }
     let steerer = Steerer::new(outboxes, ports(config), seed, config.interval_ns);
-    let mut steered = Steered { steerer: Some(steerer), done };
+    let mut steered = Steered { steerer: Some(steerer), published };
     let read = input::read(config, &mut steered, progress)?;
     // Where the capture ends is known now; the workers read it when their rings have closed.
     last.store(read.summary.last.0, Ordering::Release);
@@ -271,7 +266,7 @@ fn read_steered(
 /// The steering thread as the consumer of frames.
 struct Steered {
     steerer: Option<Steerer>,
-    done: Done,
+    published: Vec<Arc<Published>>,
 }
 
 impl FileEvents for Steered {
@@ -293,12 +288,12 @@ impl FileEvents for Steered {
     }
 
     fn packets(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        self.published.iter().map(|counters| counters.read(Counter::FramesSeen)).sum()
     }
 }
 
 /// A worker's thread: takes parcels until there are no more.
-fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, done: &AtomicU64, last: &AtomicU64) -> WorkerReport {
+fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> WorkerReport {
     while let Some(parcel) = inbox.receive() {
         let mut batch = Batch::new();
         for index in 0..parcel.len() {
@@ -310,7 +305,6 @@ fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, done: &AtomicU64, las
         }
         worker.process(&batch);
         drop(batch);
-        done.fetch_add(parcel.len() as u64, Ordering::Relaxed);
         if let Some(watermark) = parcel.watermark {
             worker.watermark(watermark);
         }
@@ -322,13 +316,11 @@ fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, done: &AtomicU64, las
 /// Runs a worker's part; a panic in it ends that worker only, and is said.
 fn guard<T>(number: usize, run: impl FnOnce() -> T) -> Option<T> {
     // What the closure leaves half done is not used again: the worker is given up.
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(value) => Some(value),
-        Err(_) => {
-            tracing::error!("worker {number} panicked: this is a bug in resptap; the other workers go on");
-            None
-        }
+    let ended = catch_unwind(AssertUnwindSafe(run));
+    if ended.is_err() {
+        tracing::error!("worker {number} panicked: this is a bug in resptap; the other workers go on");
     }
+    ended.ok()
 }
 
 fn spawn<T: Send + 'static>(

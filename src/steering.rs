@@ -103,18 +103,15 @@ impl Parcel {
     }
 
     fn push(&mut self, frame: &Frame<'_>, mapping: Option<&Arc<Mapping>>) {
-        let offset = match mapping.and_then(|mapping| mapping.offset_of(frame.bytes)) {
-            Some(offset) => {
-                if self.mapping.is_none() {
-                    self.mapping = mapping.cloned();
-                }
-                self.read_to = offset;
-                offset
+        let offset = if let Some(offset) = mapping.and_then(|mapping| mapping.offset_of(frame.bytes)) {
+            if self.mapping.is_none() {
+                self.mapping = mapping.cloned();
             }
-            None => {
-                self.bytes.extend_from_slice(frame.bytes);
-                self.bytes.len() - frame.bytes.len()
-            }
+            self.read_to = offset;
+            offset
+        } else {
+            self.bytes.extend_from_slice(frame.bytes);
+            self.bytes.len() - frame.bytes.len()
         };
         let length = frame.bytes.len() as u32;
         self.places.push(Place { at: frame.at, offset, length, wire_len: frame.wire_len, link: frame.link });
@@ -141,6 +138,8 @@ pub struct Steerer {
 struct Lane {
     outbox: Outbox<Box<Parcel>>,
     parcel: Box<Parcel>,
+    /// Boxes, as the ring carries them.
+    #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare: Vec<Box<Parcel>>,
     /// Parcels that are with the worker.
     under_way: usize,

@@ -10,11 +10,13 @@
 
 pub mod recording;
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
 use crate::connection::{Admission, Connection, Resources, Settings};
-use crate::counters::{Counter, Counters};
+use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
 use crate::decode::{Segment, Skip, decode};
 use crate::flow::hash::Seed;
@@ -39,6 +41,9 @@ struct Arrival<'a> {
     hash: u64,
 }
 
+/// Frames after which counters are published.
+const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
+
 /// One core's state.
 #[derive(Debug)]
 pub struct Worker {
@@ -46,6 +51,9 @@ pub struct Worker {
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
+    /// Frames since the counters were published.
+    unpublished: usize,
+    published: Arc<Published>,
 }
 
 /// What a worker says at the end.
@@ -69,12 +77,19 @@ impl Worker {
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
+            unpublished: 0,
+            published: Arc::default(),
         }
     }
 
     /// What it counted so far.
     pub fn counters(&self) -> &Counters {
         &self.resources.counters
+    }
+
+    /// Where it makes its counters visible to others, now and then.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
     }
 
     /// Processes frames in the order of the capture.
@@ -89,6 +104,11 @@ impl Worker {
             for (arrival, slot) in arrivals.iter().zip(slots) {
                 self.arrive(arrival, slot);
             }
+        }
+        self.unpublished += frames.len();
+        if self.unpublished >= PUBLISH_FRAMES {
+            self.unpublished = 0;
+            self.published.publish(&self.resources.counters);
         }
     }
 

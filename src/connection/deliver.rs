@@ -78,9 +78,10 @@ impl Connection {
                 self.store(Piece { from, bytes: segment.payload, cut, fin, meta }, old > 0, direction, resources)?;
             }
             Place::Next { old } => {
-                let payload = segment.payload.get(old as usize..).unwrap_or_default();
+                let bytes = segment.payload.get(old as usize..).unwrap_or_default();
                 let cut = cut.min(segment.wire_payload_len - old.min(segment.wire_payload_len));
-                self.deliver(direction, payload, cut, fin, meta, resources, recorder)?;
+                let piece = Piece { from: from.plus(u64::from(old)), bytes, cut, fin, meta };
+                self.deliver(direction, &piece, resources, recorder)?;
             }
             Place::Ahead => {
                 resources.counters.count(Counter::OutOfOrder);
@@ -171,28 +172,24 @@ impl Connection {
     fn deliver<R: Recorder>(
         &mut self,
         direction: Direction,
-        bytes: &[u8],
-        cut: u32,
-        fin: bool,
-        meta: Meta,
+        piece: &Piece<'_>,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        if !bytes.is_empty() {
+        if !piece.bytes.is_empty() {
             if direction == Direction::Request {
-                self.assume_silence(bytes, &meta, resources, recorder);
+                self.assume_silence(piece, resources, recorder);
             }
-            let stream = self.stream_mut(direction);
-            let from = stream.next();
-            let time = stream.advance(bytes.len() as u64, meta.at);
-            self.parse(direction, from, bytes, time, &meta, resources, recorder)?;
+            let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
+            self.parse(direction, piece, time, resources, recorder)?;
         }
-        if cut > 0 {
-            resources.counters.add(Counter::GapBytesCut, u64::from(cut));
-            let time = self.stream_mut(direction).advance(u64::from(cut), meta.at);
-            self.missing(direction, u64::from(cut), time, resources, recorder)?;
+        if piece.cut > 0 {
+            let cut = u64::from(piece.cut);
+            resources.counters.add(Counter::GapBytesCut, cut);
+            let time = self.stream_mut(direction).advance(cut, piece.meta.at);
+            self.missing(direction, cut, time, resources, recorder)?;
         }
-        if fin && !self.closed {
+        if piece.fin && !self.closed {
             let stream = self.stream_mut(direction);
             stream.step_over(1);
             stream.end();
@@ -238,12 +235,13 @@ impl Connection {
             let handle = self.streams[direction as usize].take_stored(&mut resources.pages);
             // The page is copied out so that the parser can use the pools; this is the slow path.
             let page = resources.pages.get(handle);
-            let (meta, cut, fin) = (page.meta, page.cut, page.fin);
+            let (from, meta, cut, fin) = (page.from, page.meta, page.cut, page.fin);
             let mut bytes = [0; crate::limits::PAGE_BYTES];
             let length = page.bytes().len();
             bytes[..length].copy_from_slice(page.bytes());
             resources.pages.free(handle);
-            self.deliver(direction, &bytes[..length], cut, fin, meta, resources, recorder)?;
+            let piece = Piece { from, bytes: &bytes[..length], cut, fin, meta };
+            self.deliver(direction, &piece, resources, recorder)?;
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::counters::Counter;
 use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
-use crate::reassembly::pages::Meta;
+use crate::reassembly::pages::Piece;
 use crate::redis::pairing::{Answer, Certainty, Flags, Outcome, Proof, Resync};
 use crate::redis::reply::ReplyVisitor;
 use crate::redis::request::{Request, RequestVisitor};
@@ -16,16 +16,25 @@ use super::{Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unf
 /// The smallest reply: `_\r\n`.
 const REPLY_BYTES_MIN: u64 = 3;
 
+/// What of a message had been seen when its rest fell into a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Begun {
+    Nothing,
+    /// Attributes, and no more: what they belong to is not known.
+    Attributes,
+    Push,
+    /// A reply, or a request.
+    Message,
+}
+
 impl Connection {
     /// Parses bytes of one direction that were seen at `time`.
     #[inline]
     pub(super) fn parse<R: Recorder>(
         &mut self,
         direction: Direction,
-        from: Offset,
-        bytes: &[u8],
+        piece: &Piece<'_>,
         time: Timestamp,
-        meta: &Meta,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
@@ -33,21 +42,22 @@ impl Connection {
             Framing::Known => {}
             Framing::Broken => return Ok(()),
             Framing::Seeking | Framing::Found => {
-                if !self.seek(direction, bytes, meta, resources) {
+                if !self.seek(direction, piece, resources) {
                     return Ok(());
                 }
             }
         }
         match direction {
-            Direction::Request => self.parse_requests(from, bytes, time, resources, recorder),
-            Direction::Reply => self.parse_replies(from, bytes, time, meta, resources, recorder),
+            Direction::Request => self.parse_requests(piece, time, resources, recorder),
+            Direction::Reply => self.parse_replies(piece, time, resources, recorder),
         }
     }
 
     /// Looks for a boundary in a stream whose framing was lost. A segment that consists of whole messages, and ends with one
     /// that was pushed or holds at least two, is taken to begin at one; of replies, whose bulk strings can hold anything,
     /// only if the segment before it did the same. Answers whether the segment is to be parsed.
-    fn seek(&mut self, direction: Direction, bytes: &[u8], meta: &Meta, resources: &mut Resources) -> bool {
+    fn seek(&mut self, direction: Direction, piece: &Piece<'_>, resources: &mut Resources) -> bool {
+        let Piece { bytes, meta, .. } = *piece;
         let whole = match direction {
             Direction::Request => looks_whole::<true>(bytes, meta.push, &mut resources.scratch.parser),
             Direction::Reply => looks_whole::<false>(bytes, meta.push, &mut resources.scratch.parser),
@@ -75,12 +85,12 @@ impl Connection {
 
     fn parse_requests<R: Recorder>(
         &mut self,
-        from: Offset,
-        bytes: &[u8],
+        piece: &Piece<'_>,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
+        let Piece { from, bytes, .. } = *piece;
         let mut at = 0;
         while at < bytes.len() {
             let here = from.plus(at as u64);
@@ -127,13 +137,12 @@ impl Connection {
 
     fn parse_replies<R: Recorder>(
         &mut self,
-        from: Offset,
-        bytes: &[u8],
+        piece: &Piece<'_>,
         time: Timestamp,
-        meta: &Meta,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
+        let Piece { from, bytes, meta, .. } = *piece;
         let mut at = 0;
         while at < bytes.len() {
             let here = from.plus(at as u64);
@@ -218,7 +227,7 @@ impl Connection {
         }
         let handle = self.unfinished[direction as usize];
         if handle == NONE {
-            return self.hide(direction, bytes, None, resources, recorder);
+            return self.hide(direction, bytes, Begun::Nothing, resources, recorder);
         }
         let Resources { settings, requests, unfinished, .. } = resources;
         let Unfinished { parser, reply } = unfinished.get_mut(handle);
@@ -246,27 +255,30 @@ impl Connection {
             }
             (Ok(_), _) => Ok(()),
             (Err(_), _) => {
-                let kind = reply.kind;
+                let begun = match reply.kind {
+                    None => Begun::Attributes,
+                    Some(Kind::Push) => Begun::Push,
+                    Some(_) => Begun::Message,
+                };
                 self.drop_unfinished(direction, resources);
-                self.hide(direction, bytes, Some(kind), resources, recorder)
+                self.hide(direction, bytes, begun, resources, recorder)
             }
         }
     }
 
-    /// Framing is lost: messages are hidden in `bytes` missing bytes. `begun`: a message had begun before them (a reply of
-    /// this kind, if that much was seen).
+    /// Framing is lost: messages are hidden in `bytes` missing bytes, behind what had `begun` before them.
     fn hide<R: Recorder>(
         &mut self,
         direction: Direction,
         bytes: u64,
-        begun: Option<Option<Kind>>,
+        begun: Begun,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         self.framing[direction as usize] = Framing::Seeking;
         match direction {
             Direction::Request => {
-                if begun.is_some() {
+                if begun != Begun::Nothing {
                     // What was seen of it is a request, which keeps its place; its end was not seen.
                     let end = self.stream(direction).next();
                     let end = Offset(end.0 - bytes);
@@ -279,10 +291,10 @@ impl Connection {
                 let most = bytes / REPLY_BYTES_MIN;
                 let (fewest, most) = match begun {
                     // It answers a request itself; what follows it may hold no other.
-                    Some(Some(Kind::Push)) => (0, most),
-                    Some(Some(_)) => (1, most + 1),
-                    Some(None) => (0, most + 1),
-                    None => (u64::from(!self.may_push).min(most), most),
+                    Begun::Push => (0, most),
+                    Begun::Message => (1, most + 1),
+                    Begun::Attributes => (0, most + 1),
+                    Begun::Nothing => (u64::from(!self.may_push).min(most), most),
                 };
                 self.certainty.hide_replies(fewest, most);
                 self.lose_unproved(resources, recorder);
@@ -320,7 +332,6 @@ impl Connection {
         let (command, flags) = (request.command, request.flags);
         self.requests += 1;
         match resources.settings.effects.of(command) {
-            Effect::None => {}
             Effect::MayPush => self.may_push = true,
             Effect::Unpairable if !self.unpairable => {
                 self.unpairable = true;
@@ -330,7 +341,7 @@ impl Connection {
                     return Err(exhausted);
                 }
             }
-            Effect::Unpairable => {}
+            Effect::None | Effect::Unpairable => {}
         }
         self.queue.push(handle, &mut resources.requests);
         self.blocking_seen |= flags.has(Flags::BLOCKING) && !self.certainty.is_settled();
@@ -504,11 +515,11 @@ impl Connection {
     /// request ends the silence. Then nothing is outstanding, and counting begins anew.
     pub(super) fn assume_silence<R: Recorder>(
         &mut self,
-        bytes: &[u8],
-        meta: &Meta,
+        piece: &Piece<'_>,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        let Piece { bytes, meta, .. } = *piece;
         if self.certainty.is_settled() && !self.queue.is_marked() {
             return;
         }

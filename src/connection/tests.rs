@@ -1,1 +1,1 @@
-
+//! Connections as little packet diagrams.

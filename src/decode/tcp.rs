@@ -39,11 +39,7 @@ impl std::ops::BitOr for Flags {
 
 /// Reads a TCP header.
 #[inline]
-pub(super) fn segment<'a>(
-    mut source: Endpoint,
-    mut destination: Endpoint,
-    bytes: Bytes<'a>,
-) -> Result<Segment<'a>, Skip> {
+pub(super) fn segment(mut source: Endpoint, mut destination: Endpoint, bytes: Bytes<'_>) -> Result<Segment<'_>, Skip> {
     let header = bytes.header::<20>()?;
     let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < 20 || header_len > bytes.wire_len {

@@ -160,7 +160,7 @@ impl KeyFinder {
                 self.next_spec();
                 continue;
             }
-            if (index - self.first) % self.step == 0 {
+            if (index - self.first).is_multiple_of(self.step) {
                 return Role::Key;
             }
             return Role::Other;

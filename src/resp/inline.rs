@@ -63,12 +63,12 @@ pub(super) struct Tokenizer {
 
 impl Tokenizer {
     /// Words that have begun.
-    pub(super) fn words(&self) -> u32 {
+    pub(super) fn words(self) -> u32 {
         self.words
     }
 
     /// Whether the line has ended.
-    pub(super) fn is_line_end(&self) -> bool {
+    pub(super) fn is_line_end(self) -> bool {
         self.state == State::LineEnd
     }
 

@@ -222,23 +222,23 @@ impl Parser {
             let step = match self.state {
                 State::Start => self.start(input, &mut at, visitor),
                 State::Number => self.number(input, &mut at),
-                State::NumberLf => self.expect(input, &mut at, b'\n').and_then(|()| self.header(visitor)),
-                State::Bulk => self.bulk(input, &mut at, visitor),
-                State::BulkCr => self.expect(input, &mut at, b'\r').map(|()| {
+                State::NumberLf => expect(input, &mut at, b'\n').and_then(|()| self.header(visitor)),
+                State::Bulk => Ok(self.bulk(input, &mut at, visitor)),
+                State::BulkCr => expect(input, &mut at, b'\r').map(|()| {
                     self.state = State::BulkLf;
                     Step::More
                 }),
-                State::BulkLf => self.expect(input, &mut at, b'\n').map(|()| self.string_end(visitor)),
+                State::BulkLf => expect(input, &mut at, b'\n').map(|()| self.string_end(visitor)),
                 State::Line => self.line(input, &mut at, visitor),
-                State::Chunk => self.expect(input, &mut at, b';').map(|()| {
+                State::Chunk => expect(input, &mut at, b';').map(|()| {
                     self.begin_number(b';');
                     Step::More
                 }),
-                State::DotCr => self.expect(input, &mut at, b'\r').map(|()| {
+                State::DotCr => expect(input, &mut at, b'\r').map(|()| {
                     self.state = State::DotLf;
                     Step::More
                 }),
-                State::DotLf => self.expect(input, &mut at, b'\n').map(|()| {
+                State::DotLf => expect(input, &mut at, b'\n').map(|()| {
                     self.left[usize::from(self.depth) - 1] = 1;
                     self.complete(visitor)
                 }),
@@ -527,7 +527,7 @@ impl Parser {
     }
 
     #[inline]
-    fn bulk<V: Visitor>(&mut self, input: &[u8], at: &mut usize, visitor: &mut V) -> Result<Step, NotResp> {
+    fn bulk<V: Visitor>(&mut self, input: &[u8], at: &mut usize, visitor: &mut V) -> Step {
         let rest = &input[*at..];
         let here = usize::try_from(self.number).unwrap_or(usize::MAX).min(rest.len());
         if self.wanted > 0 {
@@ -540,7 +540,7 @@ impl Parser {
         if self.number == 0 {
             self.state = State::BulkCr;
         }
-        Ok(Step::More)
+        Step::More
     }
 
     /// A string and its CRLF are complete, or one chunk of it.
@@ -627,15 +627,15 @@ impl Parser {
             self.wanted -= wanted;
         }
     }
+}
 
-    #[inline]
-    fn expect(&mut self, input: &[u8], at: &mut usize, byte: u8) -> Result<(), NotResp> {
-        if input[*at] != byte {
-            return Err(NotResp);
-        }
-        *at += 1;
-        Ok(())
+#[inline]
+fn expect(input: &[u8], at: &mut usize, byte: u8) -> Result<(), NotResp> {
+    if input[*at] != byte {
+        return Err(NotResp);
     }
+    *at += 1;
+    Ok(())
 }
 
 /// The bytes are not RESP.

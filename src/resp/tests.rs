@@ -219,8 +219,8 @@ fn row_11_a_verbatim_strings_length_includes_its_prefix() {
 #[test]
 fn row_12_numbers_and_both_errors() {
     let log = replies(",inf\r\n,-inf\r\n,nan\r\n,3.141\r\n(1234567999999999999999999999999999999\r\n#t\r\n");
-    use Kind::{BigNumber, Boolean, Double};
-    assert_eq!(log.kinds(), [Double, Double, Double, Double, BigNumber, Boolean]);
+    let double = Kind::Double;
+    assert_eq!(log.kinds(), [double, double, double, double, Kind::BigNumber, Kind::Boolean]);
     let log = replies("!21\r\nSYNTAX invalid syntax\r\n-ERR x\r\n");
     assert_eq!((log.kinds(), log.texts()), (vec![Kind::Error; 2], vec!["SYNTAX invalid syntax", "ERR x"]));
 }
@@ -312,7 +312,9 @@ impl Value {
             }
             Value::StreamedAggregate(kind, values) => {
                 out.extend([&[*kind][..], b"?\r\n"].concat());
-                values.iter().for_each(|value| value.encode(out));
+                for value in values {
+                    value.encode(out);
+                }
                 out.extend_from_slice(b".\r\n");
             }
             Value::WithAttribute(pairs, value) => {

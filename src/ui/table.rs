@@ -340,7 +340,6 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::DiscardedUnproved => {
             ("not paired: whose reply they are is unproved after a gap or mid-stream start", true)
         }
-        Counter::DiscardedHiddenRequest => ("answered requests that the capture does not have", true),
         Counter::ReplyBytesSkipped => ("of replies, in search of the beginning of one after a gap", false),
         Counter::Malformed => ("messages that break the Redis protocol; is this Redis traffic?", true),
         Counter::EvictedRequests => ("requests that waited for their reply", true),

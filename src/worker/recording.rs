@@ -38,7 +38,9 @@ pub struct Recording {
     batch: Box<RecordBatch>,
     outbox: Outbox<Message>,
     /// Boxes that came back, to be used again.
+    #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_statistics: Vec<Box<Statistics>>,
+    #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_batches: Vec<Box<RecordBatch>>,
 }
 

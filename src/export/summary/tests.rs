@@ -1,3 +1,5 @@
+//! The summary against counters and totals that are known.
+
 use super::*;
 use crate::record::histograms::{DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
 use crate::units::{Address, Endpoint};

@@ -1,3 +1,5 @@
+//! The table, as people see it.
+
 use super::*;
 use crate::export::summary::{Input, InputFile, Memory};
 use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
