@@ -84,7 +84,9 @@ counters! {
     ClosedCaptureEnd => "connections"/"closed.capture_end",
     /// Given up for want of memory.
     ClosedEvicted => "connections"/"closed.evicted",
-    /// Turned to a mode in which requests and replies are no pairs (replication, MONITOR, subscriptions, silenced replies).
+    /// Turned into replication links.
+    ConnectionsReplication => "connections"/"replication",
+    /// In a state from before the capture in which requests and replies can't be told to be pairs.
     ConnectionsUnpairable => "connections"/"unpairable",
     /// Requests.
     Requests => "requests"/"total",
@@ -118,8 +120,12 @@ counters! {
     RepliesPaired => "replies"/"paired",
     /// Sent without a request.
     UnsolicitedNoRequest => "replies"/"unsolicited.no_request",
-    /// RESP3 pushes.
+    /// RESP3 pushes, and pub/sub messages of RESP2.
     UnsolicitedPush => "replies"/"unsolicited.push",
+    /// Lines of MONITOR.
+    UnsolicitedMonitor => "replies"/"unsolicited.monitor",
+    /// Answers to the commands of replication.
+    UnsolicitedReplication => "replies"/"unsolicited.replication",
     /// Not paired because the pairing is unproved after a gap or a mid-stream start.
     DiscardedUnproved => "replies"/"discarded.unproved",
     /// Bytes of replies skipped in search of a boundary.

@@ -29,7 +29,7 @@ use crate::record::totals::Totals;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
 use crate::redis::request::Shown;
-use crate::redis::session::Effects;
+use crate::redis::session::Acts;
 use crate::ring::{Closed, Inbox, Outbox, ring};
 use crate::sink::Sink;
 use crate::sink::jsonl::{JsonlSink, JsonlTarget};
@@ -154,7 +154,7 @@ fn worker(
     let payload_bytes = if emits && config.payload == Payload::Full { config.payload_bytes } else { 0 };
     let settings = Settings {
         table,
-        effects: Effects::new(table),
+        acts: Acts::new(table),
         shown: Shown { keys, payload_bytes },
         timeout_ns: config.timeout_ns,
         idle_timeout_ns: config.idle_timeout_ns,

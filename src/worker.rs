@@ -145,7 +145,7 @@ impl Worker {
         let Arrival { segment, at, direction, .. } = arrival;
         let Some(slot) = slot else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, self.resources.settings.idle_timeout_ns) {
+        match connection.admit(segment, *direction, *at, &self.resources) {
             Admission::Take => {
                 connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
                 self.after(slot);

@@ -181,8 +181,12 @@ mod tests {
                 arguments_len: 0,
                 error_len: 0,
                 response_len: 0,
+                redirect_len: 0,
+                client_len: 0,
+                db: None,
+                parent: None,
             };
-            batch.push(transaction, Texts { arguments: &[], error: &[], response: &[] });
+            batch.push(transaction, Texts::default());
         }
         batch
     }

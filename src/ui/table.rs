@@ -318,8 +318,9 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::ClosedIdle => ("after long silence (--idle-timeout); their state was freed", false),
         Counter::ClosedCaptureEnd => ("by the capture's end; they were still open", false),
         Counter::ClosedEvicted => ("connections given up for want of memory (--memory)", true),
+        Counter::ConnectionsReplication => ("became replication links: a replica follows its primary", false),
         Counter::ConnectionsUnpairable => {
-            ("turned to replication, MONITOR or subscriptions, where requests and replies are no pairs", false)
+            ("had subscriptions from before the capture: replies and messages can't be told apart", false)
         }
         Counter::RequestsResynced => {
             ("paired again after a gap or a mid-stream start, by the proof named below", false)
@@ -336,6 +337,8 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::RequestBytesSkipped => ("of requests, in search of the beginning of one after a gap", false),
         Counter::RepliesPaired => ("with a request", false),
         Counter::UnsolicitedNoRequest => ("replies to no request", true),
+        Counter::UnsolicitedMonitor => ("lines of MONITOR", false),
+        Counter::UnsolicitedReplication => ("answers to the commands of replication", false),
         Counter::UnsolicitedPush => ("RESP3 push messages (invalidations, pub/sub)", false),
         Counter::DiscardedUnproved => {
             ("not paired: whose reply they are is unproved after a gap or mid-stream start", true)
