@@ -336,7 +336,9 @@ impl Connection {
             at += items as usize;
             if let Some(item) = item {
                 let (t3, t4) = (Timestamp::NONE, time);
-                let facts = ReplyFacts { kind: item.kind, t3, t4, bytes: 0, error: item.error(), response: &[] };
+                // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
+                let bytes = QUEUED_BYTES;
+                let facts = ReplyFacts { kind: item.kind, t3, t4, bytes, error: item.error(), response: &[] };
                 self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);

@@ -370,7 +370,7 @@ fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Tran
     out.push(b'{');
     out.extend_from_slice(&connection.server_text);
     // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
-    if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) && transaction.parent.is_none() {
+    if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
         append_field(out, BYTES, transaction.reply_bytes);
     }
     out.push(b'}');

@@ -10,6 +10,7 @@ use crate::counters::{Counter, Counters};
 use crate::export::summary::{OTHER, PERCENTILES, Report, error_codes, ranked};
 use crate::record::histograms::Histogram;
 use crate::record::totals::Entry;
+use crate::redis::replication::SyncResult;
 
 use super::format::{Columns, Style, bytes, count, instant, latency, span, wrap};
 
@@ -23,6 +24,8 @@ const NAME_WIDTH: usize = 19;
 const COUNT_WIDTH: usize = 14;
 
 /// The columns of commands, servers and clients; their counts stand below those of the counters.
+/// Replication links that are listed.
+const LINKS_SHOWN: usize = 20;
 const COLUMNS: [(&str, usize); 5] = [("count", COUNT_WIDTH - 2), ("errors", 7), ("p50", 8), ("p99", 8), ("max", 8)];
 
 /// Prints the summary.
@@ -34,6 +37,7 @@ pub fn print_summary(report: &Report<'_>, style: Style, out: &mut dyn Write) -> 
     page.section(report.counters, "connections", "CONNECTIONS")?;
     page.section(report.counters, "requests", "REQUESTS")?;
     page.section(report.counters, "replies", "REPLIES")?;
+    page.replication(report)?;
     page.latency(report)?;
     page.commands(report)?;
     let totals = report.totals;
@@ -106,6 +110,34 @@ impl Page<'_> {
             let advice = "No Redis requests were found. Does the capture have TCP payload, and is the server's port among \
                           those of --port (6379 unless given)?";
             self.paragraph(advice, true)?;
+        }
+        Ok(())
+    }
+
+    /// Replicas that follow their primary, and how far behind they are.
+    fn replication(&mut self, report: &Report<'_>) -> io::Result<()> {
+        if report.replication.is_empty() {
+            return Ok(());
+        }
+        self.heading("REPLICATION")?;
+        for link in report.replication.iter().take(LINKS_SHOWN) {
+            let facts = &link.facts;
+            let line = format!("{} follows {}", link.identity.client, link.identity.server);
+            self.paragraph(&line, false)?;
+            let sync = match facts.sync_result {
+                SyncResult::Partial => "went on from where it was".to_owned(),
+                result => format!(
+                    "full synchronisation {}: {} in {}",
+                    result.name(),
+                    bytes(facts.sync_bytes),
+                    span(facts.sync_ended.since(facts.sync_started))
+                ),
+            };
+            self.paragraph(&format!("  {sync}; then {} of changes", bytes(facts.stream_bytes)), false)?;
+            if let (Some(lag), Some(since)) = (facts.lag_bytes(), facts.lag_ns()) {
+                let lag = format!("  {lag} bytes behind when it last acknowledged, {} before the end", span(since));
+                self.paragraph(&lag, false)?;
+            }
         }
         Ok(())
     }

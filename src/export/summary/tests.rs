@@ -57,6 +57,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         input: &input,
         counters,
         totals,
+        replication: &[],
         workers: &workers,
         memory: Memory { budget: 1 << 30, peak: 1 << 20 },
     })

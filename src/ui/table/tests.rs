@@ -108,6 +108,7 @@ fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Sty
         input: &input,
         counters,
         totals,
+        replication: &[],
         workers: &[],
         memory: Memory { budget: 1 << 30, peak: 12 << 20 },
     };
