@@ -80,6 +80,11 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A count with its noun: `1 packet`, `1,234 packets`.
+pub fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// An amount of data: `17 B`, `1.5 KiB`, `466 MiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -206,6 +211,7 @@ mod tests {
     #[test]
     fn counts_sizes_and_spans_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1000].map(|n| counted(n, "packet")), ["0 packets", "1 packet", "1,000 packets"]);
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!([0, 1023, 1024, 10_239, 1 << 20].map(bytes), ["0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB"]);
         assert_eq!([1023 << 20, u64::MAX].map(bytes), ["1.0 GiB", "16 EiB"]);

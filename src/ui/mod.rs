@@ -1,8 +1,10 @@
 //! What people see on a terminal.
 
+pub mod advice;
 pub mod format;
 pub mod hist;
 pub mod log;
 pub mod progress;
 pub mod read;
+pub mod survey;
 pub mod table;

@@ -8,11 +8,14 @@ use anyhow::{Context, Result};
 
 use crate::config::Config;
 use crate::config::values::Output;
+use crate::counters::Counter;
 use crate::export::summary::{Memory, Report, to_json};
 use crate::runtime::{self, Outcome};
 
+use super::advice::Observed;
 use super::format::Style;
 use super::progress::Progress;
+use super::survey::Survey;
 use super::table::print_summary;
 
 /// Reads the files and writes all that was asked for. `Ok(false)`: something failed, and was said on standard error.
@@ -52,23 +55,31 @@ fn print_table(config: &Config, report: &Report<'_>, outcome: &Outcome) -> Resul
         // Nothing could be read: the error says all there is to say.
         return Ok(());
     }
-    let told = if config.uses_stdout() {
-        print_summary(
-            report,
-            Style { colour: io::stderr().is_terminal(), ..Style::default() },
-            &mut io::stderr().lock(),
-        )
-    } else {
-        print_summary(
-            report,
-            Style { colour: io::stdout().is_terminal(), ..Style::default() },
-            &mut io::stdout().lock(),
-        )
+    let survey = survey(config, report);
+    let observed = Observed { ports: &config.ports, survey: survey.as_ref() };
+    let print = |is_terminal, out: &mut dyn Write| {
+        print_summary(report, observed, Style { colour: is_terminal, ..Style::default() }, out)
     };
-    match told {
-        // `resptap read … | head`: whoever read has seen enough.
+    let told = if config.uses_stdout() {
+        print(io::stderr().is_terminal(), &mut io::stderr().lock())
+    } else {
+        print(io::stdout().is_terminal(), &mut io::stdout().lock())
+    };
+    unless_enough(told).context("printing the summary failed")
+}
+
+/// A second look at the capture, if the first found nothing in it.
+fn survey(config: &Config, report: &Report<'_>) -> Option<Survey> {
+    let nothing = report.counters[Counter::Requests] == 0 && report.counters[Counter::FramesSeen] > 0;
+    let with_packets = report.input.files.iter().zip(&config.files).find(|(file, _)| file.packets > 0);
+    with_packets.filter(|_| nothing).and_then(|(_, path)| Survey::of(path))
+}
+
+/// `resptap read … | head`: whoever read has seen enough, and nothing has failed.
+fn unless_enough(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        told => told.context("printing the summary failed"),
+        written => written,
     }
 }
 
@@ -113,7 +124,7 @@ impl Destination<'_> {
         };
         match self {
             Destination::Stdout => {
-                write(&mut io::stdout().lock()).context("writing the summary to standard output failed")
+                unless_enough(write(&mut io::stdout().lock())).context("writing the summary to standard output failed")
             }
             Destination::File(path, file) => write(&mut BufWriter::new(file))
                 .with_context(|| format!("writing the summary to {} failed", path.display())),
