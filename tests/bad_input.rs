@@ -444,3 +444,40 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
     assert!(output.status.code().is_some_and(|status| status <= 1), "{}", output.status);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
 }
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let bench = Bench::new();
+    bench.file("sound", &pcap(20_000, ETHERNET));
+    for output in [&["--sink", "jsonl:-"][..], &["--summary", "-"], &[]] {
+        let mut command = bench.command();
+        command.args(output).arg("sound").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let run = Run::of(&ends_soon(child));
+        assert!(!run.errors.contains("error") && run.status == 0, "{output:?}: {run:?}");
+    }
+}
+
+#[test]
+fn a_cause_is_named_once() {
+    let bench = Bench::new();
+    bench.file("sound", &pcap(1, ETHERNET));
+    for (option, value) in [("--sink", "jsonl:absent/records.jsonl"), ("--hist-log", "absent/latency.hlog")] {
+        let run = bench.read(&[option, value, "sound"]);
+        assert_eq!(run.errors.matches("no such file").count(), 1, "{run:?}");
+    }
+}
+
+#[test]
+fn a_capture_of_another_port_is_answered_with_that_port() {
+    let bench = Bench::new();
+    bench.file("other.pcap", &pcap(3, ETHERNET));
+    let output = bench.command().args(["--port", "6380,7000-7005", "other.pcap"]).output().unwrap();
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("NO REDIS REQUESTS WERE FOUND\n  No packet is to or from ports 6380, 7000-7005."),
+        "{table}"
+    );
+    assert!(table.contains("try --port 6379."), "{table}");
+}

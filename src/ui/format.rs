@@ -101,6 +101,23 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
+/// An error with its causes, each said once: many of our errors name their cause themselves.
+pub fn chain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|said, cause| if said.contains(&cause) { said } else { format!("{said}: {cause}") })
+        .unwrap_or_default()
+}
+
+/// `resptap … | head`: whoever read has seen enough, and nothing has failed.
+pub fn unless_enough(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Rows of a name and numbers below a heading: names to the left, numbers to the right, all lined up.
 #[derive(Debug)]
 pub struct Columns {
@@ -237,6 +254,21 @@ mod tests {
             print(24),
             "NAME      count      p50\n  a           1  85.3 µs\n  a rather long name\n          1,000     1 ns\n"
         );
+    }
+
+    #[test]
+    fn a_cause_that_was_said_is_not_said_again() {
+        let cause = || io::Error::other("the disk is on fire");
+        assert_eq!(chain(&anyhow::Error::new(cause()).context("no luck")), "no luck: the disk is on fire");
+        let named = anyhow::Error::new(cause()).context("no luck: the disk is on fire");
+        assert_eq!(chain(&named), "no luck: the disk is on fire");
+    }
+
+    #[test]
+    fn a_reader_who_has_seen_enough_is_no_failure() {
+        assert!(unless_enough(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(unless_enough(Err(io::ErrorKind::StorageFull.into())).is_err());
+        assert!(unless_enough(Ok(())).is_ok());
     }
 
     #[test]

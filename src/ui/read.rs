@@ -13,7 +13,7 @@ use crate::export::summary::{Memory, Report, to_json};
 use crate::runtime::{self, Outcome};
 
 use super::advice::Observed;
-use super::format::Style;
+use super::format::{Style, chain, unless_enough};
 use super::progress::Progress;
 use super::survey::Survey;
 use super::table::print_summary;
@@ -42,7 +42,7 @@ pub fn run(config: &Config) -> Result<bool> {
         Some(destination) => destination.write_json(&report),
         None => print_table(config, &report, &outcome),
     };
-    problems.extend(told.err().map(|error| format!("{error:#}")));
+    problems.extend(told.err().map(|error| chain(&error)));
     for problem in &problems {
         tracing::error!("{problem}");
     }
@@ -73,14 +73,6 @@ fn survey(config: &Config, report: &Report<'_>) -> Option<Survey> {
     let nothing = report.counters[Counter::Requests] == 0 && report.counters[Counter::FramesSeen] > 0;
     let with_packets = report.input.files.iter().zip(&config.files).find(|(file, _)| file.packets > 0);
     with_packets.filter(|_| nothing).and_then(|(_, path)| Survey::of(path))
-}
-
-/// `resptap read … | head`: whoever read has seen enough, and nothing has failed.
-fn unless_enough(written: io::Result<()>) -> io::Result<()> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
 }
 
 /// Bytes of all files, where each has a length.
