@@ -65,6 +65,10 @@ fn nothing_found(counters: &Counters, observed: Observed<'_>) -> String {
                 filter, and was there traffic meanwhile?"
             .to_owned();
     }
+    if counters[Counter::SkipCutOff] == counters[Counter::FramesSeen] {
+        return "Every packet is cut off before its headers end (snap length): capture whole packets, with tcpdump -s 0."
+            .to_owned();
+    }
     if counters[Counter::FramesAnalysed] == 0 {
         return format!("No packet is to or from {}. {}", observed.named(), why_none_is_analysed(counters, observed));
     }
@@ -102,9 +106,6 @@ fn encrypted(port: u16, survey: Option<&Survey>) -> Option<&PortSeen> {
 fn why_none_is_analysed(counters: &Counters, observed: Observed<'_>) -> String {
     if counters[Counter::SkipOtherPort] > 0 {
         return other_ports(observed.survey);
-    }
-    if counters[Counter::SkipCutOff] > 0 {
-        return "Packets are cut off before their headers end: capture whole packets, with tcpdump -s 0.".to_owned();
     }
     "The capture has no plain TCP at all. If the mirror port wraps packets into a tunnel (GRE, ERSPAN, VXLAN), capture \
      where they are unwrapped; otherwise check what is mirrored."

@@ -6,5 +6,6 @@ pub mod hist;
 pub mod log;
 pub mod progress;
 pub mod read;
+mod signals;
 pub mod survey;
 pub mod table;

@@ -15,6 +15,7 @@ use crate::runtime::{self, Outcome};
 use super::advice::Observed;
 use super::format::{Style, chain, unless_enough};
 use super::progress::Progress;
+use super::signals::Signals;
 use super::survey::Survey;
 use super::table::print_summary;
 
@@ -22,9 +23,10 @@ use super::table::print_summary;
 pub fn run(config: &Config) -> Result<bool> {
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
     let total = total_bytes(config);
-    let mut progress = Bar(Progress::new(total));
-    let outcome = runtime::read(config, &mut progress);
-    progress.0.finish();
+    let signals = Signals::catch().context("the signals that end the program can't be caught")?;
+    let mut bar = Bar { progress: Progress::new(total), signals };
+    let outcome = runtime::read(config, &mut bar);
+    bar.progress.finish();
     let outcome = outcome?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -82,11 +84,18 @@ fn total_bytes(config: &Config) -> Option<u64> {
     config.files.iter().map(|path| length(path)).sum()
 }
 
-struct Bar(Progress);
+struct Bar {
+    progress: Progress,
+    signals: Signals,
+}
 
 impl runtime::Progress for Bar {
     fn update(&mut self, bytes: u64, packets: u64) {
-        self.0.update(bytes, packets);
+        self.progress.update(bytes, packets);
+    }
+
+    fn wants_end(&self, is_standard_input: bool) -> bool {
+        self.signals.want_end(is_standard_input)
     }
 }
 

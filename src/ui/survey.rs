@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn ports_with_requests_come_before_busier_ones_and_few_are_told() {
         let mut ports = vec![PortSeen::default(); 65_536];
-        for port in 1..10 {
-            ports[port].packets = 100 * port as u64;
+        for (number, seen) in (0..10).zip(&mut ports) {
+            seen.packets = 100 * number;
         }
         ports[3].redis = 1;
         let ranked: Vec<u16> = ranked(ports).iter().map(|seen| seen.port).collect();

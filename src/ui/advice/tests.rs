@@ -50,7 +50,7 @@ fn another_port_is_named_with_the_option() {
 #[test]
 fn captures_without_tcp_or_without_headers_are_told_apart() {
     says(&[(Counter::FramesSeen, 5), (Counter::SkipNotTcp, 5)], None, &["no plain TCP", "VXLAN"]);
-    says(&[(Counter::FramesSeen, 5), (Counter::SkipCutOff, 5)], None, &["tcpdump -s 0"]);
+    says(&[(Counter::FramesSeen, 5), (Counter::SkipCutOff, 5)], None, &["Every packet is cut off", "tcpdump -s 0"]);
 }
 
 #[test]
