@@ -1,6 +1,6 @@
 //! A second look at a capture in which nothing was found: which ports does it have, and what is spoken there?
 //!
-//! Reads at most [`FRAMES_MAX`] packets of a file, with memory for a counter per port. Only to advise people: whatever
+//! Reads at most 200,000 packets of a file, with memory for a counter per port. Only to advise people: whatever
 //! can't be read again gives no survey, never an error.
 
 use std::path::Path;
