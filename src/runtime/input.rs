@@ -17,7 +17,7 @@ use crate::worker::Batch;
 pub(super) type SharedMapping = Arc<Mapping>;
 
 /// Bytes of a mapped file after which what has been read is given back to the system.
-const RELEASE_BYTES: usize = 1 << 20;
+const RELEASE_BYTES: usize = 256 << 10;
 /// Batches after which progress is told.
 const PROGRESS_BATCHES: u32 = 1024;
 
