@@ -87,3 +87,137 @@ proptest! {
         prop_assert_eq!(truth.check(&shaken.records, None), truth.answered());
     }
 }
+
+/// What happened to a capture: each of these by itself, or some together.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    loss: (f64, f64),
+    begins_at: f64,
+    ends_at: f64,
+    snap: usize,
+    strays: f64,
+    shaken: bool,
+    backwards: f64,
+}
+
+const NO_TROUBLE: Trouble = Trouble {
+    loss: (0.0, 0.0),
+    begins_at: 0.0,
+    ends_at: 1.0,
+    snap: usize::MAX,
+    strays: 0.0,
+    shaken: false,
+    backwards: 0.0,
+};
+
+impl Trouble {
+    fn befall(self, packets: &[Packet], random: &mut Random) -> Vec<Packet> {
+        let mut packets = packets.to_vec();
+        if self.shaken {
+            packets = packet::shake(&packets, random);
+        }
+        if self.strays > 0.0 {
+            packets = packet::add_strays(&packets, self.strays, random);
+        }
+        packets = packet::drop_some(&packets, self.loss.0, self.loss.1, random);
+        let place = |part: f64, packets: &[Packet]| (packets.len() as f64 * part) as usize;
+        packets.truncate(place(self.ends_at, &packets));
+        packets.drain(..place(self.begins_at, &packets));
+        for packet in &mut packets {
+            packet.snap = self.snap;
+            if random.chance(self.backwards) {
+                packet.at -= random.within(1, 10 * SECOND);
+            }
+        }
+        packets
+    }
+}
+
+/// Panics on a wrong pair; answers how many of the answered requests were paired.
+fn pairs(scene: &Scene, packets: &[Packet], options: Options, exact_times: bool) -> (usize, usize) {
+    let truth = Truth::new(&scene.exchanges);
+    let outcomes = run(packets, options);
+    (truth.check(&outcomes.records, exact_times.then_some(packets)), truth.answered())
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let rate = || prop_oneof![Just(0.0), Just(0.001), Just(0.01), Just(0.03), Just(0.1)];
+    let begins_at = prop_oneof![Just(0.0), 0.0..0.5];
+    let ends_at = prop_oneof![Just(1.0), 0.5..1.0];
+    let snap = prop_oneof![Just(usize::MAX), Just(usize::MAX), 60usize..200];
+    let strays = prop_oneof![Just(0.0), Just(0.0), Just(0.01), Just(0.1)];
+    let backwards = prop_oneof![Just(0.0), Just(0.0), Just(0.05)];
+    (rate(), rate(), begins_at, ends_at, snap, strays, any::<bool>(), backwards).prop_map(
+        |(of_client, of_server, begins_at, ends_at, snap, strays, shaken, backwards)| Trouble {
+            loss: (of_client, of_server),
+            begins_at,
+            ends_at,
+            snap,
+            strays,
+            shaken,
+            backwards,
+        },
+    )
+}
+
+fn style() -> impl Strategy<Value = Style> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(100u64), Just(2000), Just(50_000)]).prop_map(
+        |(stalls, modes, reuse, value_bytes)| Style { stalls, modes, reuse, value_bytes, ..Style::default() },
+    )
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn whatever_befalls_a_capture_no_pair_is_wrong(
+        seed: u64,
+        style in style(),
+        trouble in trouble(),
+        timeout_ns in prop_oneof![Just(30 * SECOND), Just(SECOND), Just(packet::MILLISECOND)],
+        strict: bool,
+    ) {
+        let (scene, mut random) = made(&style, seed);
+        let packets = trouble.befall(&scene.packets, &mut random);
+        let resync = if strict { Resync::Strict } else { Resync::Assume };
+        let exact_times = !trouble.shaken && trouble.backwards == 0.0;
+        pairs(&scene, &packets, Options { resync, timeout_ns, ..Options::default() }, exact_times);
+    }
+}
+
+/// The share of answered requests that is paired, over many scenes.
+fn share(style: Style, trouble: Trouble, options: Options) -> f64 {
+    let (mut paired, mut answered) = (0, 0);
+    for seed in 0..60 {
+        let (scene, mut random) = made(&style, seed);
+        let packets = trouble.befall(&scene.packets, &mut random);
+        let (some, of) = pairs(&scene, &packets, options, !trouble.shaken && trouble.backwards == 0.0);
+        paired += some;
+        answered += of;
+    }
+    paired as f64 / answered as f64
+}
+
+#[test]
+fn most_is_paired_in_spite_of_trouble() {
+    let both = |rate| Trouble { loss: (rate, rate), ..NO_TROUBLE };
+    let pausing = Style { stalls: true, ..Style::default() };
+    for (name, style, trouble, least) in [
+        ("nothing", Style::default(), NO_TROUBLE, 1.0),
+        ("modes", Style { modes: true, ..Style::default() }, NO_TROUBLE, 0.1),
+        ("reused ports", Style { reuse: true, ..Style::default() }, NO_TROUBLE, 1.0),
+        ("0.1 % lost", pausing, both(0.001), 0.1),
+        ("1 % lost", pausing, both(0.01), 0.1),
+        ("10 % lost", pausing, both(0.1), 0.0),
+        ("1 % of requests lost", pausing, Trouble { loss: (0.01, 0.0), ..NO_TROUBLE }, 0.1),
+        ("1 % of replies lost", pausing, Trouble { loss: (0.0, 0.01), ..NO_TROUBLE }, 0.1),
+        ("begins in the middle", pausing, Trouble { begins_at: 0.3, ..NO_TROUBLE }, 0.01),
+        ("snap length 128", Style::default(), Trouble { snap: 128, ..NO_TROUBLE }, 0.1),
+        ("strays", Style::default(), Trouble { strays: 0.01, ..NO_TROUBLE }, 0.1),
+        ("time goes back", Style::default(), Trouble { backwards: 0.05, ..NO_TROUBLE }, 1.0),
+    ] {
+        let share = share(style, trouble, Options::default());
+        println!("share of answered requests that are paired, {name}: {:.1} %", 100.0 * share);
+        assert!(share >= least, "{name}: {share}");
+    }
+}

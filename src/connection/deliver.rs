@@ -63,11 +63,14 @@ impl Connection {
         if segment.wire_payload_len == 0 && !fin {
             return Ok(());
         }
+        let length = segment.wire_payload_len + u32::from(fin);
+        if self.begins_elsewhere(segment.seq, length, direction) {
+            self.misjudge(direction, resources, recorder);
+        }
         let stream = self.stream_mut(direction);
         if !stream.is_known() {
             stream.begin(segment.seq);
         }
-        let length = segment.wire_payload_len + u32::from(fin);
         let (from, place) = stream.place(segment.seq, length);
         let cut = segment.wire_payload_len - segment.payload.len() as u32;
         let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH) };

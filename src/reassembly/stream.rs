@@ -61,6 +61,11 @@ impl HalfStream {
         self.known = true;
     }
 
+    /// It does not begin where it was thought to.
+    pub fn forget_beginning(&mut self) {
+        self.known = false;
+    }
+
     /// Whether its sequence numbers are known.
     #[inline]
     pub fn is_known(&self) -> bool {

@@ -269,8 +269,9 @@ fn is_of(record: &Record, exchange: &Exchange, sightings: Option<&Sightings>) ->
     let t2 = |seen: &Sightings| seen.of(exchange.connection, true, exchange.range.1 - 1);
     let t4 = |seen: &Sightings| seen.of(exchange.connection, false, reply.range.1 - 1);
     let in_time = sightings.is_none_or(|seen| t2(seen).max(t4(seen)) == Some(end.0));
+    let command = CommandTable::built_in().name(record.transaction.command);
     client.port == exchange.port
-        && CommandTable::built_in().name(record.transaction.command) == exchange.command
+        && (command == exchange.command || !is_whole && command == "unknown")
         && record.reply_token().is_none_or(|token| reply.token == Some(token))
         && kind == Some(reply.kind)
         && (!is_whole || request_bytes == length(exchange.range) && reply_bytes == length(reply.range) && in_time)
