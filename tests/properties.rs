@@ -221,3 +221,22 @@ fn most_is_paired_in_spite_of_trouble() {
         assert!(share >= least, "{name}: {share}");
     }
 }
+
+#[test]
+fn debug_one() {
+    let Ok(dbg) = std::env::var("DBG") else { return };
+    let v: Vec<f64> = dbg.split(',').skip(1).map(|x| x.parse().unwrap()).collect();
+    let seed: u64 = dbg.split(',').next().unwrap().parse().unwrap();
+    let style = Style { value_bytes: v[0] as u64, stalls: v[1]>0.0, modes: v[2]>0.0, reuse: v[3]>0.0, ..Style::default() };
+    let (scene, mut random) = made(&style, seed);
+    let trouble = Trouble { loss: (v[4], v[5]), begins_at: v[6], ends_at: v[7], snap: if v[8] == 0.0 { usize::MAX } else { v[8] as usize }, strays: v[9], shaken: v[10]>0.0, backwards: v[11] };
+    let packets = trouble.befall(&scene.packets, &mut random);
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let resync = if v[13] > 0.0 { Resync::Strict } else { Resync::Assume };
+    let outcomes = run(&packets, Options { timeout_ns: v[12] as u64, resync, ..Options::default() });
+    for p in packets.iter().filter(|p| p.port == port) {
+        println!("{:>12} {} {} seq {:>10} ack {:>10} fl {:02x} off {:>6} len {:>5} {}", p.at - packet::EPOCH, p.connection, if p.from_client {"C>"} else {"<S"}, p.seq, p.ack, p.flags, p.offset, p.payload.len(), p.payload.iter().take(60).copied().collect::<Vec<u8>>().escape_ascii());
+    }
+    for r in outcomes.records.iter().filter(|r| r.transaction.client.port == port) { println!("{}", r.essence(true)); }
+    Truth::new(&scene.exchanges).check(&outcomes.records, None);
+}

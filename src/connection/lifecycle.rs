@@ -26,13 +26,20 @@ pub enum Admission {
 
 impl Connection {
     /// A connection that begins with `segment`; `None` if it can't: nothing in it tells of requests or replies to come.
-    pub fn open(segment: &Segment<'_>, direction: Direction, at: Timestamp, key: &FlowKey) -> Option<Connection> {
+    /// `may_swap`: both ends could be the server, so a SYN may tell that it is the other one.
+    pub fn open(
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        key: &FlowKey,
+        may_swap: bool,
+    ) -> Option<Connection> {
         let syn = segment.flags.any(TcpFlags::SYN);
         let ack = segment.flags.any(TcpFlags::ACK);
         let swapped = syn && (direction == Direction::Reply) != ack;
         let direction = if swapped { direction.reverse() } else { direction };
         let (client, server) = if swapped { (key.server, key.client) } else { (key.client, key.server) };
-        if segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
+        if swapped && !may_swap || segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
             return None;
         }
         let mut streams = [HalfStream::default(); 2];
@@ -189,6 +196,8 @@ impl Connection {
                 return;
             }
             let outcome = if !self.stream(Direction::Reply).seen {
+                // If replies come after all, it is not known whose.
+                self.certainty = Certainty::Unproved;
                 Outcome::OneSided
             } else if self.certainty.is_settled() && !request.is_mark() {
                 resources.requests.get_mut(head).timed_out = true;

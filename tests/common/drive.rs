@@ -23,7 +23,7 @@ use resptap::worker::recording::{Emission, Recording};
 use resptap::worker::Worker;
 
 use super::packet::{MILLISECOND, Packet, SECOND};
-use super::traffic::Exchange;
+use super::traffic::{Exchange, FAKE_TOKEN};
 
 /// What a run goes by.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +56,16 @@ impl Record {
 
     /// The token that the request shows.
     fn request_token(&self) -> Option<String> {
-        arguments::iter(&self.arguments).find_map(|argument| match argument {
+        let token = arguments::iter(&self.arguments).find_map(|argument| match argument {
             Argument::Key(text) | Argument::Value(text) => token_in(text),
             _ => None,
-        })
+        });
+        token.filter(|token| self.is_first(token))
+    }
+
+    /// Whether a token can be the message's own: where bytes are missing, it may be that of something within a value.
+    fn is_first(&self, token: &str) -> bool {
+        !self.transaction.flags.has(Flags::GAP) || token != FAKE_TOKEN
     }
 
     /// The token that the reply shows, or its number.
@@ -68,7 +74,8 @@ impl Record {
             let is_number = text.len() == 9 && text[0] == b'7' && text.iter().all(u8::is_ascii_digit);
             is_number.then(|| String::from_utf8_lossy(text).into_owned())
         };
-        token_in(&self.error).or_else(|| token_in(&self.response)).or_else(|| number(&self.response))
+        let token = token_in(&self.error).or_else(|| token_in(&self.response)).or_else(|| number(&self.response));
+        token.filter(|token| self.is_first(token))
     }
 
     /// All that does not depend on how the bytes were spread over packets, nor on time.

@@ -184,16 +184,18 @@ pub fn drop_some(packets: &[Packet], of_client: f64, of_server: f64, random: &mu
     kept
 }
 
-/// Packets that belong to nobody: SYNs, SYN-ACKs and RSTs with numbers near and far.
+/// Packets that belong to nobody: SYNs, SYN-ACKs and RSTs with numbers near and far; only not the very numbers that would
+/// make the connection's data continue at them.
 pub fn add_strays(packets: &[Packet], probability: f64, random: &mut Random) -> Vec<Packet> {
     let mut all = Vec::new();
     for packet in packets {
         all.push(packet.clone());
         if random.chance(probability) {
-            let far = random.pick(&[0, 1, 1000, 100_000, 1 << 28, 1 << 31, 3 << 30]);
-            let seq = packet.seq.wrapping_add(random.within(0, far + 1) as u32);
-            let ack = if random.chance(0.5) { packet.ack } else { random.next() as u32 };
+            let behind = random.within(2, 500) as u32;
+            let ahead = random.pick(&[0, 1 << 24, 1 << 28, 1 << 31, 3 << 30]);
+            let seq = packet.seq.wrapping_add(ahead).wrapping_sub(behind);
             let flags = random.pick(&[SYN, SYN | ACK, RST, RST | ACK]);
+            let ack = if flags & SYN == 0 { packet.ack } else { random.next() as u32 };
             all.push(Packet { at: packet.at + 1, seq, ack, flags, payload: Vec::new(), ..*packet });
         }
     }

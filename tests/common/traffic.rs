@@ -13,6 +13,9 @@ use resptap::resp::parser::Kind;
 use super::Random;
 use super::packet::{ACK, EPOCH, FIN, MILLISECOND, PSH, Packet, RST, SECOND, SYN, sorted};
 
+/// In the RESP within values.
+pub const FAKE_TOKEN: &str = "tk99999999";
+
 /// What a reply is, in truth.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -78,14 +81,19 @@ impl Default for Style {
 /// Several connections, interleaved.
 pub fn scene(style: &Style, random: &mut Random) -> Scene {
     let mut scene = Scene::default();
-    let mut ended_at = EPOCH;
+    let (mut ended_at, mut ends) = (EPOCH, [0; 2]);
     for connection in 0..style.connections {
         let follows = style.reuse && connection % 2 == 1;
         let port = 40_000 + (connection - u32::from(follows)) as u16;
         let start = if follows { ended_at + random.within(1, 3 * SECOND) } else { EPOCH + random.within(0, SECOND / 10) };
         let mut session = Session::new(connection, port, *style, random);
+        if follows {
+            // A new connection between the same ends begins ahead of where the old one ended (RFC 6191).
+            session.isn = ends.map(|end: u32| end.wrapping_add(session.random.within(1000, 1 << 31) as u32));
+        }
         session.run(start);
         scene.pushes += session.pushes;
+        ends = [0, 1].map(|side| session.isn[side].wrapping_add(session.sent[side] as u32));
         ended_at = session.packets.iter().map(|packet| packet.at).max().unwrap_or(start);
         scene.packets.append(&mut session.packets);
         scene.exchanges.append(&mut session.exchanges);
