@@ -179,7 +179,8 @@ proptest! {
     ) {
         let (scene, mut random) = made(&style, seed);
         let packets = trouble.befall(&scene.packets, &mut random);
-        let resync = if strict { Resync::Strict } else { Resync::Assume };
+        // Where the clock lies, silence can't be told.
+        let resync = if strict || trouble.backwards > 0.0 { Resync::Strict } else { Resync::Assume };
         let exact_times = !trouble.shaken && trouble.backwards == 0.0;
         pairs(&scene, &packets, Options { resync, timeout_ns, ..Options::default() }, exact_times);
     }

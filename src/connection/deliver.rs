@@ -73,10 +73,7 @@ impl Connection {
         }
         let (from, place) = stream.place(segment.seq, length);
         let cut = segment.wire_payload_len - segment.payload.len() as u32;
-        // What comes late says nothing of what its sender had received when it was first sent.
-        let is_late = direction == Direction::Request && (stream.is_waiting() || stream.acked() > from);
-        let ack = if is_late { Offset(u64::MAX) } else { ack };
-        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH) };
+        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: stream.acked() > from };
         match place {
             Place::OutOfWindow => resources.counters.count(Counter::OutOfWindow),
             Place::Old => self.count_old(from, length, direction, resources),

@@ -67,8 +67,8 @@ impl Connection {
         let found = match direction {
             Direction::Request if looks_whole::<true>(bytes, meta.push, parser) => Framing::Known,
             Direction::Reply if matches!(self.certainty, Certainty::Bounded { .. }) => {
-                let begins = looks_begun(bytes, parser) && self.queue.drained(from, meta.ack, &resources.requests);
-                if begins { Framing::Known } else { Framing::Seeking }
+                let drained = !meta.late && self.queue.drained(from, meta.ack, &resources.requests);
+                if drained && looks_begun(bytes, parser) { Framing::Known } else { Framing::Seeking }
             }
             Direction::Reply if looks_whole::<false>(bytes, meta.push, parser) => {
                 if framing == Framing::Found { Framing::Known } else { Framing::Found }
@@ -101,8 +101,8 @@ impl Connection {
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         let Piece { from, bytes, meta, .. } = *piece;
-        // Without an acknowledgement nothing is known to have been received.
-        let received = if meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
+        // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
+        let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
         let mut at = 0;
         while at < bytes.len() {
             let here = from.plus(at as u64);
