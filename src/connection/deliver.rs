@@ -51,7 +51,7 @@ impl Connection {
         self.handshake(segment, direction);
         let stream = self.stream_mut(direction);
         stream.seen = true;
-        stream.window_closed = segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
+        stream.window_closed |= segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
         if segment.flags.any(TcpFlags::RST) {
             return self.reset(segment, direction, resources, recorder);
         }
@@ -184,6 +184,7 @@ impl Connection {
                 self.assume_silence(piece, resources, recorder);
             }
             let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
+            self.stream_mut(direction.reverse()).window_closed = false;
             self.parse(direction, piece, time, resources, recorder)?;
         }
         if piece.cut > 0 {

@@ -368,7 +368,7 @@ impl Connection {
             Effect::None | Effect::Unpairable => {}
         }
         self.queue.push(handle, &mut resources.requests);
-        self.blocking_seen |= flags.has(Flags::BLOCKING) && !self.certainty.is_settled();
+        self.blocking_seen |= flags.has(Flags::BLOCKING);
         self.lose_unproved(resources, recorder);
         Ok(())
     }
@@ -473,8 +473,9 @@ impl Connection {
                 resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
                 let (seen_to, seen_at) =
                     (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
+                let outcome = if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
                 if self.request_complete(seen_to, seen_at, resources, recorder).is_ok() {
-                    self.pair(kind, Outcome::Exact, end, time, resources, recorder);
+                    self.pair(kind, outcome, end, time, resources, recorder);
                 }
             }
             Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),

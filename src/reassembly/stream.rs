@@ -32,7 +32,7 @@ pub struct HalfStream {
     list: u32,
     known: bool,
     ended: bool,
-    /// The last window that this side offered was zero.
+    /// This side offered a window of zero, and nothing of the other direction was seen since.
     pub window_closed: bool,
     /// A segment of this direction was seen.
     pub seen: bool,
