@@ -48,7 +48,7 @@ counters! {
     SkipOtherPort => "packets"/"skipped.other_port",
     /// On an interface whose link type is not supported.
     SkipLinkType => "packets"/"skipped.link_type",
-    /// Data that arrived after later data of its direction.
+    /// Packets whose data came before earlier data of their direction, and waited for it.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.
     Retransmitted => "packets"/"retransmitted",

@@ -91,7 +91,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
         WriterReport { totals: Totals::default(), errors: Vec::new() }
     });
-    problems.extend(errors.iter().map(ToString::to_string));
+    problems.extend(errors.iter().filter(|error| !error.is_enough()).map(ToString::to_string));
     count_unreadable(&mut reports, input.unreadable_packets);
     let mut counters = Counters::default();
     let mut memory_peak = 0;

@@ -162,7 +162,8 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         let Arrival { segment, at, key, direction, hash } = arrival;
-        let Some(mut connection) = Connection::open(segment, *direction, *at, key) else {
+        let may_swap = self.ports.contains(key.client.port);
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
         let counters = &mut self.resources.counters;

@@ -113,8 +113,10 @@ impl Connection {
                 resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
                 let stream = self.stream(Direction::Request);
                 let (seen_to, seen_at) = (stream.next(), stream.time());
+                let outcome =
+                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
                 self.request_complete(seen_to, seen_at, resources, recorder)?;
-                self.pair(reply, Outcome::Exact, end, time, resources, recorder);
+                self.pair(reply, outcome, end, time, resources, recorder);
             }
             Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
             Answer::Unproved => {

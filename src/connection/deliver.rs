@@ -51,7 +51,7 @@ impl Connection {
         self.handshake(segment, direction);
         let stream = self.stream_mut(direction);
         stream.seen = true;
-        stream.window_closed = segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
+        stream.window_closed |= segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
         if segment.flags.any(TcpFlags::RST) {
             return self.reset(segment, direction, resources, recorder);
         }
@@ -63,14 +63,17 @@ impl Connection {
         if segment.wire_payload_len == 0 && !fin {
             return Ok(());
         }
+        let length = segment.wire_payload_len + u32::from(fin);
+        if self.begins_elsewhere(segment.seq, length, direction) {
+            self.misjudge(direction, resources, recorder);
+        }
         let stream = self.stream_mut(direction);
         if !stream.is_known() {
             stream.begin(segment.seq);
         }
-        let length = segment.wire_payload_len + u32::from(fin);
         let (from, place) = stream.place(segment.seq, length);
         let cut = segment.wire_payload_len - segment.payload.len() as u32;
-        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH) };
+        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: stream.acked() > from };
         match place {
             Place::OutOfWindow => resources.counters.count(Counter::OutOfWindow),
             Place::Old => self.count_old(from, length, direction, resources),
@@ -181,6 +184,7 @@ impl Connection {
                 self.assume_silence(piece, resources, recorder);
             }
             let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
+            self.stream_mut(direction.reverse()).window_closed = false;
             self.parse(direction, piece, time, resources, recorder)?;
         }
         if piece.cut > 0 {

@@ -27,13 +27,20 @@ pub enum Admission {
 
 impl Connection {
     /// A connection that begins with `segment`; `None` if it can't: nothing in it tells of requests or replies to come.
-    pub fn open(segment: &Segment<'_>, direction: Direction, at: Timestamp, key: &FlowKey) -> Option<Connection> {
+    /// `may_swap`: both ends could be the server, so a SYN may tell that it is the other one.
+    pub fn open(
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        key: &FlowKey,
+        may_swap: bool,
+    ) -> Option<Connection> {
         let syn = segment.flags.any(TcpFlags::SYN);
         let ack = segment.flags.any(TcpFlags::ACK);
         let swapped = syn && (direction == Direction::Reply) != ack;
         let direction = if swapped { direction.reverse() } else { direction };
         let (client, server) = if swapped { (key.server, key.client) } else { (key.client, key.server) };
-        if segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
+        if swapped && !may_swap || segment.flags.any(TcpFlags::RST) || !syn && segment.wire_payload_len == 0 {
             return None;
         }
         let mut streams = [HalfStream::default(); 2];
@@ -142,16 +149,49 @@ impl Connection {
 
     /// Learns from handshake segments and acknowledgements where the streams begin.
     pub(super) fn handshake(&mut self, segment: &Segment<'_>, direction: Direction) {
-        let opposite = direction.reverse();
-        if segment.flags.any(TcpFlags::SYN) {
-            if direction == Direction::Reply && self.start == Start::Syn && !self.stream(direction).is_known() {
+        if self.start != Start::Syn || self.stream(Direction::Reply).is_known() {
+            return;
+        }
+        let first = Seq::of(self.stream(Direction::Request).next());
+        match direction {
+            Direction::Reply if segment.flags.any(TcpFlags::SYN) && segment.ack == first => {
                 self.stream_mut(direction).begin(segment.seq.after(1));
                 self.start = Start::Handshake;
             }
-        } else if self.start == Start::Syn && direction == Direction::Request && !self.stream(opposite).is_known() {
             // The SYN-ACK was missed: what the client acknowledges before its first request is where replies begin.
-            self.stream_mut(opposite).begin(segment.ack);
+            Direction::Request if segment.flags.any(TcpFlags::ACK) && segment.seq == first => {
+                self.stream_mut(direction.reverse()).begin(segment.ack);
+            }
+            _ => {}
         }
+    }
+
+    /// Whether a segment shows that its stream did not begin where its SYN said, or at a place that is not known: then the SYN
+    /// was a stray one, or what came before was missed.
+    pub(super) fn begins_elsewhere(&self, seq: Seq, length: u32, direction: Direction) -> bool {
+        let stream = self.stream(direction);
+        if self.start == Start::Midstream || stream.time().is_known() {
+            return false;
+        }
+        // A keep-alive probe repeats the byte before the first.
+        let is_before = || seq.distance(Seq::of(stream.next())) < 0;
+        !stream.is_known() || length > 1 && is_before()
+    }
+
+    /// The connection is older than what was taken for its beginning.
+    pub(super) fn misjudge<R: Recorder>(&mut self, direction: Direction, resources: &mut Resources, recorder: &mut R) {
+        self.certainty = Certainty::Unproved;
+        self.framing = [Framing::Seeking; 2];
+        self.start = Start::Midstream;
+        self.may_push = true;
+        self.lose_all(resources, recorder);
+        for direction in [Direction::Request, Direction::Reply] {
+            self.drop_unfinished(direction, resources);
+        }
+        self.drop_building(resources);
+        let stream = &mut self.streams[direction as usize];
+        stream.forget_stored(&mut resources.pages);
+        stream.forget_beginning();
     }
 
     /// Applies what time alone decides, up to `now`.
@@ -164,6 +204,8 @@ impl Connection {
                 return;
             }
             let outcome = if !self.stream(Direction::Reply).seen {
+                // If replies come after all, it is not known whose.
+                self.certainty = Certainty::Unproved;
                 Outcome::OneSided
             } else if self.certainty.is_settled() && !request.is_mark() {
                 resources.requests.get_mut(head).timed_out = true;

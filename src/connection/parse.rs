@@ -53,23 +53,37 @@ impl Connection {
         }
     }
 
-    /// Looks for a boundary in a stream whose framing was lost. A segment that consists of whole messages, and ends with one
-    /// that was pushed or holds at least two, is taken to begin at one; of replies, whose bulk strings can hold anything,
-    /// only if the segment before it did the same. Answers whether the segment is to be parsed.
+    /// Looks for a boundary in a stream whose framing was lost; answers whether the segment begins at one, and so is to be
+    /// parsed.
+    ///
+    /// Requests: the segment consists of whole messages, and ends with one that was pushed or holds at least two. Replies:
+    /// the same, and so did the segment before it, as bulk strings can hold anything. But where pairs may yet be proved a
+    /// wrong boundary would be counted wrong, so there it takes a fact: the segment answers a request that was sent when
+    /// all before the segment had been received.
     fn seek(&mut self, direction: Direction, piece: &Piece<'_>, resources: &mut Resources) -> bool {
-        let Piece { bytes, meta, .. } = *piece;
-        let whole = match direction {
-            Direction::Request => looks_whole::<true>(bytes, meta.push, &mut resources.scratch.parser),
-            Direction::Reply => looks_whole::<false>(bytes, meta.push, &mut resources.scratch.parser),
+        let Piece { from, bytes, meta, .. } = *piece;
+        let parser = &mut resources.scratch.parser;
+        let framing = self.framing[direction as usize];
+        let found = match direction {
+            Direction::Request if looks_whole::<true>(bytes, meta.push, parser) => Framing::Known,
+            Direction::Reply if matches!(self.certainty, Certainty::Bounded { .. }) => {
+                let drained = !meta.late && self.queue.drained(from, meta.ack, &resources.requests);
+                if drained && looks_begun(bytes, parser) { Framing::Known } else { Framing::Seeking }
+            }
+            Direction::Reply if looks_whole::<false>(bytes, meta.push, parser) => {
+                if framing == Framing::Found {
+                    Framing::Known
+                } else {
+                    Framing::Found
+                }
+            }
+            _ => Framing::Seeking,
         };
-        let framing = &mut self.framing[direction as usize];
-        if whole && (direction == Direction::Request || *framing == Framing::Found) {
-            *framing = Framing::Known;
-            return true;
+        self.framing[direction as usize] = found;
+        if found != Framing::Known {
+            self.skip_bytes(direction, bytes.len() as u64, resources);
         }
-        *framing = if whole { Framing::Found } else { Framing::Seeking };
-        self.skip_bytes(direction, bytes.len() as u64, resources);
-        false
+        found == Framing::Known
     }
 
     /// Bytes go by unparsed, in search of a boundary: whatever they hold is hidden.
@@ -90,7 +104,9 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        let Piece { from, bytes, .. } = *piece;
+        let Piece { from, bytes, meta, .. } = *piece;
+        // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
+        let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
         let mut at = 0;
         while at < bytes.len() && !self.closed {
             let here = from.plus(at as u64);
@@ -101,6 +117,7 @@ impl Connection {
                 request.reset(&settings.shown);
                 request.t1 = time;
                 request.begin = here;
+                request.received = received;
             }
             let handle = self.unfinished[Direction::Request as usize];
             let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
@@ -111,6 +128,7 @@ impl Connection {
             if parser.is_idle() {
                 request.t1 = time;
                 request.begin = here;
+                request.received = received;
             }
             let mut visitor =
                 RequestVisitor { request, table: settings.table, acts: &settings.acts, shown: settings.shown };
@@ -329,7 +347,9 @@ impl Connection {
                     Begun::Push => (0, most),
                     Begun::Message => (1, most + 1),
                     Begun::Attributes => (0, most + 1),
-                    Begun::Nothing => (u64::from(!self.may_push).min(most), most),
+                    Begun::Nothing if self.may_push => (0, most),
+                    // However few bytes: one begins in them.
+                    Begun::Nothing => (1, most.max(1)),
                 };
                 self.hide_replies(fewest, most, resources);
                 self.lose_unproved(resources, recorder);
@@ -375,13 +395,22 @@ impl Connection {
         } else {
             resources.counters.count(Counter::Requests);
         }
+        let request = resources.requests.get(handle);
+        if !flags.has(Flags::MALFORMED) && !request.is_named(resources.settings.table) {
+            // Its command was not seen: it may be answered by any number of replies.
+            if let Err(exhausted) = self.mark(resources) {
+                self.queue.push(handle, &mut resources.requests);
+                return Err(exhausted);
+            }
+        }
         self.may_push |= act == Act::Hello;
         self.watchful |= matches!(act, Act::Exec | Act::Psync | Act::Sync);
         if !act.is_countable() && !self.certainty.is_settled() {
             self.certainty = Certainty::Unproved;
         }
         self.queue.push(handle, &mut resources.requests);
-        self.blocking_seen |= flags.has(Flags::BLOCKING) && !self.certainty.is_settled();
+        // After these, silence is no sign that nothing is outstanding.
+        self.blocking_seen |= flags.has(Flags::BLOCKING) || !act.is_countable();
         self.lose_unproved(resources, recorder);
         self.execute_silent(resources, recorder);
         Ok(())
@@ -483,6 +512,19 @@ fn looks_whole<const REQUESTS: bool>(bytes: &[u8], push: bool, parser: &mut Pars
         rest = &rest[consumed..];
     }
     messages >= 2 || messages == 1 && push
+}
+
+/// Whether `bytes` can be the beginning of replies, whole or not.
+fn looks_begun(bytes: &[u8], parser: &mut Parser) -> bool {
+    let mut rest = bytes;
+    parser.reset();
+    while !rest.is_empty() {
+        match parser.feed(rest, &mut Nobody::<false>) {
+            (consumed, Step::Value) => rest = &rest[consumed..],
+            (_, step) => return step == Step::More,
+        }
+    }
+    true
 }
 
 /// Wants nothing.

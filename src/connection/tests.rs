@@ -1,1 +1,318 @@
 //! Connections as little packet diagrams.
+//!
+//! Each line is a packet, a millisecond after the one before: `C GET a` (client), `S $1 x` (server); in lower case it happened,
+//! but the capture missed it. Of servers `+text`, `-text`, `:number` and `$text` are replies, several of which go into one
+//! packet; a client's words are a request, `;` puts another one behind it. Text in brackets is bytes as they are. A sign
+//! behind the side changes the packet: `C~30` is seen 30 ms later than sent, `S-` acknowledges nothing new, `C0` offers no
+//! window. `COPY` repeats a side's last data as it was, `AGAIN` what was missed last with a new acknowledgement. `wait 3s` is
+//! silence.
+
+mod diagram;
+
+use diagram::{play, play_with};
+
+use crate::counters::Counter;
+use crate::redis::pairing::Resync;
+
+#[test]
+fn requests_and_replies_pair_in_order() {
+    let played = play("C SYN | S SYN | C GET a ; GET b | S $1 | C ECHO c | S $2 $c | C FIN | S FIN");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2", "ECHO c => exact c"]);
+}
+
+// Row 25.
+
+#[test]
+fn row_25_a_reply_after_the_timeout_pairs_with_its_own_request_and_is_late() {
+    let played = play("C SYN | S SYN | C GET a | wait 31s | C GET b | S $1 | S $2");
+    assert_eq!(played.told, ["GET a => timed_out", "GET a => exact late 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::RequestsLate), 1);
+}
+
+#[test]
+fn row_25_the_clock_of_a_request_starts_when_it_reaches_the_head() {
+    let played = play("C SYN | S SYN | C GET a ; GET b | wait 20s | S $1 | wait 20s | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    let played = play("C SYN | S SYN | C BLPOP a 0 ; GET b | wait 100s | S +1 | wait 20s | S $2");
+    assert_eq!(played.told, ["BLPOP a 0 => exact blocking 1", "GET b => exact 2"]);
+}
+
+#[test]
+fn row_25_what_timed_out_is_told_once_when_the_capture_ends() {
+    let played = play("C SYN | S SYN | C GET a | wait 31s | C GET b");
+    assert_eq!(played.told, ["GET a => timed_out", "GET b => unanswered capture_end"]);
+}
+
+// Rows 27 and 29.
+
+#[test]
+fn row_27_a_server_that_speaks_first_answers_nobody() {
+    let played = play("C SYN | S SYN | S -ERR_max | S FIN");
+    assert!(played.told.is_empty());
+    assert_eq!(played.count(Counter::UnsolicitedNoRequest), 1);
+    // The request crosses it on the way: the server has not received it.
+    let played = play("C SYN | S SYN | C PING | S- -ERR_max | S FIN");
+    assert_eq!(played.told, ["PING => lost"]);
+}
+
+#[test]
+fn row_29_requests_that_a_closing_connection_leaves_behind_are_unanswered() {
+    let played = play("C SYN | S SYN | C GET a ; SHUTDOWN | S $1 | S FIN");
+    assert_eq!(played.told, ["GET a => exact 1", "SHUTDOWN => unanswered fin"]);
+    let played = play("C SYN | S SYN | C GET a | C RST");
+    assert_eq!(played.told, ["GET a => unanswered rst"]);
+    let played = play("C SYN | S SYN | C GET a | C FIN | S $1 | S FIN");
+    assert_eq!(played.told, ["GET a => exact 1"], "a client that has closed its side may yet be answered");
+}
+
+// Rows 58 to 62.
+
+#[test]
+fn row_58_of_one_direction_alone_requests_are_one_sided() {
+    let played = play("C SYN | s SYN | C GET a | s $1 | C GET b | s $2");
+    assert_eq!(played.told, ["GET a => one_sided", "GET b => one_sided"]);
+}
+
+#[test]
+fn one_sided_requests_that_have_expired_leave_the_pairing_open() {
+    let played = play("C SYN | s SYN | C GET a | wait 31s | C GET b | S $1 | S $2 | C GET c | S $3");
+    assert_eq!(played.told, ["GET a => one_sided", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn row_59_bytes_that_the_peer_acknowledged_were_lost_by_the_mirror_others_by_the_network() {
+    let played = play("C SYN | S SYN | C GET a | s $1 | C GET b | S $2 | wait 1s | C GET c");
+    assert_eq!((played.count(Counter::GapBytesMirror), played.count(Counter::GapBytesNetwork)), (7, 0));
+    let played = play("C SYN | S SYN | C GET a | s $1 | S $2 | wait 1s | S $3");
+    assert_eq!((played.count(Counter::GapBytesMirror), played.count(Counter::GapBytesNetwork)), (0, 7));
+}
+
+#[test]
+fn row_61_keep_alives_and_closed_windows_are_no_data() {
+    let played = play("C SYN | S SYN | C GET a | S $1 | wait 9s | C KEEP | S ACK | C0 ACK | wait 9s | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    assert_eq!((played.count(Counter::KeepAlives), played.count(Counter::Retransmitted)), (1, 0));
+}
+
+#[test]
+fn row_61_sequence_numbers_wrap_in_the_middle_of_messages() {
+    for isn in [u32::MAX - 40, u32::MAX - 25, u32::MAX - 3, u32::MAX] {
+        let diagram = "C SYN | S SYN | C GET a | S $1 | C [*2_$3_GE] | C [T_$1_b_] | S [$1] | S [_2_] | C GET c | S $3";
+        let played = play_with(|options| options.isn = isn, diagram);
+        assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2", "GET c => exact 3"]);
+    }
+}
+
+#[test]
+fn row_61_a_reset_outside_the_window_ends_nothing() {
+    let played = play("C SYN | S SYN | C GET a | S STRAY-RST | S $1 | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::OutOfWindow), 1);
+}
+
+#[test]
+fn a_retransmission_is_flagged_and_changes_nothing() {
+    let played = play("C SYN | S SYN | C GET a | C COPY | S $1 | S COPY | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact retransmit 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::Retransmitted), 2);
+}
+
+#[test]
+fn row_62_bytes_missing_inside_a_bulk_cost_only_a_flag() {
+    let set = "[*3_$3_SET_$1_a_$10_01234]";
+    let played =
+        play(&format!("C SYN | S SYN | C {set} | c [567] | C [89_] | S +OK | C GET b | S $2 | wait 1s | C ACK"));
+    assert_eq!(played.told, ["SET a 01234 => exact gap OK", "GET b => exact 2"]);
+    let played = play("C SYN | S SYN | C GET a | S [$10_01234] | s [567] | S [89_] | wait 1s | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact gap 01234", "GET b => exact 2"]);
+}
+
+// Rows 64 to 68.
+
+#[test]
+fn row_64_a_reply_to_what_its_server_has_not_received_pairs_with_nothing() {
+    let played = play("C SYN | S SYN | C GET a | S- $1 | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => lost", "GET b => lost"]);
+    assert_eq!(played.count(Counter::Contradictions), 1);
+}
+
+#[test]
+fn row_65_a_stray_syn_does_not_end_a_living_connection() {
+    let played = play("C SYN | S SYN | C GET a | C STRAY-SYN | S $1 | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::ConnectionsOpened), 1);
+}
+
+#[test]
+fn row_65_a_new_connection_between_the_same_ends_ends_the_old_one() {
+    let played = play("C SYN | S SYN | C GET a | again | C SYN | S SYN | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => unanswered reused", "GET b => exact 2"]);
+    let played = play("C SYN | S SYN | C GET a | S $1 | C FIN | S FIN | again | C SYN | S SYN | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    // Its SYN-ACK was missed: data that continues at the SYN proves it, what was its beginning can't be told any more.
+    let played = play("C SYN | S SYN | C GET a | again | C SYN | s SYN | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => unanswered reused", "GET b => lost"]);
+}
+
+#[test]
+fn a_syn_at_which_no_data_continues_begins_nothing() {
+    // A stray SYN where a connection was known no more, a little ahead of what its client really sends.
+    let played = play("C STRAY-SYN-AHEAD | C GET a ; GET b | S $1 $2 | C GET c | S $3");
+    assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
+}
+
+#[test]
+fn replies_that_begin_nowhere_known_are_not_counted() {
+    // Neither SYN-ACK nor handshake ACK, and the second reply comes first.
+    let played = play("C SYN | s SYN | C~9 GET a | S~12 $1 | C~9 GET b | S $2 | wait 1s | C GET c | S $3");
+    assert_eq!(played.told, ["GET a => lost", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn row_67_time_going_backwards_makes_no_negative_latency() {
+    let played = play("C SYN | S SYN | C GET a | back 5s | S $1 | C GET b | wait 9s | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::TimeBackwards), 2);
+    assert_eq!(played.latencies_ms, [0, 4_005]);
+}
+
+#[test]
+fn row_68_an_error_before_the_request_has_ended_answers_it() {
+    let played = play("C SYN | S SYN | C [*2_$3_GET_$999_abc] | S -ERR_Protocol | S FIN");
+    assert_eq!(played.told, ["GET ? => exact malformed ERR_Protocol"]);
+}
+
+#[test]
+fn row_68_what_was_assumed_stays_assumed() {
+    let played =
+        play("C GET a | S $1 | C ACK | wait 3s | C [*2_$3_GET_$1_b_] | S $2 | C [*2_$3_GET_$999_abc] | S -ERR");
+    let expected = ["GET a => lost", "GET b => resynced silence 2", "GET ? => resynced silence malformed ERR"];
+    assert_eq!(played.told, expected);
+}
+
+// What was hidden: PAIRING.
+
+#[test]
+fn counted_a_serial_client_goes_on_after_a_lost_reply() {
+    let played = play("C SYN | S SYN | C GET a | s $1 | C GET b | S $2 | wait 1s | C GET c | S $3");
+    assert_eq!(played.told, ["GET a => lost", "GET b => resynced counted 2", "GET c => exact 3"]);
+    assert_eq!(played.count(Counter::ResyncsCounted), 1);
+}
+
+#[test]
+fn counted_needs_no_assumption() {
+    let diagram = "C SYN | S SYN | C GET a | s $1 | C GET b | S $2 | wait 1s | C GET c | S $3";
+    let played = play_with(|options| options.resync = Resync::Strict, diagram);
+    assert_eq!(played.told, ["GET a => lost", "GET b => resynced counted 2", "GET c => exact 3"]);
+}
+
+#[test]
+fn of_several_outstanding_requests_a_lost_reply_proves_nothing() {
+    let played = play("C SYN | S SYN | C GET a ; GET b ; GET c | s $1 | S $2 $3 | wait 1s | C GET d | S $4");
+    assert_eq!(played.told, ["GET a => lost", "GET b => lost", "GET c => lost", "GET d => lost"]);
+}
+
+#[test]
+fn the_rest_of_a_reply_whose_beginning_was_lost_is_not_taken_for_a_reply() {
+    // Each element of the array begins a segment and looks like a reply; the client waits for all of it.
+    let played = play("C SYN | S SYN | C LRANGE a 0 ; GET b | s [*3_] | S $x | S $y | S $z | S $2 | wait 1s | C ACK");
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => lost"]);
+    let played = play("C SYN | S SYN | C LRANGE a 0 | s [*3_] | S $x | S $y | S $z | wait 1s | C GET b | S $2");
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => resynced counted 2"]);
+}
+
+#[test]
+fn a_copy_of_a_reply_acknowledges_too_much_to_prove_a_boundary() {
+    // What comes again, an element of an array, acknowledges a request that was sent later.
+    let array = "s [*2_] | s $x | S $y";
+    let played = play(&format!(
+        "C SYN | S SYN | C LRANGE a 0 ; GET b | {array} | S $2 | C GET c | S AGAIN | S $3 | wait 1s | C ACK"
+    ));
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn a_lost_request_leaves_those_before_it_their_replies() {
+    let played = play("C SYN | S SYN | C GET a | c GET b | C GET c | S $1 $2 $3 | wait 1s | C GET d | S $4");
+    assert_eq!(played.told, ["GET a => exact 1", "GET c => lost", "GET d => lost"]);
+}
+
+#[test]
+fn a_request_whose_command_was_not_seen_may_have_no_reply() {
+    // CLIENT REPLY SKIP: the next reply is not its own.
+    let played =
+        play("C SYN | S SYN | C [*3_$6_CLIENT_] | c [$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK");
+    assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
+    let played = play(
+        "C SYN | S SYN | C [*3_$6_CL] | c [IE] | C [NT_$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK",
+    );
+    assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
+}
+
+#[test]
+fn silence_mid_stream_is_an_assumption_with_a_name() {
+    let diagram = "C GET a | S $1 | C ACK | wait 3s | C GET b | S $2 | C GET c | S $3";
+    let expected = ["GET a => lost", "GET b => resynced silence 2", "GET c => resynced silence 3"];
+    assert_eq!(play(diagram).told, expected);
+    let strict = play_with(|options| options.resync = Resync::Strict, diagram);
+    assert_eq!(strict.told, ["GET a => lost", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn silence_is_void_where_something_may_be_outstanding() {
+    for (why, diagram) in [
+        ("too short", "C GET a | S $1 | C ACK | wait 1s | C GET b | S $2"),
+        ("not everything is acknowledged", "C GET a | S $1 | wait 3s | C- GET b | S $2"),
+        ("the window is closed", "C GET a | S $1 | C0 ACK | wait 3s | C GET b | S $2"),
+        ("it ends with a reply", "C GET a | S $1 | C ACK | wait 3s | S $0 | C GET b | S $2"),
+        ("a command may block", "C BLPOP a 0 | S ACK | S +1 | C ACK | wait 3s | C GET b | S $2"),
+    ] {
+        let played = play(diagram);
+        assert_eq!(played.told.last().map(String::as_str), Some("GET b => lost"), "{why}");
+    }
+}
+
+#[test]
+fn silence_after_a_gap_is_void_while_a_blocking_command_waits() {
+    let played = play(
+        "C SYN | S SYN | C GET a ; BLPOP l 0 | S- ACK | s $1 | S ACK | C [*1_] | wait 1s | c PING | C PING | wait 3s \
+         | C GET b | S +pop | S $2",
+    );
+    assert!(played.told.iter().all(|told| !told.contains("silence")), "{:?}", played.told);
+}
+
+#[test]
+fn a_reply_seen_before_its_request_waits_for_it() {
+    let played = play("C SYN | S SYN | C~30 GET a | S $1 | wait 1s | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
+    // Not for ever.
+    let played = play("C SYN | S SYN | C~90 GET a | S $1 | wait 1s | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => lost", "GET b => lost"]);
+}
+
+#[test]
+fn bytes_out_of_order_wait_for_those_before_them() {
+    let played = play("C SYN | S SYN | C~30 GET a | C GET b | S~20 $1 | S $2 | wait 1s | C GET c | S $3");
+    assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2", "GET c => exact 3"]);
+}
+
+// Modes in which replies can't be counted.
+
+#[test]
+fn a_change_of_mode_that_is_answered_by_something_else_is_lost_with_all_that_follows() {
+    for change in ["SUBSCRIBE ch", "PSUBSCRIBE p", "MONITOR"] {
+        let played = play(&format!(
+            "C SYN | S SYN | C GET a | C {change} | S $1 | S $m | C PING | S +2 | wait 3s | C PING | S +3"
+        ));
+        assert_eq!(played.told[0], "GET a => exact 1", "{change}");
+        assert!(played.told[1..].iter().all(|told| told.ends_with("lost")), "{change}: {:?}", played.told);
+        assert_eq!((played.told.len(), played.count(Counter::Contradictions)), (4, 1), "{change}");
+    }
+}
+
+#[test]
+fn latency_is_from_last_byte_to_last_byte() {
+    let played = play("C SYN | S SYN | C [*2_$3_GET] | wait 1s | C [_$1_a_] | wait 2s | S [$1] | wait 3s | S [_1_]");
+    assert_eq!(played.told, ["GET a => exact 1"]);
+    assert_eq!(played.latencies_ms, [5_004]);
+}

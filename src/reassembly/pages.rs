@@ -13,6 +13,8 @@ pub struct Meta {
     pub ack: Offset,
     /// It had the push flag, and these are its last bytes.
     pub push: bool,
+    /// What follows it, or an acknowledgement of it, was seen before: it may have been sent before, acknowledging less.
+    pub late: bool,
 }
 
 /// A stretch of a stream: bytes, then bytes that the capture cut off, or a FIN.
@@ -153,6 +155,7 @@ impl Pages {
                 }
                 let page = self.pages.take(Page::empty).ok_or(Full)?;
                 at = self.write(page, piece, at, hole_end.min(data_end.max(at.plus(1))), data_end);
+                self.pages.get_mut(page).meta.late |= current != NONE;
                 self.link(list, before, page, current);
                 before = page;
             }
@@ -221,7 +224,7 @@ impl Pages {
         head
     }
 
-    /// A page that [`Pages::take_head`] gave out.
+    /// A page that the stream gave out.
     pub fn get(&self, page: u32) -> &Page {
         self.pages.get(page)
     }

@@ -32,7 +32,7 @@ pub struct HalfStream {
     list: u32,
     known: bool,
     ended: bool,
-    /// The last window that this side offered was zero.
+    /// This side offered a window of zero, and nothing of the other direction was seen since.
     pub window_closed: bool,
     /// A segment of this direction was seen.
     pub seen: bool,
@@ -59,6 +59,11 @@ impl HalfStream {
         self.next = first.first_offset();
         self.acked = self.next;
         self.known = true;
+    }
+
+    /// It does not begin where it was thought to.
+    pub fn forget_beginning(&mut self) {
+        self.known = false;
     }
 
     /// Whether its sequence numbers are known.

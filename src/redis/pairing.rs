@@ -261,6 +261,21 @@ impl Queue {
         }
         count
     }
+
+    /// Whether the newest request that ends at or before `acknowledged` was sent when all replies before `position` had been
+    /// received. Not looked for among more than [`CANDIDATES_MAX`].
+    pub fn drained(&self, position: Offset, acknowledged: Offset, pool: &Pool<Request>) -> bool {
+        let (mut handle, mut newest) = (self.head, None);
+        for _ in 0..CANDIDATES_MAX {
+            if handle == NONE || pool.get(handle).end > acknowledged {
+                return newest.is_some_and(|received| received >= position);
+            }
+            let request = pool.get(handle);
+            newest = Some(request.received);
+            handle = request.next;
+        }
+        false
+    }
 }
 
 /// Possibilities, and replies, that are followed up before a connection is given up as unproved.

@@ -86,6 +86,8 @@ pub struct Request {
     pub begin: Offset,
     /// Position behind its last.
     pub end: Offset,
+    /// How far its client had received replies when it sent the first byte.
+    pub received: Offset,
     /// The command.
     pub command: CommandId,
     /// Words, the command's counted.
@@ -124,6 +126,8 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// Bytes of the command's words are missing.
+    word_cut: bool,
     word_length: u8,
     word: [u8; 2 * WORD_BYTES_MAX + 1],
 }
@@ -140,6 +144,7 @@ impl Request {
             t2: Timestamp::NONE,
             begin: Offset(0),
             end: Offset(0),
+            received: Offset(0),
             command: CommandId::UNKNOWN,
             args: 0,
             keys: 0,
@@ -161,6 +166,7 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            word_cut: false,
             word_length: 0,
             word: [0; 2 * WORD_BYTES_MAX + 1],
         }
@@ -193,6 +199,7 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.word_cut = false;
         self.word_length = 0;
     }
 
@@ -225,6 +232,16 @@ impl Request {
     #[inline]
     pub fn is_mark(&self) -> bool {
         self.mark
+    }
+
+    /// Whether all words of the command were seen, so that it is known what the request changes.
+    #[inline]
+    pub fn is_named(&self, table: &CommandTable) -> bool {
+        let words = match table.get(self.command) {
+            Some(command) if command.flags.container => self.declared.min(2),
+            _ => 1,
+        };
+        !self.word_cut && self.begun >= words && self.collect != Collect::Word
     }
 
     /// RESP bytes.
@@ -348,6 +365,7 @@ impl RequestVisitor<'_> {
     #[inline]
     fn word_end(&mut self) {
         let request = &mut *self.request;
+        request.word_cut |= request.cut;
         let words = &request.word[..usize::from(request.word_length)];
         let word = if request.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
         let found = if request.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };

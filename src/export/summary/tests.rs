@@ -86,6 +86,7 @@ fn sections_and_fields_are_those_of_the_specification_in_its_order() {
             "errors",
             "redirects",
             "records",
+            "replication",
             "memory",
             "workers"
         ]

@@ -1,0 +1,269 @@
+//! What holds for any traffic: made up from a seed with known truth, changed on the way to the tap, and run through the
+//! whole pipeline.
+
+mod common;
+
+use proptest::prelude::*;
+
+use common::Random;
+use common::drive::{Options, Outcomes, Truth, run};
+use common::packet::{self, Packet, SECOND};
+use common::traffic::{Scene, Style, scene};
+
+use resptap::counters::Counter;
+use resptap::redis::pairing::Resync;
+
+/// Failures print their seed; files of them are not kept.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Waits for missing bytes for 50 ms, however many packets of a few bytes that may be.
+const PATIENT: Options =
+    Options { resync: Resync::Assume, timeout_ns: 30 * SECOND, payload_bytes: 256, reorder_packets: u32::MAX };
+
+fn made(style: &Style, seed: u64) -> (Scene, Random) {
+    let mut random = Random(seed);
+    let scene = scene(style, &mut random);
+    (scene, random)
+}
+
+/// Records in an order of their own, and counters but those of packets.
+fn essence(outcomes: &Outcomes, with_pipeline: bool) -> (Vec<String>, Vec<(Counter, u64)>) {
+    let mut records: Vec<String> = outcomes.records.iter().map(|record| record.essence(with_pipeline)).collect();
+    records.sort();
+    let counted = Counter::ALL.iter().filter(|counter| counter.place().0 != "packets");
+    (records, counted.map(|&counter| (counter, outcomes.counters[counter])).collect())
+}
+
+fn assert_same(changed: &[Packet], original: &Outcomes, with_pipeline: bool) {
+    let changed = run(changed, PATIENT);
+    let (records, counters) = essence(&changed, with_pipeline);
+    let (expected_records, expected_counters) = essence(original, with_pipeline);
+    for (record, expected) in records.iter().zip(&expected_records) {
+        assert_eq!(record, expected);
+    }
+    assert_eq!(records.len(), expected_records.len());
+    assert_eq!(counters, expected_counters);
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn of_a_whole_capture_every_answered_request_is_paired_exactly_and_timed_right(seed: u64, stalls: bool) {
+        let style = Style { stalls, value_bytes: 100_000, reuse: true, ..Style::default() };
+        let (scene, _) = made(&style, seed);
+        let outcomes = run(&scene.packets, PATIENT);
+        let truth = Truth::new(&scene.exchanges);
+        truth.check(&outcomes.records, Some(&scene.packets));
+        let counters = &outcomes.counters;
+        prop_assert_eq!(counters[Counter::Requests], scene.exchanges.len() as u64);
+        prop_assert_eq!(counters[Counter::RequestsExact], truth.answered() as u64);
+        prop_assert_eq!(counters[Counter::UnsolicitedPush], scene.pushes);
+        prop_assert_eq!(counters[Counter::Replies], truth.answered() as u64 + scene.pushes);
+        prop_assert_eq!(counters[Counter::Gaps], 0);
+    }
+
+    #[test]
+    fn cutting_and_merging_segments_changes_nothing(seed: u64) {
+        let (scene, mut random) = made(&Style { connections: 3, requests: 20, ..Style::default() }, seed);
+        let original = run(&scene.packets, PATIENT);
+        assert_same(&packet::cut(&scene.packets, 1, 1, &mut random), &original, true);
+        assert_same(&packet::cut(&scene.packets, 1, 2000, &mut random), &original, true);
+        assert_same(&packet::merge(&scene.packets, &mut random), &original, true);
+    }
+
+    #[test]
+    fn reordering_and_repeating_segments_changes_nothing(seed: u64, skew in 0u64..20) {
+        let style = Style { skew_ns: skew * packet::MILLISECOND, value_bytes: 20_000, ..Style::default() };
+        let (scene, mut random) = made(&style, seed);
+        let original = run(&scene.packets, PATIENT);
+        let truth = Truth::new(&scene.exchanges);
+        prop_assert_eq!(truth.check(&original.records, None), truth.answered());
+        let shaken = packet::shake(&scene.packets, &mut random);
+        assert_same(&shaken, &original, false);
+        let shaken = run(&shaken, PATIENT);
+        prop_assert_eq!(truth.check(&shaken.records, None), truth.answered());
+    }
+}
+
+/// What happened to a capture: each of these by itself, or some together.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    loss: (f64, f64),
+    begins_at: f64,
+    ends_at: f64,
+    snap: usize,
+    strays: f64,
+    shaken: bool,
+    backwards: f64,
+}
+
+const NO_TROUBLE: Trouble = Trouble {
+    loss: (0.0, 0.0),
+    begins_at: 0.0,
+    ends_at: 1.0,
+    snap: usize::MAX,
+    strays: 0.0,
+    shaken: false,
+    backwards: 0.0,
+};
+
+impl Trouble {
+    fn befall(self, packets: &[Packet], random: &mut Random) -> Vec<Packet> {
+        let mut packets = packets.to_vec();
+        if self.shaken {
+            packets = packet::shake(&packets, random);
+        }
+        if self.strays > 0.0 {
+            packets = packet::add_strays(&packets, self.strays, random);
+        }
+        packets = packet::drop_some(&packets, self.loss.0, self.loss.1, random);
+        let place = |part: f64, packets: &[Packet]| (packets.len() as f64 * part) as usize;
+        packets.truncate(place(self.ends_at, &packets));
+        packets.drain(..place(self.begins_at, &packets));
+        for packet in &mut packets {
+            packet.snap = self.snap;
+            if random.chance(self.backwards) {
+                packet.at -= random.within(1, 10 * SECOND);
+            }
+        }
+        packets
+    }
+}
+
+/// Panics on a wrong pair; answers how many of the answered requests were paired.
+fn pairs(scene: &Scene, packets: &[Packet], options: Options, exact_times: bool) -> (usize, usize) {
+    let truth = Truth::new(&scene.exchanges);
+    let outcomes = run(packets, options);
+    (truth.check(&outcomes.records, exact_times.then_some(packets)), truth.answered())
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let rate = || prop_oneof![Just(0.0), Just(0.001), Just(0.01), Just(0.03), Just(0.1)];
+    let begins_at = prop_oneof![Just(0.0), 0.0..0.5];
+    let ends_at = prop_oneof![Just(1.0), 0.5..1.0];
+    let snap = prop_oneof![Just(usize::MAX), Just(usize::MAX), 60usize..200];
+    let strays = prop_oneof![Just(0.0), Just(0.0), Just(0.01), Just(0.1)];
+    let backwards = prop_oneof![Just(0.0), Just(0.0), Just(0.05)];
+    (rate(), rate(), begins_at, ends_at, snap, strays, any::<bool>(), backwards).prop_map(
+        |(of_client, of_server, begins_at, ends_at, snap, strays, shaken, backwards)| Trouble {
+            loss: (of_client, of_server),
+            begins_at,
+            ends_at,
+            snap,
+            strays,
+            shaken,
+            backwards,
+        },
+    )
+}
+
+fn style() -> impl Strategy<Value = Style> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(100u64), Just(2000), Just(50_000)])
+        .prop_map(|(stalls, modes, reuse, value_bytes)| Style { stalls, modes, reuse, value_bytes, ..Style::default() })
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn whatever_befalls_a_capture_no_pair_is_wrong(
+        seed: u64,
+        style in style(),
+        trouble in trouble(),
+        timeout_ns in prop_oneof![Just(30 * SECOND), Just(SECOND), Just(packet::MILLISECOND)],
+        strict: bool,
+    ) {
+        let (scene, mut random) = made(&style, seed);
+        let packets = trouble.befall(&scene.packets, &mut random);
+        // Where the clock lies, silence can't be told.
+        let resync = if strict || trouble.backwards > 0.0 { Resync::Strict } else { Resync::Assume };
+        let exact_times = !trouble.shaken && trouble.backwards == 0.0;
+        pairs(&scene, &packets, Options { resync, timeout_ns, ..Options::default() }, exact_times);
+    }
+}
+
+/// The share of answered requests that is paired, over many scenes.
+fn share(style: Style, trouble: Trouble, options: Options) -> f64 {
+    let (mut paired, mut answered) = (0, 0);
+    for seed in 0..60 {
+        let (scene, mut random) = made(&style, seed);
+        let packets = trouble.befall(&scene.packets, &mut random);
+        let (some, of) = pairs(&scene, &packets, options, !trouble.shaken && trouble.backwards == 0.0);
+        paired += some;
+        answered += of;
+    }
+    paired as f64 / answered as f64
+}
+
+#[test]
+fn most_is_paired_in_spite_of_trouble() {
+    let both = |rate| Trouble { loss: (rate, rate), ..NO_TROUBLE };
+    let pausing = Style { stalls: true, ..Style::default() };
+    for (name, style, trouble, least) in [
+        ("nothing", Style::default(), NO_TROUBLE, 1.0),
+        ("modes", Style { modes: true, ..Style::default() }, NO_TROUBLE, 0.1),
+        ("reused ports", Style { reuse: true, ..Style::default() }, NO_TROUBLE, 1.0),
+        ("0.1 % lost", pausing, both(0.001), 0.1),
+        ("1 % lost", pausing, both(0.01), 0.1),
+        ("10 % lost", pausing, both(0.1), 0.0),
+        ("1 % of requests lost", pausing, Trouble { loss: (0.01, 0.0), ..NO_TROUBLE }, 0.1),
+        ("1 % of replies lost", pausing, Trouble { loss: (0.0, 0.01), ..NO_TROUBLE }, 0.1),
+        ("begins in the middle", pausing, Trouble { begins_at: 0.3, ..NO_TROUBLE }, 0.01),
+        ("snap length 128", Style::default(), Trouble { snap: 128, ..NO_TROUBLE }, 0.1),
+        ("strays", Style::default(), Trouble { strays: 0.01, ..NO_TROUBLE }, 0.1),
+        ("time goes back", Style::default(), Trouble { backwards: 0.05, ..NO_TROUBLE }, 1.0),
+    ] {
+        let share = share(style, trouble, Options::default());
+        println!("share of answered requests that are paired, {name}: {:.1} %", 100.0 * share);
+        assert!(share >= least, "{name}: {share}");
+    }
+}
+
+#[test]
+fn debug_one() {
+    let Ok(dbg) = std::env::var("DBG") else { return };
+    let v: Vec<f64> = dbg.split(',').skip(1).map(|x| x.parse().unwrap()).collect();
+    let seed: u64 = dbg.split(',').next().unwrap().parse().unwrap();
+    let style = Style {
+        value_bytes: v[0] as u64,
+        stalls: v[1] > 0.0,
+        modes: v[2] > 0.0,
+        reuse: v[3] > 0.0,
+        ..Style::default()
+    };
+    let (scene, mut random) = made(&style, seed);
+    let trouble = Trouble {
+        loss: (v[4], v[5]),
+        begins_at: v[6],
+        ends_at: v[7],
+        snap: if v[8] == 0.0 { usize::MAX } else { v[8] as usize },
+        strays: v[9],
+        shaken: v[10] > 0.0,
+        backwards: v[11],
+    };
+    let packets = trouble.befall(&scene.packets, &mut random);
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let resync = if v[13] > 0.0 { Resync::Strict } else { Resync::Assume };
+    let outcomes = run(&packets, Options { timeout_ns: v[12] as u64, resync, ..Options::default() });
+    for p in packets.iter().filter(|p| p.port == port) {
+        println!(
+            "{:>12} {} {} seq {:>10} ack {:>10} fl {:02x} off {:>6} len {:>5} {}",
+            p.at - packet::EPOCH,
+            p.connection,
+            if p.from_client { "C>" } else { "<S" },
+            p.seq,
+            p.ack,
+            p.flags,
+            p.offset,
+            p.payload.len(),
+            p.payload.iter().take(60).copied().collect::<Vec<u8>>().escape_ascii()
+        );
+    }
+    for r in outcomes.records.iter().filter(|r| r.transaction.client.port == port) {
+        println!("{}", r.essence(true));
+    }
+    Truth::new(&scene.exchanges).check(&outcomes.records, None);
+}
