@@ -54,10 +54,16 @@ pub struct Settings {
 }
 
 /// A message that is not complete yet, or the worker's scratch for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unfinished {
     parser: Parser,
     reply: Reply,
+}
+
+impl Unfinished {
+    fn new(shown: &Shown) -> Unfinished {
+        Unfinished { parser: Parser::default(), reply: Reply::with_room(shown.payload_bytes) }
+    }
 }
 
 /// What a worker's connections share.
@@ -84,7 +90,7 @@ impl Resources {
             pages: Pages::new(budget.reassembly),
             requests: Pool::new(items(budget.pending, request_bytes)),
             unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
-            scratch: Unfinished::default(),
+            scratch: Unfinished::new(&settings.shown),
             settings,
         }
     }

@@ -37,6 +37,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An empty one that will not have to grow, whatever it is to hold.
+    pub fn with_room(payload_bytes: usize) -> Reply {
+        Reply {
+            error: Vec::with_capacity(ERROR_BYTES_MAX),
+            response: Vec::with_capacity(payload_bytes),
+            ..Reply::default()
+        }
+    }
+
     /// Empties it; its buffers stay.
     pub fn reset(&mut self) {
         self.kind = None;
@@ -78,9 +87,6 @@ impl Visitor for ReplyVisitor<'_> {
         if depth == 0 {
             reply.kind = Some(kind);
             reply.elements = length;
-            if kind == Kind::Error && reply.error.capacity() == 0 {
-                reply.error.reserve_exact(ERROR_BYTES_MAX);
-            }
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
             reply.depth_one += u64::from(depth == 1);
@@ -130,9 +136,6 @@ impl Visitor for ReplyVisitor<'_> {
 impl ReplyVisitor<'_> {
     /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
-        if self.reply.response.capacity() == 0 {
-            self.reply.response.reserve_exact(self.payload_bytes);
-        }
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
