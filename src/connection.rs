@@ -56,10 +56,16 @@ pub struct Settings {
 }
 
 /// A message that is not complete yet, or the worker's scratch for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unfinished {
     parser: Parser,
     reply: Reply,
+}
+
+impl Unfinished {
+    fn new(shown: &Shown) -> Unfinished {
+        Unfinished { parser: Parser::default(), reply: Reply::with_room(shown.payload_bytes) }
+    }
 }
 
 /// What a worker's connections share.
@@ -83,24 +89,24 @@ pub struct Resources {
 impl Resources {
     /// Pools within a budget.
     pub fn new(settings: Settings, budget: &Budget) -> Resources {
-        let request_bytes = size_of::<Request>() + settings.shown.arguments_bytes_max();
+        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + settings.shown.arguments_bytes_max();
         let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + settings.shown.payload_bytes;
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
             requests: Pool::new(items(budget.pending, request_bytes)),
             unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
-            scratch: Unfinished::default(),
             links: Pool::new(items(budget.messages / 8, size_of::<Link>())),
             labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
             replication: Vec::new(),
+            scratch: Unfinished::new(&settings.shown),
             settings,
         }
     }
 
     /// Bytes of memory that were ever in use.
     pub fn memory(&self) -> u64 {
-        let request_bytes = size_of::<Request>() + self.settings.shown.arguments_bytes_max();
+        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + self.settings.shown.arguments_bytes_max();
         let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + self.settings.shown.payload_bytes;
         self.pages.memory()
             + u64::from(self.requests.made()) * request_bytes as u64

@@ -23,8 +23,10 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 pub const EXEC_ITEMS_MAX: usize = 65_536;
 /// Replication links that one worker tells.
 pub const LINKS_TOLD_MAX: usize = 1000;
+/// Items of an EXEC's reply that there is room for from the beginning.
+pub const EXEC_ITEMS_USUAL: usize = 32;
 /// Arguments of a request that are noted because they change the session, in bytes.
-pub const NOTES_BYTES_MAX: usize = 1024;
+pub const NOTES_BYTES_MAX: usize = 192;
 /// Error reply text that is looked at, in bytes.
 pub const ERROR_BYTES_MAX: usize = 256;
 

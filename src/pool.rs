@@ -62,6 +62,10 @@ impl<T> Pool<T> {
         if length == self.items.capacity() {
             let target = (2 * length).clamp(16, (self.capacity as usize).max(16));
             self.items.reserve_exact(target - length);
+            // All of them may be given back at once, which is no time to allocate. None is free at the moment.
+            self.free.reserve_exact(self.items.capacity());
+            #[cfg(debug_assertions)]
+            self.taken.reserve_exact(self.items.capacity() - self.taken.len());
         }
     }
 

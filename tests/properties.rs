@@ -3,15 +3,28 @@
 
 mod common;
 
+use std::fs;
+use std::io::BufWriter;
+use std::path::Path;
+
 use proptest::prelude::*;
+use serde_json::Value;
+
+use resptap::capture::write::PcapWriter;
+use resptap::capture::{Frame, LinkType};
+use resptap::config::values::{Nanoseconds, Output, Several, SinkSpec};
+use resptap::config::{self, Config};
+use resptap::counters::Counter;
+use resptap::export::summary::{Memory, Report, to_json};
+use resptap::redis::arguments::Payload;
+use resptap::redis::pairing::Resync;
+use resptap::runtime::{self, Progress};
+use resptap::units::Timestamp;
 
 use common::Random;
-use common::drive::{Options, Outcomes, Truth, run};
+use common::drive::{Options, Outcomes, Truth, run, run_frames};
 use common::packet::{self, Packet, SECOND};
 use common::traffic::{Scene, Style, scene};
-
-use resptap::counters::Counter;
-use resptap::redis::pairing::Resync;
 
 /// Failures print their seed; files of them are not kept.
 fn config(cases: u32) -> ProptestConfig {
@@ -85,6 +98,104 @@ proptest! {
         assert_same(&shaken, &original, false);
         let shaken = run(&shaken, PATIENT);
         prop_assert_eq!(truth.check(&shaken.records, None), truth.answered());
+    }
+}
+
+/// Nobody watches.
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn update(&mut self, _bytes: u64, _packets: u64) {}
+}
+
+/// The whole program on a capture file: its records, sorted, and its summary without what may differ.
+fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
+    let records = file.with_extension("jsonl");
+    let options = config::Options {
+        workers: Some(workers),
+        sink: Some(Several(vec![SinkSpec::Jsonl(Output::File(records.clone()))])),
+        payload: Some(Payload::Full),
+        timeout: Some(Nanoseconds(SECOND)),
+        no_mmap: Some(!mmap),
+        ..config::Options::default()
+    };
+    let config = Config::new(options, vec![file.to_owned()]).unwrap();
+    let outcome = runtime::read(&config, &mut Unwatched).unwrap();
+    assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
+    let report = Report {
+        version: "",
+        started: outcome.started,
+        ended: outcome.ended,
+        clock: &outcome.clock,
+        input: &outcome.input,
+        counters: &outcome.counters,
+        totals: &outcome.totals,
+        replication: &outcome.replication,
+        workers: &outcome.workers,
+        memory: Memory { budget: config.memory, peak: outcome.memory_peak },
+    };
+    let mut summary = to_json(&report);
+    let sections = summary.as_object_mut().unwrap();
+    assert_eq!(sections["memory"]["limited"], false);
+    assert_eq!(sections["workers"].as_array().map(Vec::len), Some(workers));
+    sections.retain(|section, _| section != "workers" && section != "memory");
+    sections["resptap"].as_object_mut().unwrap().retain(|key, _| key != "started" && key != "ended");
+    let mut lines: Vec<String> = fs::read_to_string(records).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    (lines, summary)
+}
+
+/// Where two summaries differ.
+fn differences(place: &str, some: &Value, other: &Value) -> Vec<String> {
+    match (some, other) {
+        (Value::Object(fields), Value::Object(others)) if fields.keys().eq(others.keys()) => {
+            let of_field =
+                |(key, value): (&String, &Value)| differences(&format!("{place}.{key}"), value, &others[key]);
+            fields.iter().flat_map(of_field).collect()
+        }
+        _ if some == other => Vec::new(),
+        _ => vec![format!("{place}: {some} is not {other}")],
+    }
+}
+
+/// A capture of many connections over a minute, with some of everything in it.
+fn eventful(seed: u64) -> Vec<Packet> {
+    let style = Style { connections: 24, stalls: true, modes: true, reuse: true, ..Style::default() };
+    let (scene, mut random) = made(&style, seed);
+    let trouble = Trouble { loss: (0.003, 0.003), strays: 0.005, shaken: true, backwards: 0.001, ..NO_TROUBLE };
+    trouble.befall(&scene.packets, &mut random)
+}
+
+fn write(packets: &[Packet], file: &Path) {
+    let out = BufWriter::new(fs::File::create(file).unwrap());
+    let mut writer = PcapWriter::new(out, LinkType::Ethernet, true).unwrap();
+    for packet in packets {
+        let frame = packet.frame();
+        let captured = frame.len().min(packet.snap);
+        writer.frame(Timestamp(packet.at), &frame[..captured], frame.len() as u32).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+proptest! {
+    #![proptest_config(config(12))]
+
+    #[test]
+    fn the_number_of_workers_changes_nothing(seed: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("capture.pcap");
+        write(&eventful(seed), &file);
+        let (records, summary) = read(&file, 1, true);
+        prop_assert!(records.len() > 100, "{} records", records.len());
+        for (workers, mmap) in [(1, false), (2, true), (3, true), (4, false)] {
+            let (more_records, more_summary) = read(&file, workers, mmap);
+            for (record, expected) in more_records.iter().zip(&records) {
+                prop_assert_eq!(record, expected, "of {} workers", workers);
+            }
+            prop_assert_eq!(more_records.len(), records.len());
+            let different = differences("", &more_summary, &summary);
+            prop_assert!(different.is_empty(), "of {} workers: {:#?}", workers, different);
+        }
     }
 }
 
@@ -185,6 +296,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn garbage_is_counted_and_harms_nothing(seed: u64, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let (scene, mut random) = made(&Style { connections: 2, ..Style::default() }, seed);
+        let mut frames: Vec<(u64, Vec<u8>)> = vec![(packet::EPOCH, bytes)];
+        for packet in &scene.packets {
+            let mut frame = packet.frame();
+            match random.within(0, 10) {
+                // Any bytes anywhere, headers first.
+                0 => {
+                    for _ in 0..random.within(1, 9) {
+                        let length = if random.chance(0.7) { frame.len().min(80) } else { frame.len() };
+                        frame[random.within(0, length as u64) as usize] = random.next() as u8;
+                    }
+                }
+                1 => frame.truncate(random.within(0, frame.len() as u64) as usize),
+                2 => frame = (0..random.within(0, 100)).map(|_| random.next() as u8).collect(),
+                _ => {}
+            }
+            frames.push((if random.chance(0.05) { random.next() } else { packet.at }, frame));
+        }
+        let links = [LinkType::Ethernet, LinkType::Ethernet, LinkType::RawIp, LinkType::LinuxSll2, LinkType::Null];
+        let frames: Vec<Frame<'_>> = frames.iter().map(|(at, bytes)| Frame {
+            bytes,
+            wire_len: if random.chance(0.9) { bytes.len() as u32 } else { random.next() as u32 },
+            at: Timestamp(*at),
+            link: if random.chance(0.95) { LinkType::Ethernet } else { random.pick(&links) },
+        }).collect();
+        let outcomes = run_frames(&frames, Options::default());
+        prop_assert_eq!(outcomes.counters[Counter::FramesSeen], frames.len() as u64);
+    }
+}
+
 /// The share of answered requests that is paired, over many scenes.
 fn share(style: Style, trouble: Trouble, options: Options) -> f64 {
     let (mut paired, mut answered) = (0, 0);
@@ -220,6 +366,15 @@ fn most_is_paired_in_spite_of_trouble() {
         println!("share of answered requests that are paired, {name}: {:.1} %", 100.0 * share);
         assert!(share >= least, "{name}: {share}");
     }
+}
+
+#[test]
+fn debug_workers() {
+    let Ok(w) = std::env::var("W") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("capture.pcap");
+    write(&eventful(std::env::var("SEED").unwrap().parse().unwrap()), &file);
+    read(&file, w.parse().unwrap(), true);
 }
 
 #[test]

@@ -395,7 +395,7 @@ impl Connection {
             Act::Hello | Act::Auth | Act::SetName | Act::SetInfo => {
                 if self.labels == NONE {
                     // Without room the connection goes without labels.
-                    let Some(handle) = labels.take(Labels::default) else { return };
+                    let Some(handle) = labels.take(Labels::with_room) else { return };
                     self.labels = handle;
                     labels.get_mut(handle).clear();
                 }
@@ -471,6 +471,11 @@ impl Connection {
 }
 
 impl Labels {
+    fn with_room() -> Labels {
+        let room = || Vec::with_capacity(LABEL_BYTES_MAX);
+        Labels { name: room(), user: room(), library: room(), version: room() }
+    }
+
     fn clear(&mut self) {
         self.name.clear();
         self.user.clear();
@@ -512,8 +517,5 @@ impl Labels {
 
 fn set(label: &mut Vec<u8>, text: &[u8]) {
     label.clear();
-    if label.capacity() == 0 {
-        label.reserve_exact(LABEL_BYTES_MAX);
-    }
     label.extend_from_slice(&text[..text.len().min(LABEL_BYTES_MAX)]);
 }

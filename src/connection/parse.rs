@@ -215,8 +215,8 @@ impl Connection {
         if self.has_unfinished(direction) {
             return Ok(());
         }
-        let Resources { unfinished, scratch, .. } = resources;
-        let handle = unfinished.take(Unfinished::default).ok_or(Exhausted(Counter::EvictedMessages))?;
+        let Resources { settings, unfinished, scratch, .. } = resources;
+        let handle = unfinished.take(|| Unfinished::new(&settings.shown)).ok_or(Exhausted(Counter::EvictedMessages))?;
         self.unfinished[direction as usize] = handle;
         let kept = unfinished.get_mut(handle);
         kept.parser.resume_from(&scratch.parser);

@@ -263,8 +263,11 @@ impl Queue {
     }
 
     /// Whether the newest request that ends at or before `acknowledged` was sent when all replies before `position` had been
-    /// received. Not looked for among more than [`CANDIDATES_MAX`].
+    /// received. Not looked for among more than [`CANDIDATES_MAX`], nor where requests are hidden.
     pub fn drained(&self, position: Offset, acknowledged: Offset, pool: &Pool<Request>) -> bool {
+        if self.is_marked() {
+            return false;
+        }
         let (mut handle, mut newest) = (self.head, None);
         for _ in 0..CANDIDATES_MAX {
             if handle == NONE || pool.get(handle).end > acknowledged {

@@ -1,6 +1,6 @@
 //! A reply: what is kept of it while it streams by.
 
-use crate::limits::{ERROR_BYTES_MAX, EXEC_ITEMS_MAX};
+use crate::limits::{ERROR_BYTES_MAX, EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL};
 use crate::resp::parser::{Kind, Visitor};
 use crate::units::{Offset, Timestamp};
 
@@ -80,6 +80,16 @@ enum Collects {
 }
 
 impl Reply {
+    /// An empty one that will not have to grow, whatever it is to hold.
+    pub fn with_room(payload_bytes: usize) -> Reply {
+        Reply {
+            error: Vec::with_capacity(ERROR_BYTES_MAX),
+            response: Vec::with_capacity(payload_bytes),
+            items: Vec::with_capacity(EXEC_ITEMS_USUAL),
+            ..Reply::default()
+        }
+    }
+
     /// Empties it; its buffers stay.
     pub fn reset(&mut self) {
         self.kind = None;
@@ -153,9 +163,6 @@ impl Visitor for ReplyVisitor<'_> {
                 Kind::Simple => Collects::First,
                 _ => Collects::Nothing,
             };
-            if reply.collects == Collects::Text && reply.error.capacity() == 0 {
-                reply.error.reserve_exact(ERROR_BYTES_MAX);
-            }
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
             if depth == 1 {
@@ -243,9 +250,6 @@ impl ReplyVisitor<'_> {
 
     /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
-        if self.reply.response.capacity() == 0 {
-            self.reply.response.reserve_exact(self.payload_bytes);
-        }
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }

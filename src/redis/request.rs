@@ -192,6 +192,9 @@ impl Request {
         if self.arguments.capacity() == 0 {
             self.arguments.reserve_exact(shown.arguments_bytes_max());
         }
+        if self.notes.capacity() == 0 {
+            self.notes.reserve_exact(NOTES_BYTES_MAX);
+        }
         self.finder = KeyFinder::default();
         self.begun = 0;
         self.declared = 0;
