@@ -11,8 +11,8 @@ use std::cell::Cell;
 
 use resptap::capture::{Frame, LinkType};
 use resptap::counters::Counter;
-use resptap::ring::Inbox;
 use resptap::record::Message;
+use resptap::ring::Inbox;
 use resptap::steering::Watermarks;
 use resptap::units::Timestamp;
 use resptap::worker::{Batch, Worker};
@@ -75,7 +75,8 @@ fn capture() -> Vec<Packet> {
     let mut random = Random(20_261_122);
     let mut packets = Vec::new();
     for (round, modes) in [false, true, false].into_iter().enumerate() {
-        let style = Style { connections: 40, requests: 80, value_bytes: 60_000, stalls: true, modes, ..Style::default() };
+        let style =
+            Style { connections: 40, requests: 80, value_bytes: 60_000, stalls: true, modes, ..Style::default() };
         let scene = scene(&style, &mut random);
         let shaken = packet::shake(&scene.packets, &mut random);
         let lossy = packet::drop_some(&shaken, 0.001, 0.001, &mut random);
@@ -136,7 +137,9 @@ fn a_replay_after_the_warm_up_allocates_nothing() {
         assert_eq!(passes[2..], [0, 0], "allocations after the warm-up, {payload_bytes} bytes of payload");
         let counters = worker.counters();
         assert!(counters[Counter::RequestsExact] > 4 * 2000, "{}", counters[Counter::RequestsExact]);
-        for counter in [Counter::OutOfOrder, Counter::Gaps, Counter::ClosedFin, Counter::ClosedRst, Counter::RequestsLost] {
+        for counter in
+            [Counter::OutOfOrder, Counter::Gaps, Counter::ClosedFin, Counter::ClosedRst, Counter::RequestsLost]
+        {
             assert!(counters[counter] > 0, "{counter:?} does not occur");
         }
     }

@@ -71,7 +71,11 @@ impl Connection {
                 if drained && looks_begun(bytes, parser) { Framing::Known } else { Framing::Seeking }
             }
             Direction::Reply if looks_whole::<false>(bytes, meta.push, parser) => {
-                if framing == Framing::Found { Framing::Known } else { Framing::Found }
+                if framing == Framing::Found {
+                    Framing::Known
+                } else {
+                    Framing::Found
+                }
             }
             _ => Framing::Seeking,
         };
@@ -473,7 +477,8 @@ impl Connection {
                 resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
                 let (seen_to, seen_at) =
                     (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
-                let outcome = if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
+                let outcome =
+                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
                 if self.request_complete(seen_to, seen_at, resources, recorder).is_ok() {
                     self.pair(kind, outcome, end, time, resources, recorder);
                 }

@@ -120,7 +120,8 @@ fn a_retransmission_is_flagged_and_changes_nothing() {
 #[test]
 fn row_62_bytes_missing_inside_a_bulk_cost_only_a_flag() {
     let set = "[*3_$3_SET_$1_a_$10_01234]";
-    let played = play(&format!("C SYN | S SYN | C {set} | c [567] | C [89_] | S +OK | C GET b | S $2 | wait 1s | C ACK"));
+    let played =
+        play(&format!("C SYN | S SYN | C {set} | c [567] | C [89_] | S +OK | C GET b | S $2 | wait 1s | C ACK"));
     assert_eq!(played.told, ["SET a 01234 => exact gap OK", "GET b => exact 2"]);
     let played = play("C SYN | S SYN | C GET a | S [$10_01234] | s [567] | S [89_] | wait 1s | C GET b | S $2");
     assert_eq!(played.told, ["GET a => exact gap 01234", "GET b => exact 2"]);
@@ -183,9 +184,9 @@ fn row_68_an_error_before_the_request_has_ended_answers_it() {
 
 #[test]
 fn row_68_what_was_assumed_stays_assumed() {
-    let played = play("C GET a | S $1 | C ACK | wait 3s | C [*2_$3_GET_$1_b_] | S $2 | C [*2_$3_GET_$999_abc] | S -ERR");
-    let expected =
-        ["GET a => lost", "GET b => resynced silence 2", "GET ? => resynced silence malformed ERR"];
+    let played =
+        play("C GET a | S $1 | C ACK | wait 3s | C [*2_$3_GET_$1_b_] | S $2 | C [*2_$3_GET_$999_abc] | S -ERR");
+    let expected = ["GET a => lost", "GET b => resynced silence 2", "GET ? => resynced silence malformed ERR"];
     assert_eq!(played.told, expected);
 }
 
@@ -239,9 +240,12 @@ fn a_lost_request_leaves_those_before_it_their_replies() {
 #[test]
 fn a_request_whose_command_was_not_seen_may_have_no_reply() {
     // CLIENT REPLY SKIP: the next reply is not its own.
-    let played = play("C SYN | S SYN | C [*3_$6_CLIENT_] | c [$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK");
+    let played =
+        play("C SYN | S SYN | C [*3_$6_CLIENT_] | c [$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK");
     assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
-    let played = play("C SYN | S SYN | C [*3_$6_CL] | c [IE] | C [NT_$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK");
+    let played = play(
+        "C SYN | S SYN | C [*3_$6_CL] | c [IE] | C [NT_$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK",
+    );
     assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
 }
 
@@ -297,7 +301,9 @@ fn bytes_out_of_order_wait_for_those_before_them() {
 #[test]
 fn what_comes_after_a_change_of_mode_is_lost_and_what_came_before_is_exact() {
     for change in ["SUBSCRIBE ch", "PSUBSCRIBE p", "MONITOR", "PSYNC x 0", "CLIENT REPLY OFF", "CLIENT REPLY SKIP"] {
-        let played = play(&format!("C SYN | S SYN | C GET a | C {change} | S $1 | S $m | C PING | S +2 | wait 3s | C PING | S +3"));
+        let played = play(&format!(
+            "C SYN | S SYN | C GET a | C {change} | S $1 | S $m | C PING | S +2 | wait 3s | C PING | S +3"
+        ));
         assert_eq!(played.told[0], "GET a => exact 1", "{change}");
         assert!(played.told[1..].iter().all(|told| told.ends_with("lost")), "{change}: {:?}", played.told);
         assert_eq!((played.told.len(), played.count(Counter::ConnectionsUnpairable)), (4, 1), "{change}");

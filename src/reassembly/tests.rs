@@ -11,7 +11,13 @@ use crate::limits::PAGE_BYTES;
 use crate::units::{Offset, Timestamp};
 
 fn piece(from: Offset, bytes: &[u8], at: u64) -> Piece<'_> {
-    Piece { from, bytes, cut: 0, fin: false, meta: Meta { at: Timestamp(at), ack: Offset(0), push: false, late: false } }
+    Piece {
+        from,
+        bytes,
+        cut: 0,
+        fin: false,
+        meta: Meta { at: Timestamp(at), ack: Offset(0), push: false, late: false },
+    }
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Packet {
         frame.extend_from_slice(if is_v6 { &[0x86, 0xdd] } else { &[8, 0] });
         let tcp_len = (20 + self.payload.len()) as u16;
         if is_v6 {
-            let (client, server) = ([&[0xfd; 1][..], &[0; 14], &[1]].concat(), [&[0xfd; 1][..], &[0; 14], &[9]].concat());
+            let (client, server) =
+                ([&[0xfd; 1][..], &[0; 14], &[1]].concat(), [&[0xfd; 1][..], &[0; 14], &[9]].concat());
             frame.extend_from_slice(&[0x60, 0, 0, 0]);
             frame.extend_from_slice(&tcp_len.to_be_bytes());
             frame.extend_from_slice(&[6, 64]);
@@ -108,12 +109,14 @@ pub fn merge(packets: &[Packet], random: &mut Random) -> Vec<Packet> {
     let mut merged: Vec<Option<Packet>> = Vec::new();
     let mut last: BTreeMap<u32, usize> = BTreeMap::new();
     for packet in packets {
-        let before = last.insert(packet.connection, merged.len()).and_then(|at| merged[at].take_if(|before| {
-            let both_carry = !before.payload.is_empty() && !packet.payload.is_empty();
-            let in_order = before.offset + before.payload.len() as u64 == packet.offset;
-            let fits = before.payload.len() + packet.payload.len() <= PAYLOAD_MAX;
-            before.flow() == packet.flow() && both_carry && in_order && fits && random.chance(0.9)
-        }));
+        let before = last.insert(packet.connection, merged.len()).and_then(|at| {
+            merged[at].take_if(|before| {
+                let both_carry = !before.payload.is_empty() && !packet.payload.is_empty();
+                let in_order = before.offset + before.payload.len() as u64 == packet.offset;
+                let fits = before.payload.len() + packet.payload.len() <= PAYLOAD_MAX;
+                before.flow() == packet.flow() && both_carry && in_order && fits && random.chance(0.9)
+            })
+        });
         merged.push(Some(match before {
             None => packet.clone(),
             Some(before) => Packet {

@@ -66,15 +66,7 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Style {
-        Style {
-            connections: 4,
-            requests: 40,
-            value_bytes: 3000,
-            stalls: false,
-            modes: false,
-            reuse: false,
-            skew_ns: 0,
-        }
+        Style { connections: 4, requests: 40, value_bytes: 3000, stalls: false, modes: false, reuse: false, skew_ns: 0 }
     }
 }
 
@@ -85,7 +77,8 @@ pub fn scene(style: &Style, random: &mut Random) -> Scene {
     for connection in 0..style.connections {
         let follows = style.reuse && connection % 2 == 1;
         let port = 40_000 + (connection - u32::from(follows)) as u16;
-        let start = if follows { ended_at + random.within(1, 3 * SECOND) } else { EPOCH + random.within(0, SECOND / 10) };
+        let start =
+            if follows { ended_at + random.within(1, 3 * SECOND) } else { EPOCH + random.within(0, SECOND / 10) };
         let mut session = Session::new(connection, port, *style, random);
         if follows {
             // A new connection between the same ends begins ahead of where the old one ended (RFC 6191).
@@ -168,7 +161,8 @@ impl<'r> Session<'r> {
         let depth = random.within(1, 30);
         let client = random.pick(&[Client::Batch(1), Client::Batch(1), Client::Batch(depth), Client::Window(depth)]);
         let mss = random.pick(&[100, 536, 1448, 1448, 9000, 60_000]);
-        let segmenting = random.pick(&[Segmenting::Mss(mss), Segmenting::Mss(mss), Segmenting::Random, Segmenting::Lines]);
+        let segmenting =
+            random.pick(&[Segmenting::Mss(mss), Segmenting::Mss(mss), Segmenting::Random, Segmenting::Lines]);
         let isn = [(); 2].map(|()| {
             if random.chance(0.5) { 0u32.wrapping_sub(random.within(0, 5000) as u32) } else { random.next() as u32 }
         });
@@ -247,7 +241,19 @@ impl<'r> Session<'r> {
         let at = left + if from_client { self.delays.0 } else { self.delays.1 };
         let (connection, port) = (self.connection, self.port);
         let snap = usize::MAX;
-        self.packets.push(Packet { at, connection, port, from_client, seq, ack, flags, window: 500, payload, offset, snap });
+        self.packets.push(Packet {
+            at,
+            connection,
+            port,
+            from_client,
+            seq,
+            ack,
+            flags,
+            window: 500,
+            payload,
+            offset,
+            snap,
+        });
         left
     }
 
@@ -524,11 +530,8 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
 
 /// An aggregate whose first element is the token.
 fn aggregate(resp3: bool, token: &[u8], value_bytes: u64, random: &mut Random) -> (Kind, Vec<u8>) {
-    let (kind, sign) = if resp3 {
-        random.pick(&[(Kind::Array, '*'), (Kind::Set, '~'), (Kind::Map, '%')])
-    } else {
-        (Kind::Array, '*')
-    };
+    let (kind, sign) =
+        if resp3 { random.pick(&[(Kind::Array, '*'), (Kind::Set, '~'), (Kind::Map, '%')]) } else { (Kind::Array, '*') };
     let declared = random.within(1, 8);
     let elements = if kind == Kind::Map { 2 * declared } else { declared };
     let mut reply = format!("{sign}{declared}\r\n").into_bytes();
