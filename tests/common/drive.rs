@@ -206,8 +206,15 @@ fn check_laws(counters: &Counters, records: &[Record]) {
     }
 }
 
+/// When which stretch of a stream was seen.
+struct Sighting {
+    from: u64,
+    to: u64,
+    at: u64,
+}
+
 /// Times of the first sighting of each byte, by connection and direction.
-struct Sightings(BTreeMap<(u32, bool), Vec<(u64, u64, u64)>>);
+struct Sightings(BTreeMap<(u32, bool), Vec<Sighting>>);
 
 impl Sightings {
     fn new(packets: &[Packet]) -> Sightings {
@@ -215,14 +222,14 @@ impl Sightings {
         for packet in packets {
             let (from, length) = (packet.offset, packet.payload.len() as u64);
             let entry = seen.entry((packet.connection, packet.from_client)).or_default();
-            entry.push((from, from + length, packet.at));
+            entry.push(Sighting { from, to: from + length, at: packet.at });
         }
         Sightings(seen)
     }
 
     fn of(&self, connection: u32, from_client: bool, byte: u64) -> Option<u64> {
         let seen = self.0.get(&(connection, from_client))?;
-        seen.iter().find(|(from, to, _)| (*from..*to).contains(&byte)).map(|(_, _, at)| *at)
+        seen.iter().find(|seen| (seen.from..seen.to).contains(&byte)).map(|seen| seen.at)
     }
 }
 

@@ -6,7 +6,7 @@ pub mod drive;
 pub mod packet;
 pub mod traffic;
 
-/// Random numbers that are the same in every run (SplitMix64).
+/// Random numbers that are the same in every run (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
