@@ -36,15 +36,18 @@ impl Flags {
     pub const INLINE: Flags = Flags(1 << 4);
     /// It may wait for data on purpose; its latency is kept apart and it never times out.
     pub const BLOCKING: Flags = Flags(1 << 5);
+    /// The command table does not have the command: that its first argument is the key is a guess.
+    pub const KEY_GUESSED: Flags = Flags(1 << 6);
 
     /// The names that records show, in order.
-    pub const NAMES: [(Flags, &'static str); 6] = [
+    pub const NAMES: [(Flags, &'static str); 7] = [
         (Flags::RETRANSMIT, "retransmit"),
         (Flags::GAP, "gap"),
         (Flags::LATE, "late"),
         (Flags::MALFORMED, "malformed"),
         (Flags::INLINE, "inline"),
         (Flags::BLOCKING, "blocking"),
+        (Flags::KEY_GUESSED, "key_guessed"),
     ];
 
     /// Whether all bits of `other` are set.
