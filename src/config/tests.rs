@@ -209,7 +209,8 @@ fn no_output_overwrites_an_input() {
 
 #[test]
 fn unknown_commands_are_named_with_the_nearest() {
-    let table = CommandTable::parse("GET\t2\t\t\nSET\t-3\t\t\nCLIENT SETNAME\t3\t\t\n").unwrap();
+    let table =
+        CommandTable::parse("GET\t2\t\t\nSET\t-3\t\t\nCLIENT\t-2\tcontainer\t\nCLIENT SETNAME\t3\t\t\n").unwrap();
     let filter =
         Criteria { commands: ["GET", "CLIENT SETNAM", "GTE"].map(str::to_owned).to_vec(), ..Criteria::default() };
     assert_eq!(unknown_commands(&filter, &table), [("CLIENT SETNAM", "CLIENT SETNAME"), ("GTE", "GET")]);

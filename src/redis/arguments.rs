@@ -95,30 +95,21 @@ pub enum NoKey {
     Redacted,
 }
 
-/// The keys among the entries behind the first `from` turn out to be none.
+/// The keys from argument `from` on turn out to be none.
 pub fn withdraw_keys(list: &mut Vec<u8>, from: usize, instead: NoKey) {
-    let mut at = 0;
-    let mut number = 0;
+    let (mut at, mut number) = (0, 0);
     while let Some((kind, text)) = entry(list, at) {
-        let length = text.len();
+        let mut length = text.len();
         if kind & KEY != 0 && number >= from {
-            withdraw(list, at, length, instead);
+            length = withdraw(list, at, length, instead);
         }
-        at = entry(list, at).map_or(list.len(), |(_, text)| at + ENTRY_HEADER_BYTES + text.len());
+        at += ENTRY_HEADER_BYTES + length;
         number += 1;
     }
 }
 
-/// The last key turns out to be none.
-pub fn withdraw_last_key(list: &mut Vec<u8>, instead: NoKey) {
-    let last = positions(list).filter(|&(_, kind, _)| kind & KEY != 0).last();
-    if let Some((at, _, text)) = last {
-        let length = text.len();
-        withdraw(list, at, length, instead);
-    }
-}
-
-fn withdraw(list: &mut Vec<u8>, at: usize, length: usize, instead: NoKey) {
+/// Makes a key of this length none; answers with the length of its text then.
+fn withdraw(list: &mut Vec<u8>, at: usize, length: usize, instead: NoKey) -> usize {
     let kind = match instead {
         NoKey::Value if list[at] & CUT != 0 => VALUE_CUT,
         NoKey::Value => VALUE,
@@ -126,10 +117,12 @@ fn withdraw(list: &mut Vec<u8>, at: usize, length: usize, instead: NoKey) {
         NoKey::Redacted => REDACTED,
     };
     list[at] = kind;
-    if instead != NoKey::Value {
-        list[at + 1..at + ENTRY_HEADER_BYTES].fill(0);
-        list.drain(at + ENTRY_HEADER_BYTES..at + ENTRY_HEADER_BYTES + length);
+    if instead == NoKey::Value {
+        return length;
     }
+    list[at + 1..at + ENTRY_HEADER_BYTES].fill(0);
+    list.drain(at + ENTRY_HEADER_BYTES..at + ENTRY_HEADER_BYTES + length);
+    0
 }
 
 /// Gives the first key another role.
@@ -271,9 +264,5 @@ mod tests {
         let list = withdrawn(0, NoKey::Value);
         let values = [word, Argument::Value(b"a"), hidden, Argument::ValueCut(b"b"), hidden];
         assert_eq!(iter(&list).collect::<Vec<_>>(), values);
-        let mut list = mset();
-        withdraw_last_key(&mut list, NoKey::Hidden);
-        assert_eq!(iter(&list).collect::<Vec<_>>(), [word, Argument::Key(b"a"), hidden, hidden, hidden]);
-        assert_eq!(first_key(&list), Some(&b"a"[..]));
     }
 }

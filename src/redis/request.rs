@@ -302,8 +302,9 @@ impl RequestVisitor<'_> {
                 request.keys += 1;
                 self.entry(length, Some(role))
             }
-            Role::Instead(role) => {
-                arguments::withdraw_last_key(&mut request.arguments, no_key(self.shown, request.secret));
+            Role::Instead(role, from) => {
+                let instead = no_key(self.shown, request.secret);
+                arguments::withdraw_keys(&mut request.arguments, from as usize, instead);
                 self.entry(length, Some(role))
             }
             Role::Decides => {
@@ -452,3 +453,6 @@ fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>
         arguments::append(list, entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,8 @@ enum Next {
 pub enum Role {
     /// A key.
     Key(KeyRole),
-    /// A key in place of the one that was found last, which is none.
-    Instead(KeyRole),
+    /// A key in place of the one that was found from this argument on, which is none.
+    Instead(KeyRole, u32),
     /// Its bytes decide where the keys are: to be given to [`KeyFinder::seen`].
     Decides,
     /// Neither.
@@ -136,9 +136,10 @@ impl KeyFinder {
     fn word_role(&mut self, plan: &KeyPlan, index: u32) -> Role {
         match (self.next, &plan.words) {
             (Next::Keys(role), _) => Role::Key(role),
-            (Next::Key(role), _) => {
+            (Next::Key(role), Some(words)) => {
                 self.next = Next::Option;
-                if std::mem::replace(&mut self.named, true) { Role::Instead(role) } else { Role::Key(role) }
+                let replaces = std::mem::replace(&mut self.named, true);
+                if replaces { Role::Instead(role, words.from) } else { Role::Key(role) }
             }
             (Next::Option, Some(words)) if index >= words.from.max(self.skip_to) => Role::Decides,
             _ => Role::Other,
@@ -198,13 +199,9 @@ impl KeyFinder {
                 self.next = Next::Key(role);
                 Settle::Nothing
             }
-            RuleAction::Rest(role) if self.first_is_empty => {
-                self.next = Next::Keys(role);
+            RuleAction::Rest(role) => {
+                self.next = if self.first_is_empty { Next::Keys(role) } else { Next::Nothing };
                 Settle::NoKeys
-            }
-            RuleAction::Rest(_) => {
-                self.next = Next::Nothing;
-                Settle::Nothing
             }
             RuleAction::FirstKey(role) => Settle::FirstKey(role),
         }

@@ -9,7 +9,7 @@
 //! * `3/words:…`, last and once: from argument 3 on the arguments are options, told apart by rules, separated by `:`, of
 //!   which each has a word (`*`: any other, or one that lacks arguments), and may have `.n` (skip n arguments) or one of
 //!   `>ROLE` (the next argument is a key; a later one of this kind takes its place, as servers do),
-//!   `>>ROLE` (all that follow are keys, in place of a first key that is empty; nothing if that is not empty),
+//!   `>>ROLE` (all that follow are keys, in place of a first key that is empty; if that is not, there are none),
 //!   `=ROLE` (the first key's role becomes this; may be behind `.n`).
 
 use std::str::FromStr;
@@ -94,7 +94,7 @@ pub enum RuleAction {
     Nothing,
     /// The next argument is a key. The last one so named is it.
     Key(KeyRole),
-    /// If the first key is empty, all arguments that follow are keys, in its place.
+    /// If the first key is empty, all arguments that follow are keys, in its place; if it is not, there are no keys.
     Rest(KeyRole),
     /// The first key's role is this.
     FirstKey(KeyRole),

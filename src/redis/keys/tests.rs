@@ -26,11 +26,11 @@ fn found(plan: &KeyPlan, arguments: &[&str], inline: bool) -> Found {
     let mut found = Found::new();
     for (index, argument) in (1..words).zip(&arguments[1..]) {
         let role = finder.role(plan, index, count);
-        if let Role::Instead(_) = role {
-            found.pop();
+        if let Role::Instead(_, from) = role {
+            found.retain(|(index, _)| *index < from);
         }
         match role {
-            Role::Key(role) | Role::Instead(role) => {
+            Role::Key(role) | Role::Instead(role, _) => {
                 found.push((index, role));
                 if found.len() == 1 && argument.is_empty() {
                     finder.first_key_is_empty();
@@ -133,7 +133,7 @@ fn keys_that_follow_an_option_take_the_place_of_an_empty_one() {
     assert_eq!(keys(migrate, "MIGRATE h 1 '' 0 9 COPY KEYS a keys"), ["a:ReadWrite", "keys:ReadWrite"]);
     assert_eq!(keys(migrate, "MIGRATE h 1 '' 0 9 AUTH keys AUTH2 KEYS KEYS KEYS a"), ["a:ReadWrite"]);
     assert_eq!(keys(migrate, "MIGRATE h 1 '' 0 9 KEYS"), NONE);
-    assert_eq!(keys(migrate, "MIGRATE h 1 k 0 9 KEYS a"), ["k:ReadWrite"]);
+    assert_eq!(keys(migrate, "MIGRATE h 1 k 0 9 KEYS a"), NONE);
 }
 
 #[test]
