@@ -99,7 +99,7 @@ fn exception(words: &[String], arity: i64, ours: &Keys, theirs: &Keys) -> Option
             && text.parse::<u64>().map(|n| n.to_string()) != Ok(text.clone())
     };
     match words[0].to_uppercase().as_str() {
-        _ if arity > 0 && words.len() as i64 > arity && theirs.is_empty() => Some(
+        _ if arity > 0 && i64::try_from(words.len()).is_ok_and(|words| words > arity) && theirs.is_empty() => Some(
             "more words than its fixed number: the server refuses them, a newer one may know them; its keys stay where they are",
         ),
         "GEORADIUS" | "GEORADIUSBYMEMBER" if count("STORE") + count("STOREDIST") > 1 => Some(
@@ -158,7 +158,7 @@ impl Server {
             match UnixStream::connect(&socket) {
                 Ok(stream) => return Client(BufReader::new(stream)),
                 Err(error) => {
-                    assert!(began.elapsed() < Duration::from_secs(20), "redis-server does not listen: {error}")
+                    assert!(began.elapsed() < Duration::from_secs(20), "redis-server does not listen: {error}");
                 }
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -318,8 +318,7 @@ type Keys = Vec<(String, KeyRole)>;
 fn server_keys(reply: &Reply) -> Keys {
     let Reply::List(keys) = reply else { return Keys::new() };
     let role = |flags: &[Reply]| {
-        let told =
-            flags.iter().map(|flag| flag.text()).filter(|flag| !matches!(*flag, "variable_flags" | "incomplete"));
+        let told = flags.iter().map(Reply::text).filter(|flag| !matches!(*flag, "variable_flags" | "incomplete"));
         told.collect::<Vec<_>>().join("+").parse().unwrap_or(KeyRole::UNKNOWN)
     };
     keys.iter().map(|key| (key.list()[0].text().to_owned(), role(key.list()[1].list()))).collect()
@@ -334,7 +333,7 @@ fn our_keys(bytes: &[u8], random: &mut Random) -> Keys {
     let mut parser = Parser::default();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let piece = &rest[..1 + random.below(rest.len())];
+        let piece = &rest[..=random.below(rest.len())];
         let (consumed, step) = parser.feed(piece, &mut visitor);
         assert!(consumed == piece.len() && step != Step::Malformed, "{step:?} in {:?}", String::from_utf8_lossy(bytes));
         rest = &rest[consumed..];

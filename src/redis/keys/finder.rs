@@ -111,13 +111,13 @@ impl KeyFinder {
                         self.next_spec();
                         continue;
                     }
-                    (Begin::Index(begin), find) => match last_of_range(*begin, find, count) {
-                        Some(last) => self.open(*begin, last, find),
-                        None => {
+                    (Begin::Index(begin), find) => {
+                        let Some(last) = last_of_range(*begin, find, count) else {
                             self.next_spec();
                             continue;
-                        }
-                    },
+                        };
+                        self.open(*begin, last, find);
+                    }
                 }
             }
             if index < self.first {
@@ -174,16 +174,12 @@ impl KeyFinder {
                 (begin, keys.and_then(|keys| begin.checked_add((keys - 1).checked_mul(*step)?)))
             }
         };
-        match last.filter(|&last| last < count) {
-            Some(last) => {
-                self.open(begin, last, &spec.find);
-                Settle::Nothing
-            }
-            None => {
-                self.void = true;
-                Settle::NoKeys
-            }
-        }
+        let Some(last) = last.filter(|&last| last < count) else {
+            self.void = true;
+            return Settle::NoKeys;
+        };
+        self.open(begin, last, &spec.find);
+        Settle::Nothing
     }
 
     fn word_seen(&mut self, words: &Words, index: u32, count: u32, text: &[u8]) -> Settle {

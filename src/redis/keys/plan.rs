@@ -208,7 +208,7 @@ impl Words {
             let rule = Rule::parse(text)?;
             match rule {
                 Rule { ref word, skip: 0, action: RuleAction::FirstKey(role) } if word == "*" => {
-                    words.other = Some(role)
+                    words.other = Some(role);
                 }
                 Rule { ref word, .. } if word == "*" => return Err(PlanError::Form),
                 _ => words.rules.push(rule),

@@ -1,3 +1,5 @@
+//! Plans of all forms, followed over arguments whose number is told, and over those of which it is not.
+
 use proptest::prelude::*;
 
 use super::finder::{KeyFinder, Role, Settle, UNKNOWN_COUNT};

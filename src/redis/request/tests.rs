@@ -1,3 +1,5 @@
+//! What is kept of requests: keys, roles, slots, and no secret, wherever the bytes are cut.
+
 use super::*;
 use crate::redis::arguments::{Key, iter, keys};
 use crate::redis::keys::Access;
@@ -8,7 +10,9 @@ const FULL: Shown = Shown { keys: true, payload_bytes: 4096 };
 
 fn multibulk(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    words.iter().for_each(|word| bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes()));
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
     bytes
 }
 
