@@ -258,6 +258,7 @@ fn oracle(
         0 => "GET",
         1 => "SET",
         2 => "CLIENT SETNAME",
+        3 => "CLIENT",
         _ => "unknown",
     };
     let (mut query, mut request, mut resource) = (name.to_owned(), name.to_owned(), None);
