@@ -105,6 +105,7 @@ impl Worker {
                 self.arrive(arrival, slot);
             }
         }
+        self.recording.announce();
         self.unpublished += frames.len();
         if self.unpublished >= PUBLISH_FRAMES {
             self.unpublished = 0;

@@ -78,6 +78,8 @@ fn every_option_of_the_command_line_runs() {
         ("interval", "1s"),
         ("summary", "-"),
         ("sensor", "tap-1"),
+        ("names", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
+        ("processes", "true"),
         ("no-mmap", "true"),
     ];
     for (name, value) in changed {

@@ -31,6 +31,7 @@ pub fn run(config: &Config) -> Result<bool> {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        names: &config.names,
         workers: &outcome.workers,
         memory: Memory { budget: config.memory, peak: outcome.memory_peak },
     };
