@@ -152,6 +152,8 @@ fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
     assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
     let error = refused(&["read", "a.pcap", "--resync", "trust"]);
     assert!(error.contains("`trust` is none of strict, assume"), "{error}");
+    let error = refused(&["read", "a.pcap", "--names", "/nonexistent/names.toml"]);
+    assert!(error.contains("the file of names /nonexistent/names.toml can't be read"), "{error}");
     assert!(refused(&["read"]).contains("<FILE>"));
     assert!(refused(&["hist"]).contains("<FILE.hlog>"));
 }

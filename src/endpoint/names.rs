@@ -200,6 +200,8 @@ fn line(text: &str, byte: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -317,7 +319,7 @@ mod tests {
                     continue;
                 }
                 let key = port.map_or_else(|| format!("{net}"), |port| format!("[{net}]:{port}"));
-                text.push_str(&format!("\"{key}\" = \"{}\"\n", nets.len()));
+                writeln!(text, "\"{key}\" = \"{}\"", nets.len()).unwrap();
                 nets.push((net, port));
             }
             let names = parsed(&text).unwrap();

@@ -230,7 +230,7 @@ impl Processes {
     fn collect(&mut self) {
         while self.outstanding > 0 {
             match self.answers.try_recv() {
-                Ok(answers) => self.learn(answers),
+                Ok(answers) => self.learn(answers, self.clock.elapsed()),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.end(),
             }
@@ -240,20 +240,17 @@ impl Processes {
     fn wait(&mut self) {
         let watch = Stopwatch::start();
         while self.outstanding > 0 {
-            match self.answers.recv_timeout(WAIT_MAX.saturating_sub(watch.elapsed())) {
-                Ok(answers) => self.learn(answers),
-                Err(_) => {
-                    self.keeps_up = false;
-                    return;
-                }
-            }
+            let Ok(answers) = self.answers.recv_timeout(WAIT_MAX.saturating_sub(watch.elapsed())) else {
+                self.keeps_up = false;
+                return;
+            };
+            self.learn(answers, self.clock.elapsed());
         }
     }
 
-    fn learn(&mut self, answers: Vec<Answer>) {
+    fn learn(&mut self, answers: Vec<Answer>, now: Duration) {
         self.outstanding -= 1;
         self.keeps_up |= self.outstanding == 0;
-        let now = self.clock.elapsed();
         for Answer { connection, ends, is_open } in answers {
             let known = self.recent.get_mut(&connection).or_else(|| self.older.get_mut(&connection));
             let Some(known) = known else { continue };
@@ -329,6 +326,12 @@ mod tests {
         asks.iter().map(answer).collect()
     }
 
+    fn answer_all(asks: &Receiver<Vec<Introduction>>, answers: &SyncSender<Vec<Answer>>) {
+        for ask in asks.try_iter() {
+            answers.send(answer(&ask, true)).unwrap();
+        }
+    }
+
     fn server_of(processes: &Processes, connection: u64) -> Option<&str> {
         let process = processes.of(connection, endpoint(6379))?;
         Some(std::str::from_utf8(&process.name).unwrap())
@@ -363,7 +366,7 @@ mod tests {
         (2..12).for_each(|connection| processes.prepare(&records([connection])));
         assert!(watch.elapsed() < WAIT_MAX, "ten batches went without a wait: {:?}", watch.elapsed());
         assert_eq!(server_of(&processes, 1), None);
-        asks.try_iter().for_each(|ask| answers.send(answer(&ask, true)).unwrap());
+        answer_all(&asks, &answers);
         processes.prepare(&records([1]));
         assert_eq!((server_of(&processes, 1), server_of(&processes, 11)), (Some(FOUND), Some(FOUND)));
         assert!(processes.keeps_up);
@@ -380,29 +383,23 @@ mod tests {
 
     #[test]
     fn who_was_not_found_is_asked_for_again_after_a_growing_pause_and_only_for_records() {
-        let (mut processes, asks, answers) = sides();
-        let mut now = Duration::ZERO;
-        let mut look_up = |processes: &mut Processes, pause: Duration| {
-            now += pause;
+        let (mut processes, _asks, _answers) = sides();
+        let look_up = |processes: &mut Processes, now: Duration| {
             let mut asks = Vec::new();
             processes.look_up(introduction(1), now, &mut asks);
             asks.len()
         };
-        assert_eq!(look_up(&mut processes, Duration::ZERO), 1);
-        let mut pauses = Vec::new();
-        for _ in 0..5 {
+        let mut now = Duration::ZERO;
+        assert_eq!(look_up(&mut processes, now), 1);
+        for pause_ms in [100, 1_000, 10_000, 60_000, 60_000] {
+            assert_eq!(look_up(&mut processes, now), 0, "asked already");
             processes.outstanding += 1;
-            let before = processes.clock.elapsed();
-            processes.learn(answer(&[introduction(1)], false));
-            let pause = processes.recent[&1].again.unwrap() - before;
-            assert_eq!(look_up(&mut processes, Duration::ZERO), 0, "not at once");
-            assert_eq!(look_up(&mut processes, pause + Duration::from_secs(1)), 1);
-            pauses.push(pause.as_millis());
+            processes.learn(answer(&[introduction(1)], false), now);
+            let pause = Duration::from_millis(pause_ms);
+            assert_eq!(look_up(&mut processes, now + pause / 2), 0, "{pause_ms} ms: too early");
+            now += pause;
+            assert_eq!(look_up(&mut processes, now), 1, "{pause_ms} ms");
         }
-        let expected = [100, 1_000, 10_000, 60_000, 60_000];
-        let is_near = |(pause, expected): (&u128, u128)| (expected..expected + 90).contains(pause);
-        assert!(pauses.iter().zip(expected).all(is_near), "{pauses:?}");
-        drop((asks, answers));
     }
 
     #[test]
@@ -411,7 +408,7 @@ mod tests {
         processes.look_up(introduction(1), Duration::ZERO, &mut Vec::new());
         for is_found in [true, false] {
             processes.outstanding += 1;
-            processes.learn(answer(&[introduction(1)], is_found));
+            processes.learn(answer(&[introduction(1)], is_found), Duration::ZERO);
             assert_eq!(server_of(&processes, 1), Some(FOUND));
         }
         assert_eq!(processes.version(), 1);
@@ -424,7 +421,7 @@ mod tests {
         let most = PROCESS_ASKS_MAX as u64;
         (0..most + 3).for_each(|connection| processes.prepare(&records([connection])));
         assert_eq!(processes.outstanding, PROCESS_ASKS_MAX);
-        asks.try_iter().for_each(|ask| answers.send(answer(&ask, true)).unwrap());
+        answer_all(&asks, &answers);
         processes.prepare(&RecordBatch::default());
         assert_eq!((server_of(&processes, most - 1), server_of(&processes, most)), (Some(FOUND), None));
         processes.keeps_up = false;
@@ -438,9 +435,10 @@ mod tests {
         processes.keeps_up = false;
         let half = PROCESS_CONNECTIONS_MAX as u64 / 2;
         for from in (0..3 * half).step_by(1024) {
+            processes.keeps_up = false;
             // Connection 0 goes on talking.
             processes.prepare(&records((from..from + 1024).chain([0])));
-            asks.try_iter().for_each(|ask| answers.send(answer(&ask, true)).unwrap());
+            answer_all(&asks, &answers);
             processes.prepare(&RecordBatch::default());
             assert!(processes.recent.len() + processes.older.len() <= PROCESS_CONNECTIONS_MAX + 1);
         }
