@@ -219,8 +219,9 @@ impl FileEvents for Alone {
     fn frames(
         &mut self,
         frames: &[crate::capture::Frame<'_>],
-        _mapping: Option<&input::SharedMapping>,
+        mapping: Option<&input::SharedMapping>,
     ) -> Result<(), Closed> {
+        let is_drained = is_drained(frames, mapping);
         let Some(worker) = &mut self.worker else { return Err(Closed) };
         let watermarks = &mut self.watermarks;
         let done = guard(0, || {
@@ -233,6 +234,9 @@ impl FileEvents for Alone {
                 }
             }
             worker.process(&frames[from..]);
+            if is_drained {
+                worker.announce();
+            }
         });
         self.failed |= done.is_none();
         done.ok_or(Closed)
@@ -249,6 +253,11 @@ impl FileEvents for Alone {
     fn packets(&self) -> u64 {
         self.worker.as_ref().map_or(0, |worker| worker.counters()[Counter::FramesSeen])
     }
+}
+
+/// Whether a stream has nothing more at the moment: what reads it live hurries then.
+fn is_drained(frames: &[crate::capture::Frame<'_>], mapping: Option<&input::SharedMapping>) -> bool {
+    mapping.is_none() && frames.len() < BATCH_FRAMES
 }
 
 /// Several workers: this thread reads and steers.
@@ -296,9 +305,9 @@ impl FileEvents for Steered {
         frames: &[crate::capture::Frame<'_>],
         mapping: Option<&input::SharedMapping>,
     ) -> Result<(), Closed> {
+        let is_drained = is_drained(frames, mapping);
         let Some(steerer) = &mut self.steerer else { return Err(Closed) };
         frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))?;
-        let is_drained = mapping.is_none() && frames.len() < BATCH_FRAMES;
         if self.hurries && is_drained { steerer.flush(None) } else { Ok(()) }
     }
 
@@ -331,6 +340,7 @@ fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> 
         if let Some(watermark) = parcel.watermark {
             worker.watermark(watermark);
         }
+        worker.announce();
         inbox.give_back(parcel);
     }
     worker.finish(Timestamp(last.load(Ordering::Acquire)))

@@ -105,12 +105,16 @@ impl Worker {
                 self.arrive(arrival, slot);
             }
         }
-        self.recording.announce();
         self.unpublished += frames.len();
         if self.unpublished >= PUBLISH_FRAMES {
             self.unpublished = 0;
             self.published.publish(&self.resources.counters);
         }
+    }
+
+    /// The input has nothing more at the moment: the writer hears of the connections that have begun.
+    pub fn announce(&mut self) {
+        self.recording.announce();
     }
 
     /// Decodes a batch; what is no segment of interest is counted and left out.

@@ -134,7 +134,7 @@ pub struct Introduction {
 /// Transactions on their way to the writer.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
-    /// Connections that are new, where somebody wants to know at once.
+    /// Connections that are new, where somebody wants to know of them before they have records.
     pub introduced: Vec<Introduction>,
     /// In the order in which they were decided.
     pub transactions: Vec<Transaction>,

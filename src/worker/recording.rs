@@ -25,7 +25,7 @@ pub struct Emission {
     pub filter: Filter,
     /// What of each is shown.
     pub payload: Payload,
-    /// New connections are made known to the writer at once, so that it can find out about them while they live.
+    /// New connections are made known to the writer before they have records, so that it can find out about them while they live.
     pub introduces: bool,
 }
 
@@ -78,8 +78,7 @@ impl Recording {
         }
     }
 
-    /// All frames that were at hand are processed: if connections began among them, the writer hears of it now.
-    #[inline]
+    /// If connections have begun that are to be introduced, the writer hears of them now.
     pub fn announce(&mut self) {
         if !self.batch.introduced.is_empty() {
             self.send_batch();
