@@ -19,12 +19,12 @@ pub struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// A pool of at most `capacity` items. Address space for all of them is reserved at once, so that growing never
-    /// copies; memory is touched (and counted by the system) when an item is first used.
+    /// A pool of at most `capacity` items. It begins small: where the system backs memory with huge pages, a reserve for all
+    /// of them would count 2 MiB for its first item.
     pub fn new(capacity: u32) -> Pool<T> {
         let capacity = capacity.min(NONE - 1);
         Pool {
-            items: Vec::with_capacity(capacity as usize),
+            items: Vec::new(),
             free: Vec::new(),
             capacity,
             #[cfg(debug_assertions)]
@@ -42,6 +42,7 @@ impl<T> Pool<T> {
             if handle >= self.capacity {
                 return None;
             }
+            self.grow();
             self.items.push(make());
             handle
         };
@@ -51,6 +52,17 @@ impl<T> Pool<T> {
             assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "pool item {handle} taken twice");
         }
         Some(handle)
+    }
+
+    /// Makes room for one more item: by doubling, but never for more than the bound, so that even while items move the old
+    /// and the new place together hold no more than the bound in use.
+    #[inline]
+    fn grow(&mut self) {
+        let length = self.items.len();
+        if length == self.items.capacity() {
+            let target = (2 * length).clamp(16, (self.capacity as usize).max(16));
+            self.items.reserve_exact(target - length);
+        }
     }
 
     /// Returns an item to the pool.
