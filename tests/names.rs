@@ -21,29 +21,26 @@ fn names_are_in_every_record_the_summary_and_the_table() {
     };
     let sink = format!("jsonl:{}", records.display());
     let (names_text, summary_text) = (names.to_str().expect("text"), summary.to_str().expect("text"));
-    fs::write(&names, "\"0.0.0.0/0\" = \"the clients\"\n\"0.0.0.0/0:6379\" = \"the server\"").expect("it is written");
+    fs::write(&names, "\"0.0.0.0/0\" = \"checkout\"\n\"0.0.0.0/0:6379\" = \"cache-a\"").expect("it is written");
     read(&["--names", names_text, "--sink", &sink, "--summary", summary_text]);
 
     let records = fs::read_to_string(records).expect("records");
     assert!(records.lines().count() > 10);
     for line in records.lines() {
         let record: Value = serde_json::from_str(line).expect("a record is JSON");
-        for (end, name) in [
-            ("source", "the clients"),
-            ("client", "the clients"),
-            ("destination", "the server"),
-            ("server", "the server"),
-        ] {
+        for (end, name) in
+            [("source", "checkout"), ("client", "checkout"), ("destination", "cache-a"), ("server", "cache-a")]
+        {
             assert_eq!(record[end]["name"], name, "{line}");
         }
     }
     let summary: Value = serde_json::from_str(&fs::read_to_string(summary).expect("a summary")).expect("JSON");
-    for (parties, name) in [("servers", "the server"), ("clients", "the clients")] {
+    for (parties, name) in [("servers", "cache-a"), ("clients", "checkout")] {
         let parties = summary[parties].as_object().expect("an object");
         assert!(!parties.is_empty() && parties.values().all(|party| party["name"] == name), "{parties:?}");
     }
     let table = read(&["--names", names_text]);
-    assert!(table.contains("the server (") && table.contains("the clients ("), "{table}");
+    assert!(table.contains("cache-a (") && table.contains("checkout ("), "{table}");
     let without = read(&[]);
-    assert!(!without.contains("the server"), "{without}");
+    assert!(!without.contains("cache-a"), "{without}");
 }
