@@ -151,7 +151,8 @@ fn stages(criterion: &mut Criterion) {
         let format = RecordFormat { sensor: "bench".to_owned(), payload: Payload::Keys, table };
         let mut sink =
             JsonlSink::create(&JsonlTarget::Path("/dev/null".into()), &format).expect("there is a /dev/null");
-        bencher.iter(|| batches.iter().try_for_each(|batch| sink.write(batch)).expect("it takes everything"));
+        let labels = resptap::endpoint::Labels::default();
+        bencher.iter(|| batches.iter().try_for_each(|batch| sink.write(batch, &labels)).expect("it takes everything"));
     });
 }
 

@@ -137,6 +137,15 @@ struct Records {
     /// Name of this observation point in the records [default: this machine's host name]
     #[arg(long, value_name = "NAME")]
     sensor: Option<String>,
+    /// Names of services, shown in records, summary and table: a TOML file with lines such as "10.0.0.9:6379" = "cache-a" or
+    /// "10.1.0.0/16" = "checkout"; the longest prefix wins, then the one with a port
+    #[arg(long, value_name = "FILE")]
+    names: Option<FilePath>,
+    /// Name the process and pid at either end in the records, where that is a process of this host that still runs: for
+    /// `tcpdump -U … | resptap read - --processes` on the host of the Redis server or of its clients. Needs root for
+    /// processes of others
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    processes: Option<bool>,
 }
 
 #[derive(Args, Debug)]
@@ -232,6 +241,8 @@ impl Read {
             interval: statistics.interval,
             summary: statistics.summary,
             sensor: records.sensor,
+            names: records.names,
+            processes: records.processes,
             no_mmap: traffic.no_mmap,
         };
         (options, files, config)

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
 use crate::redis::arguments::Payload;
@@ -60,6 +61,8 @@ pub struct Options {
     pub interval: Option<Nanoseconds>,
     pub summary: Option<Output>,
     pub sensor: Option<String>,
+    pub names: Option<FilePath>,
+    pub processes: Option<bool>,
     pub no_mmap: Option<bool>,
 }
 
@@ -94,6 +97,8 @@ impl Options {
             interval: self.interval.or(other.interval),
             summary: self.summary.or(other.summary),
             sensor: self.sensor.or(other.sensor),
+            names: self.names.or(other.names),
+            processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
         }
     }
@@ -144,6 +149,10 @@ pub struct Config {
     pub summary: Option<Output>,
     /// `observer.name`.
     pub sensor: String,
+    /// Names of services.
+    pub names: Names,
+    /// Whether records name the processes of this host.
+    pub processes: bool,
     /// Whether files are mapped into memory.
     pub mmap: bool,
 }
@@ -171,6 +180,8 @@ pub enum ConfigError {
         "the command table {path} (--commands), {source}; its format is explained in that of resptap's data/commands.tsv"
     )]
     Commands { path: PathBuf, source: CommandTableError },
+    #[error(transparent)]
+    Names(#[from] NamesError),
     #[error("{option} is {value}, but must be from {least} to {most}")]
     OutOfRange { option: &'static str, value: String, least: String, most: String },
     #[error("{option} is {value}, but must be at least 1ms; less is usually a slip of the unit")]
@@ -205,6 +216,7 @@ impl Config {
         let Size(memory) = options.memory.unwrap_or(Size(1 << 30));
         let cpus = cpus(options.cpus.as_ref())?;
         let workers = workers(options.workers, &cpus, memory)?;
+        let names_file = options.names.as_ref().map(|FilePath(path)| path.clone());
         let config = Config {
             workers,
             cpus,
@@ -231,6 +243,8 @@ impl Config {
             interval_ns: positive("--interval", options.interval, 10 * SECOND_NS)?,
             summary: options.summary,
             sensor: options.sensor.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+            names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
+            processes: options.processes.unwrap_or(false),
             mmap: !options.no_mmap.unwrap_or(false),
             files,
         };
@@ -238,7 +252,8 @@ impl Config {
             return Err(ConfigError::Empty { option: "--sensor" });
         }
         config.check_stdin()?;
-        check_outputs(&config.outputs(), &config.files)?;
+        let inputs: Vec<PathBuf> = config.files.iter().cloned().chain(names_file).collect();
+        check_outputs(&config.outputs(), &inputs)?;
         Ok(config)
     }
 

@@ -21,6 +21,7 @@ pub mod redis; // commands, keys, pairing
 pub mod connection; // requests and replies of one connection, paired
 pub mod record; // transactions, statistics
 // Layer 4: out of the worker.
+pub mod endpoint; // who is behind an address
 pub mod export; // summaries and histogram files
 pub mod ring; // rings between threads
 pub mod sink; // where transactions go

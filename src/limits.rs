@@ -55,6 +55,13 @@ pub const ERROR_CODES_MAX: usize = 256;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
+/// Longest name of a service (`--names`), in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Connections whose processes are remembered (`--processes`). About 6 MB.
+pub const PROCESS_CONNECTIONS_MAX: usize = 1 << 16;
+/// Questions about processes under way to the thread that answers them, each about the connections of a batch.
+pub const PROCESS_ASKS_MAX: usize = 64;
+
 /// Transactions in a batch to the writer.
 pub const RECORD_BATCH: usize = 1024;
 /// Batches under way from one worker to the writer.

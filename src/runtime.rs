@@ -19,10 +19,11 @@ use crate::config::values::{Output, SinkSpec};
 use crate::connection::{ReplicationLink, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
+use crate::endpoint::{Labels, process};
 use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
-use crate::limits::{Budget, PARCELS, RECORD_BATCHES};
+use crate::limits::{BATCH_FRAMES, Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
 use crate::record::totals::Totals;
@@ -75,7 +76,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
     let sinks = sinks(config, table)?;
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();
-    let writer = Writer::new(table, inboxes, sinks, hlog);
+    let writer = Writer::new(table, inboxes, sinks, hlog, labels(config)?);
     let writer_core = config.cpus.get(config.workers).copied();
     let writer = spawn("writer", writer_core, move || writer.run())?;
     let seed = Seed::random();
@@ -148,6 +149,24 @@ fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Si
     Ok(sinks)
 }
 
+/// Who is behind an address, for the sinks. Processes are looked for in a thread that ends when nobody asks it any more; it
+/// is not waited for.
+fn labels(config: &Config) -> Result<Labels> {
+    let processes = if introduces(config) {
+        let (processes, helper) = process::start()?;
+        spawn("processes", None, move || helper.run())?;
+        Some(processes)
+    } else {
+        None
+    };
+    Ok(Labels::new(config.names.clone(), processes))
+}
+
+/// Whether somebody wants to know of connections as soon as they are seen.
+fn introduces(config: &Config) -> bool {
+    config.processes && !config.sinks.is_empty()
+}
+
 fn worker(
     config: &Config,
     table: &'static CommandTable,
@@ -171,7 +190,7 @@ fn worker(
         reorder_packets: config.reorder_packets,
     };
     let filter = Filter::new(&config.filter, table);
-    let emission = Emission { emits, filter, payload: config.payload };
+    let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
     let recording = Recording::new(table, emission, config.interval_ns, seed, outbox);
     Worker::new(settings, ports(config), seed, budget, recording)
 }
@@ -207,8 +226,9 @@ impl FileEvents for Alone {
     fn frames(
         &mut self,
         frames: &[crate::capture::Frame<'_>],
-        _mapping: Option<&input::SharedMapping>,
+        mapping: Option<&input::SharedMapping>,
     ) -> Result<(), Closed> {
+        let is_drained = is_drained(frames, mapping);
         let Some(worker) = &mut self.worker else { return Err(Closed) };
         let watermarks = &mut self.watermarks;
         let done = guard(0, || {
@@ -221,6 +241,9 @@ impl FileEvents for Alone {
                 }
             }
             worker.process(&frames[from..]);
+            if is_drained {
+                worker.announce();
+            }
         });
         self.failed |= done.is_none();
         done.ok_or(Closed)
@@ -237,6 +260,11 @@ impl FileEvents for Alone {
     fn packets(&self) -> u64 {
         self.worker.as_ref().map_or(0, |worker| worker.counters()[Counter::FramesSeen])
     }
+}
+
+/// Whether a stream has nothing more at the moment: what reads it live hurries then.
+fn is_drained(frames: &[crate::capture::Frame<'_>], mapping: Option<&input::SharedMapping>) -> bool {
+    mapping.is_none() && frames.len() < BATCH_FRAMES
 }
 
 /// Several workers: this thread reads and steers.
@@ -258,7 +286,7 @@ fn read_steered(
         threads.push(spawn(&format!("worker-{number}"), core, run)?);
     }
     let steerer = Steerer::new(outboxes, ports(config), seed, config.interval_ns);
-    let mut steered = Steered { steerer: Some(steerer), published };
+    let mut steered = Steered { steerer: Some(steerer), published, hurries: introduces(config) };
     let read = input::read(config, &mut steered, progress)?;
     // Where the capture ends is known now; the workers read it when their rings have closed.
     last.store(read.summary.last.0, Ordering::Release);
@@ -274,6 +302,8 @@ fn read_steered(
 struct Steered {
     steerer: Option<Steerer>,
     published: Vec<Arc<Published>>,
+    /// Workers get what is there when a stream has nothing more at the moment.
+    hurries: bool,
 }
 
 impl FileEvents for Steered {
@@ -282,8 +312,10 @@ impl FileEvents for Steered {
         frames: &[crate::capture::Frame<'_>],
         mapping: Option<&input::SharedMapping>,
     ) -> Result<(), Closed> {
+        let is_drained = is_drained(frames, mapping);
         let Some(steerer) = &mut self.steerer else { return Err(Closed) };
-        frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))
+        frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))?;
+        if self.hurries && is_drained { steerer.flush(None) } else { Ok(()) }
     }
 
     fn done_to(&mut self, read_to: usize) -> usize {
@@ -315,6 +347,7 @@ fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> 
         if let Some(watermark) = parcel.watermark {
             worker.watermark(watermark);
         }
+        worker.announce();
         inbox.give_back(parcel);
     }
     worker.finish(Timestamp(last.load(Ordering::Acquire)))

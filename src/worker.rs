@@ -112,6 +112,11 @@ impl Worker {
         }
     }
 
+    /// The input has nothing more at the moment: the writer hears of the connections that have begun.
+    pub fn announce(&mut self) {
+        self.recording.announce();
+    }
+
     /// Decodes a batch; what is no segment of interest is counted and left out.
     #[inline]
     fn arrivals<'a>(&mut self, frames: &[Frame<'a>]) -> ArrayVec<Arrival<'a>, BATCH_FRAMES> {

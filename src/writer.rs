@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::endpoint::Labels;
 use crate::export::hlog::{HlogError, HlogWriter};
 use crate::record::Message;
 use crate::record::histograms::Statistics;
@@ -38,6 +39,7 @@ pub struct Writer {
     inboxes: Vec<Inbox<Message>>,
     sinks: Vec<Box<dyn Sink + Send>>,
     hlog: Option<HlogWriter>,
+    labels: Labels,
     /// Intervals that not all workers have passed, by their beginning: their end, how many have, and their sums.
     open: BTreeMap<Timestamp, (Timestamp, usize, Totals)>,
     totals: Totals,
@@ -60,8 +62,18 @@ impl Writer {
         inboxes: Vec<Inbox<Message>>,
         sinks: Vec<Box<dyn Sink + Send>>,
         hlog: Option<HlogWriter>,
+        labels: Labels,
     ) -> Writer {
-        Writer { table, inboxes, sinks, hlog, open: BTreeMap::new(), totals: Totals::default(), errors: Vec::new() }
+        Writer {
+            table,
+            inboxes,
+            sinks,
+            hlog,
+            labels,
+            open: BTreeMap::new(),
+            totals: Totals::default(),
+            errors: Vec::new(),
+        }
     }
 
     /// Writes until all workers have ended.
@@ -93,8 +105,12 @@ impl Writer {
     fn take(&mut self, worker: usize, message: Message) {
         match &message {
             Message::Records(batch) => {
-                let errors = &mut self.errors;
-                self.sinks.retain_mut(|sink| sink.write(batch).map_err(|error| errors.push(error.into())).is_ok());
+                if !self.sinks.is_empty() {
+                    self.labels.prepare(batch);
+                }
+                let (labels, errors) = (&self.labels, &mut self.errors);
+                self.sinks
+                    .retain_mut(|sink| sink.write(batch, labels).map_err(|error| errors.push(error.into())).is_ok());
             }
             Message::Statistics(statistics) => self.add(statistics),
         }

@@ -131,6 +131,7 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
         counters: &outcome.counters,
         totals: &outcome.totals,
         replication: &outcome.replication,
+        names: &config.names,
         workers: &outcome.workers,
         memory: Memory { budget: config.memory, peak: outcome.memory_peak },
     };

@@ -7,6 +7,7 @@ use resptap::capture::{Frame, LinkType};
 use resptap::connection::{ReplicationLink, Settings};
 use resptap::counters::{Counter, Counters};
 use resptap::decode::ports::PortSet;
+use resptap::endpoint::Labels;
 use resptap::flow::hash::Seed;
 use resptap::limits::Budget;
 use resptap::record::Message;
@@ -117,7 +118,7 @@ impl Talk {
         };
         let (outbox, inbox) = ring(64);
         let filter = Filter::new(&Criteria::default(), table);
-        let emission = Emission { emits: true, filter, payload: Payload::Full };
+        let emission = Emission { emits: true, introduces: false, filter, payload: Payload::Full };
         let recording = Recording::new(table, emission, 10_000_000_000, Seed::fixed(1), outbox);
         let mut worker =
             Worker::new(settings, PortSet::new([6379]), Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
@@ -138,7 +139,7 @@ fn records(mut inbox: Inbox<Message>, table: &'static CommandTable) -> Vec<Value
     while let Some(message) = inbox.take() {
         if let Message::Records(batch) = message {
             for transaction in &batch.transactions {
-                writer.append(&mut lines, transaction, batch.texts(transaction));
+                writer.append(&mut lines, transaction, batch.texts(transaction), &Labels::default());
             }
         }
     }

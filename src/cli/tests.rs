@@ -82,6 +82,8 @@ fn every_option_of_the_command_line_runs() {
         ("interval", "1s"),
         ("summary", "-"),
         ("sensor", "tap-1"),
+        ("names", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
+        ("processes", "true"),
         ("no-mmap", "true"),
     ];
     for (name, value) in changed {
@@ -154,6 +156,8 @@ fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
     assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
     let error = refused(&["read", "a.pcap", "--resync", "trust"]);
     assert!(error.contains("`trust` is not one of strict, assume"), "{error}");
+    let error = refused(&["read", "a.pcap", "--names", "/nonexistent/names.toml"]);
+    assert!(error.contains("the file of names /nonexistent/names.toml can't be read"), "{error}");
     assert!(refused(&["read"]).contains("<FILE>"));
     assert!(refused(&["hist"]).contains("<FILE.hlog>"));
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The example of a file of names.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml");
+
 fn config(options: Options) -> Result<Config, ConfigError> {
     Config::new(options, vec!["capture.pcap".into()])
 }
@@ -38,6 +41,7 @@ fn without_options_the_defaults_of_the_specification_run() {
     assert_eq!((config.hist_log.clone(), config.summary.clone(), config.mmap), (None, None, true));
     assert!(std::ptr::eq(config.table, CommandTable::built_in()));
     assert!(!config.sensor.is_empty() && !config.uses_stdout());
+    assert!(config.names.is_empty() && !config.processes);
 }
 
 #[test]
@@ -69,6 +73,8 @@ fn every_option_reaches_the_configuration() {
         interval: Some(Nanoseconds(1_000_000)),
         summary: Some(Output::File("out.json".into())),
         sensor: Some("tap-1".to_owned()),
+        names: Some(FilePath(SAMPLE.into())),
+        processes: Some(true),
         no_mmap: Some(true),
     });
     let expected = Config {
@@ -101,6 +107,8 @@ fn every_option_reaches_the_configuration() {
         interval_ns: 1_000_000,
         summary: Some(Output::File("out.json".into())),
         sensor: "tap-1".to_owned(),
+        names: Names::read(SAMPLE.as_ref()).unwrap(),
+        processes: true,
         mmap: false,
     };
     assert_eq!(config.unwrap(), expected);
@@ -206,6 +214,11 @@ fn no_output_overwrites_an_input() {
         let error = Config::new(options, vec!["a".into(), capture.clone()]).unwrap_err();
         assert!(error.to_string().contains("would overwrite"), "{error}");
     }
+    let names = folder.path().join("names.toml");
+    fs::write(&names, "").unwrap();
+    let summary = Some(Output::File(names.clone()));
+    let over_names = refused(Options { names: Some(FilePath(names)), summary, ..none });
+    assert!(over_names.contains("--summary would overwrite"), "{over_names}");
     let hist = HistConfig::new(vec![capture.clone()], None, Some(alias));
     assert!(matches!(hist, Err(ConfigError::OverwritesInput { .. })));
 }

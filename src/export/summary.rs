@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
+use crate::endpoint::names::Names;
 use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
 use crate::record::totals::{Entry, Totals};
@@ -35,6 +36,8 @@ pub struct Report<'a> {
     pub totals: &'a Totals,
     /// Replication links, in an order of their own.
     pub replication: &'a [ReplicationLink],
+    /// Names of services.
+    pub names: &'a Names,
     /// Each worker.
     pub workers: &'a [WorkerReport],
     /// Memory.
@@ -123,10 +126,8 @@ pub fn to_json(report: &Report<'_>) -> Value {
         if section == "replies" {
             summary.insert("latency".into(), latency(totals));
             summary.insert("commands".into(), commands(totals));
-            let servers = totals.servers.iter().map(|(name, entry)| (name.as_ref().map(ToString::to_string), entry));
-            summary.insert("servers".into(), parties(servers));
-            let clients = totals.clients.iter().map(|(name, entry)| (name.as_ref().map(ToString::to_string), entry));
-            summary.insert("clients".into(), parties(clients));
+            summary.insert("servers".into(), parties(servers(report)));
+            summary.insert("clients".into(), parties(clients(report)));
             summary.insert("errors".into(), errors(totals, false));
             summary.insert("redirects".into(), errors(totals, true));
         }
@@ -253,15 +254,40 @@ fn commands(totals: &Totals) -> Value {
     ranked(entries).into_iter().map(|(name, of)| (name, entry(&of.counts, &of.latency))).collect()
 }
 
-fn parties<'a>(entries: impl Iterator<Item = (Option<String>, &'a Entry)>) -> Value {
-    let named = entries.map(|(name, entry)| (name.unwrap_or_else(|| OTHER.to_owned()), entry));
-    let mut ranked = ranked(named);
+/// An address, as summaries and tables have it, and the name of its service.
+type Party<'a> = (String, Option<&'a str>);
+
+/// Servers, each with its name.
+pub fn servers<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, &'a Entry)> {
+    let (totals, names) = (report.totals, report.names);
+    totals.servers.iter().map(|(server, entry)| (party(*server, |server| names.of(server)), entry))
+}
+
+/// Clients, each with its name.
+pub fn clients<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, &'a Entry)> {
+    let (totals, names) = (report.totals, report.names);
+    totals.clients.iter().map(|(client, entry)| (party(*client, |client| names.of_address(client)), entry))
+}
+
+fn party<'a, T: Copy + ToString>(of: Option<T>, name: impl FnOnce(T) -> Option<&'a str>) -> Party<'a> {
+    (of.map_or_else(|| OTHER.to_owned(), |of| of.to_string()), of.and_then(name))
+}
+
+fn parties<'a>(entries: impl Iterator<Item = (Party<'a>, &'a Entry)>) -> Value {
+    let mut ranked = ranked(entries);
     ranked.truncate(limits::PARTIES_LISTED);
-    ranked.into_iter().map(|(name, of)| (name, entry(&of.counts, &of.latency))).collect()
+    let entries = ranked.into_iter().map(|((address, name), of)| {
+        let mut fields = entry(&of.counts, &of.latency);
+        if let (Some(name), Value::Object(fields)) = (name, &mut fields) {
+            fields.shift_insert(0, "name".into(), json!(name));
+        }
+        (address, fields)
+    });
+    entries.collect()
 }
 
 /// Most requests first, ties by name.
-pub fn ranked<'a>(entries: impl Iterator<Item = (String, &'a Entry)>) -> Vec<(String, &'a Entry)> {
+pub fn ranked<'a, N: Ord>(entries: impl Iterator<Item = (N, &'a Entry)>) -> Vec<(N, &'a Entry)> {
     let mut ranked: Vec<_> = entries.collect();
     ranked.sort_by(|(one, a), (other, b)| (Reverse(a.counts.count), one).cmp(&(Reverse(b.counts.count), other)));
     ranked

@@ -98,9 +98,56 @@ pub struct Transaction {
     pub client_len: u16,
 }
 
+#[cfg(test)]
+impl Transaction {
+    /// Of which nothing is known but whose it is.
+    pub(crate) fn bare(connection: u64, client: Endpoint, server: Endpoint) -> Transaction {
+        Transaction {
+            connection,
+            index: 0,
+            client,
+            server,
+            t1: Timestamp::NONE,
+            end: Timestamp::NONE,
+            times: None,
+            request_bytes: 0,
+            reply_bytes: 0,
+            args: 1,
+            keys: 0,
+            pipeline: 0,
+            slot: None,
+            command: CommandId::UNKNOWN,
+            flags: Flags::default(),
+            outcome: Outcome::Lost,
+            reply: None,
+            text_at: 0,
+            arguments_len: 0,
+            error_len: 0,
+            response_len: 0,
+            redirect_len: 0,
+            client_len: 0,
+            db: None,
+            parent: None,
+        }
+    }
+}
+
+/// A connection that has just been seen for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Introduction {
+    /// Identifies it, as in [`Transaction`].
+    pub connection: u64,
+    /// Who will ask.
+    pub client: Endpoint,
+    /// Who will answer.
+    pub server: Endpoint,
+}
+
 /// Transactions on their way to the writer.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
+    /// Connections that are new, where somebody wants to know of them before they have records.
+    pub introduced: Vec<Introduction>,
     /// In the order in which they were decided.
     pub transactions: Vec<Transaction>,
     /// Their texts.
@@ -152,6 +199,7 @@ impl RecordBatch {
 
     /// Empties the batch, keeping its memory.
     pub fn clear(&mut self) {
+        self.introduced.clear();
         self.transactions.clear();
         self.text.clear();
     }

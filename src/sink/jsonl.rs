@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::endpoint::Labels;
 use crate::record::transaction::RecordBatch;
 
 use super::record_json::{RecordFormat, RecordWriter};
@@ -111,9 +112,9 @@ impl JsonlSink {
 }
 
 impl Sink for JsonlSink {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+    fn write(&mut self, batch: &RecordBatch, labels: &Labels) -> Result<(), SinkError> {
         for transaction in &batch.transactions {
-            self.records.append(&mut self.buffer, transaction, batch.texts(transaction));
+            self.records.append(&mut self.buffer, transaction, batch.texts(transaction), labels);
             if self.buffer.len() >= WRITE_BYTES {
                 self.flush()?;
             }
@@ -193,7 +194,7 @@ mod tests {
 
     fn write(path: &Path, records: u64) -> Result<(), SinkError> {
         let mut sink = JsonlSink::create(&JsonlTarget::Path(path.into()), &format())?;
-        sink.write(&batch(records))?;
+        sink.write(&batch(records), &Labels::default())?;
         sink.finish()
     }
 

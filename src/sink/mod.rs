@@ -4,12 +4,13 @@ mod json_text;
 pub mod jsonl;
 pub mod record_json;
 
+use crate::endpoint::Labels;
 use crate::record::transaction::RecordBatch;
 
 /// A receiver of transactions.
 pub trait Sink {
-    /// Writes a batch.
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError>;
+    /// Writes a batch, with what is known of the ends of its connections.
+    fn write(&mut self, batch: &RecordBatch, labels: &Labels) -> Result<(), SinkError>;
 
     /// Writes what is buffered and ends.
     fn finish(&mut self) -> Result<(), SinkError>;

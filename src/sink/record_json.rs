@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use base64::Engine;
 use sha1::{Digest, Sha1};
 
+use crate::endpoint::{Label, Labels};
 use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Texts, Transaction};
 use crate::redis::arguments::{self, Argument, Payload};
@@ -120,12 +121,12 @@ impl RecordWriter {
     }
 
     /// Appends the record of `transaction` and a line feed to `out`.
-    pub fn append(&mut self, out: &mut Vec<u8>, transaction: &Transaction, texts: Texts<'_>) {
+    pub fn append(&mut self, out: &mut Vec<u8>, transaction: &Transaction, texts: Texts<'_>, labels: &Labels) {
         if self.commands.get(usize::from(transaction.command.0)).is_none() {
             self.name_unknown(texts.arguments);
         }
         let command = command_text(&self.commands, &self.unknown, transaction.command);
-        let connection = connection(&mut self.connections, &mut self.scratch, transaction);
+        let connection = connection(&mut self.connections, &mut self.scratch, transaction, labels);
         out.push(b'{');
         // A record without a time could not be stored; the other time that is known stands in.
         let at = if transaction.t1.is_known() { transaction.t1 } else { transaction.end };
@@ -363,6 +364,9 @@ fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Tran
     out.push(b'{');
     out.extend_from_slice(&connection.client_text);
     append_field(out, BYTES, transaction.request_bytes);
+    if let Some(labels) = &connection.labels {
+        out.extend_from_slice(&labels.client);
+    }
     out.push(b'}');
     let source = source..out.len();
     out.extend_from_slice(br#","destination":"#);
@@ -372,6 +376,9 @@ fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Tran
     // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
     if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
         append_field(out, BYTES, transaction.reply_bytes);
+    }
+    if let Some(labels) = &connection.labels {
+        out.extend_from_slice(&labels.server);
     }
     out.push(b'}');
     let destination = destination..out.len();
@@ -415,11 +422,27 @@ struct Connection {
     server_text: ArrayVec<u8, 72>,
     /// `,"network":{…}`, always 110 bytes.
     network_text: ArrayVec<u8, 112>,
+    /// Who is at its ends, if anything is known of them.
+    labels: Option<Box<LabelTexts>>,
+    /// The version of those.
+    labels_version: u64,
+}
+
+/// `,"name":"checkout","process":{"name":"app","pid":7}` of both ends.
+#[derive(Debug, Default)]
+struct LabelTexts {
+    client: Vec<u8>,
+    server: Vec<u8>,
 }
 
 /// The texts of a transaction's connection: from the cache (direct-mapped), or made in its place.
 #[inline]
-fn connection<'a>(cache: &'a mut [Connection], scratch: &mut Vec<u8>, transaction: &Transaction) -> &'a Connection {
+fn connection<'a>(
+    cache: &'a mut [Connection],
+    scratch: &mut Vec<u8>,
+    transaction: &Transaction,
+    labels: &Labels,
+) -> &'a Connection {
     let place = &mut cache[transaction.connection as usize & (CONNECTIONS_CACHED - 1)];
     if place.id != transaction.connection
         || place.client != transaction.client
@@ -427,6 +450,9 @@ fn connection<'a>(cache: &'a mut [Connection], scratch: &mut Vec<u8>, transactio
         || place.network_text.is_empty()
     {
         place.make(scratch, transaction);
+        place.label(labels);
+    } else if place.labels_version != labels.version() {
+        place.label(labels);
     }
     place
 }
@@ -458,6 +484,31 @@ impl Connection {
         scratch.extend_from_slice(br#""}"#);
         fill(&mut self.network_text, scratch);
     }
+
+    #[cold]
+    fn label(&mut self, labels: &Labels) {
+        self.labels_version = labels.version();
+        self.labels = (!labels.is_empty()).then(|| {
+            let text = |end| label_text(labels.of(self.id, end));
+            Box::new(LabelTexts { client: text(self.client), server: text(self.server) })
+        });
+    }
+}
+
+fn label_text(label: Label<'_>) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Some(name) = label.name {
+        text.extend_from_slice(br#","name":""#);
+        append_text(&mut text, name.as_bytes());
+        text.push(b'"');
+    }
+    if let Some(process) = label.process {
+        text.extend_from_slice(br#","process":{"name":""#);
+        append_text(&mut text, &process.name);
+        append_field(&mut text, br#"","pid":"#, u64::from(process.pid));
+        text.push(b'}');
+    }
+    text
 }
 
 fn fill<const N: usize>(text: &mut ArrayVec<u8, N>, from: &[u8]) {

@@ -37,6 +37,7 @@ pub fn run(config: &Config) -> Result<bool> {
         counters: &outcome.counters,
         totals: &outcome.totals,
         replication: &outcome.replication,
+        names: &config.names,
         workers: &outcome.workers,
         memory: Memory { budget: config.memory, peak: outcome.memory_peak },
     };

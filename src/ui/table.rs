@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use crate::counters::{Counter, Counters};
-use crate::export::summary::{OTHER, PERCENTILES, Report, error_codes, ranked};
+use crate::export::summary::{PERCENTILES, Report, clients, error_codes, ranked, servers};
 use crate::record::histograms::Histogram;
 use crate::record::totals::Entry;
 use crate::redis::replication::SyncResult;
@@ -41,16 +41,11 @@ pub fn print_summary(report: &Report<'_>, observed: Observed<'_>, style: Style, 
     page.replication(report)?;
     page.latency(report)?;
     page.commands(report)?;
-    let totals = report.totals;
-    page.parties("SERVERS", totals.servers.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
-    page.parties("CLIENTS", totals.clients.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
+    page.parties("SERVERS", servers(report))?;
+    page.parties("CLIENTS", clients(report))?;
     page.errors(report)?;
     page.memory(report)?;
     page.advice(report.counters, observed)
-}
-
-fn name_of(name: Option<&impl ToString>) -> String {
-    name.map_or_else(|| OTHER.to_owned(), ToString::to_string)
 }
 
 struct Page<'a> {
@@ -196,8 +191,15 @@ impl Page<'_> {
         self.entries("COMMANDS", commands.iter().map(|(name, (entry, _))| (name.clone(), entry)), COMMANDS_LISTED)
     }
 
-    fn parties<'b>(&mut self, heading: &str, entries: impl Iterator<Item = (String, &'b Entry)>) -> io::Result<()> {
-        self.entries(heading, entries, PARTIES_LISTED)
+    fn parties<'b>(
+        &mut self,
+        heading: &str,
+        entries: impl Iterator<Item = ((String, Option<&'b str>), &'b Entry)>,
+    ) -> io::Result<()> {
+        let named = entries.map(|((address, name), entry)| {
+            (name.map_or_else(|| address.clone(), |name| format!("{name} ({address})")), entry)
+        });
+        self.entries(heading, named, PARTIES_LISTED)
     }
 
     /// The busiest, a line each, and how many more there are.

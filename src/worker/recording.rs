@@ -7,7 +7,7 @@ use crate::limits::RECORD_BATCH;
 use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
-use crate::record::transaction::{RecordBatch, Texts, Times, Transaction};
+use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
 use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
@@ -25,6 +25,8 @@ pub struct Emission {
     pub filter: Filter,
     /// What of each is shown.
     pub payload: Payload,
+    /// New connections are made known to the writer before they have records, so that it can find out about them while they live.
+    pub introduces: bool,
 }
 
 /// A worker's recorder.
@@ -73,6 +75,17 @@ impl Recording {
     pub fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
         identity.client_number = self.directory.client(identity.client.address, counters);
         identity.server_number = self.directory.server(identity.server, counters);
+        if self.emission.introduces {
+            let Identity { id: connection, client, server, .. } = *identity;
+            self.batch.introduced.push(Introduction { connection, client, server });
+        }
+    }
+
+    /// If connections have begun that are to be introduced, the writer hears of them now.
+    pub fn announce(&mut self) {
+        if !self.batch.introduced.is_empty() {
+            self.send_batch();
+        }
     }
 
     /// Bytes of memory in use, by estimate.

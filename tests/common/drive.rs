@@ -124,7 +124,8 @@ pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
         reorder_packets: options.reorder_packets,
     };
     let payload = if payload_bytes > 0 { Payload::Full } else { Payload::Keys };
-    let emission = Emission { emits: true, filter: Filter::new(&Criteria::default(), table), payload };
+    let emission =
+        Emission { emits: true, introduces: false, filter: Filter::new(&Criteria::default(), table), payload };
     let (outbox, inbox) = ring(MESSAGES);
     let seed = Seed::fixed(7);
     let recording = Recording::new(table, emission, 10 * SECOND, seed, outbox);

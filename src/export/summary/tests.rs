@@ -44,6 +44,10 @@ fn counters() -> Counters {
     counters
 }
 
+fn names_file() -> Names {
+    Names::parse("names.toml".as_ref(), "\"10.0.0.149:6379\" = \"cache-a\"\n\"10.0.0.0/31\" = \"checkout\"").unwrap()
+}
+
 fn summary(counters: &Counters, totals: &Totals) -> Value {
     let file = InputFile { path: "a.pcap".into(), format: "pcap".into(), bytes: 12, packets: 3, problem: None };
     let cut = InputFile { problem: Some("cut short".into()), ..file.clone() };
@@ -58,6 +62,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         counters,
         totals,
         replication: &[],
+        names: &names_file(),
         workers: &workers,
         memory: Memory { budget: 1 << 30, peak: 1 << 20 },
     })
@@ -166,6 +171,16 @@ fn lists_are_bounded_and_by_count_with_ties_by_name() {
     assert_eq!(names(&summary["clients"])[..3], ["10.0.0.0", "10.0.0.1", "10.0.0.10"]);
     assert_eq!(summary["servers"]["10.0.0.149:6379"]["count"], 150);
     assert_eq!(summary["servers"]["10.0.0.149:6379"]["latency"]["count"], 150);
+}
+
+#[test]
+fn servers_and_clients_have_their_names_first() {
+    let summary = summary(&Counters::default(), &totals());
+    assert_eq!(summary["servers"]["10.0.0.149:6379"]["name"], "cache-a");
+    assert_eq!(names(&summary["servers"]["10.0.0.149:6379"])[..2], ["name", "count"]);
+    assert_eq!(names(&summary["servers"]["10.0.0.148:6379"])[0], "count");
+    assert_eq!(summary["clients"]["10.0.0.1"]["name"], "checkout");
+    assert_eq!(summary["clients"]["10.0.0.149"].get("name"), None, "the name is that of one port only");
 }
 
 #[test]

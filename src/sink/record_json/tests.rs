@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::endpoint::names::Names;
+use crate::endpoint::process::{Process, Processes};
 use crate::record::transaction::{RecordBatch, Times};
 use crate::redis::pairing::{Proof, Reason};
 use crate::units::{Address, Timestamp};
@@ -71,7 +73,7 @@ fn line(payload: Payload, transaction: Transaction, entries: &[Argument<'_>], er
     batch.push(transaction, Texts { arguments: &list(entries), error, response, ..Texts::default() });
     let mut out = Vec::new();
     let transaction = &batch.transactions[0];
-    RecordWriter::new(&format(payload)).append(&mut out, transaction, batch.texts(transaction));
+    RecordWriter::new(&format(payload)).append(&mut out, transaction, batch.texts(transaction), &Labels::default());
     String::from_utf8(out).unwrap()
 }
 
@@ -229,6 +231,8 @@ fn community_ids_are_those_of_the_published_vectors() {
 #[test]
 fn connections_that_share_a_place_in_the_cache_are_not_mixed_up() {
     let mut writer = RecordWriter::new(&format(Payload::Keys));
+    let names = "\"10.0.0.1:1\" = \"one\"\n\"1111::/16\" = \"b\"";
+    let labels = Labels::new(Names::parse("names.toml".as_ref(), names).unwrap(), None);
     let texts = Texts::default();
     let longest = endpoint("1111:2222:3333:4444:5555:6666:7777:8888", 65535);
     let mut other = set();
@@ -238,13 +242,19 @@ fn connections_that_share_a_place_in_the_cache_are_not_mixed_up() {
     same_id.client.port = 1;
     for transaction in [set(), other, set(), same_id, other] {
         let mut out = Vec::new();
-        writer.append(&mut out, &transaction, texts);
+        writer.append(&mut out, &transaction, texts, &labels);
         let record: Value = serde_json::from_slice(&out).unwrap();
         let mut alone = Vec::new();
-        RecordWriter::new(&format(Payload::Keys)).append(&mut alone, &transaction, texts);
+        RecordWriter::new(&format(Payload::Keys)).append(&mut alone, &transaction, texts, &labels);
         assert_eq!(out, alone);
         assert_eq!(record["client"]["ip"], transaction.client.address.to_string());
         assert_eq!(record["client"]["port"], transaction.client.port);
+        let name = match transaction.client {
+            client if client == longest => json!("b"),
+            Endpoint { port: 1, .. } => json!("one"),
+            _ => Value::Null,
+        };
+        assert_eq!(record["client"]["name"], name);
         let kind = if transaction.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
         assert_eq!(record["network"]["type"], kind);
     }
@@ -462,4 +472,39 @@ proptest! {
         // Printed, the two show the order of their fields as well.
         prop_assert_eq!(found.to_string(), expected.to_string());
     }
+}
+
+#[test]
+fn names_and_processes_stand_behind_the_addresses_of_both_ends_and_roles() {
+    let text = "\"10.0.0.0/24\" = \"check\\\"out\"\n\"10.0.0.9:6379\" = \"cache-a\"";
+    let processes = Processes::knowing(&set(), Process { name: b"redis-\xff".to_vec(), pid: 4711 });
+    let labels = Labels::new(Names::parse("names.toml".as_ref(), text).unwrap(), Some(processes));
+    let mut out = Vec::new();
+    let texts = Texts::default();
+    RecordWriter::new(&format(Payload::Keys)).append(&mut out, &set(), texts, &labels);
+    let line = String::from_utf8(out).unwrap();
+    let source = r#"{"ip":"10.0.0.1","port":40001,"bytes":32,"name":"check\"out"}"#;
+    let destination = concat!(
+        r#"{"ip":"10.0.0.9","port":6379,"bytes":5,"name":"cache-a","#,
+        r#""process":{"name":"redis-\\xff","pid":4711}}"#
+    );
+    for (name, value) in [("source", source), ("client", source), ("destination", destination), ("server", destination)]
+    {
+        assert!(line.contains(&format!("\"{name}\":{value},")), "{name}: {line}");
+    }
+    parsed(&line);
+}
+
+#[test]
+fn a_process_that_is_found_later_is_in_the_records_from_then_on() {
+    let mut writer = RecordWriter::new(&format(Payload::Keys));
+    let texts = Texts::default();
+    let mut process_of = |labels: &Labels| {
+        let mut out = Vec::new();
+        writer.append(&mut out, &set(), texts, labels);
+        serde_json::from_slice::<Value>(&out).unwrap()["server"]["process"]["pid"].clone()
+    };
+    assert_eq!(process_of(&Labels::default()), Value::Null);
+    let found = Processes::knowing(&set(), Process { name: b"redis-server".to_vec(), pid: 7 });
+    assert_eq!(process_of(&Labels::new(Names::default(), Some(found))), 7);
 }

@@ -1,6 +1,7 @@
 //! The table, as people see it.
 
 use super::*;
+use crate::endpoint::names::Names;
 use crate::export::summary::{Input, InputFile, Memory};
 use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
 use crate::record::totals::Totals;
@@ -109,6 +110,7 @@ fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Sty
         counters,
         totals,
         replication: &[],
+        names: &Names::parse("names.toml".as_ref(), "\"10.0.0.9\" = \"cache-a\"\n\"10.0.1.3\" = \"Kasse-ä\"").unwrap(),
         workers: &[],
         memory: Memory { budget: 1 << 30, peak: 12 << 20 },
     };
@@ -130,6 +132,9 @@ fn a_healthy_capture_fits_a_terminal_and_names_no_trouble() {
         "resptap 0.1.0: 1,234,050 requests on 50 connections in 12.3 s\n",
         "  exact                 1,234,050  100.00 %: paired with their reply\n",
         "  skipped                   4,000  IP, but not TCP\n",
+        "  cache-a (10.0.0.9:6379)",
+        "  Kasse-ä (10.0.1.3) ",
+        "  10.0.1.4 ",
         "  and 11 more with ",
         "  and 4 more with ",
         "  WRONGTYPE                    12\n",
