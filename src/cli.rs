@@ -35,7 +35,7 @@ Exit status: 0 done; 1 a file or output failed, or a capture is cut short; 2 bad
 /// Watches Redis and Valkey at work from a copy of their network traffic: pairs every request with its reply, measures
 /// how long each part took, and tells what it could not see. It never sends anything to the network or the servers.
 #[derive(Parser, Debug)]
-#[command(name = "resptap", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "resptap", version, after_help = EXAMPLES)]
 struct Typed {
     #[command(subcommand)]
     command: TypedCommand,
@@ -302,7 +302,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", ui::format::chain(&error));
             ExitCode::FAILURE
         }
     }

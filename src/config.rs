@@ -163,6 +163,8 @@ pub enum ConfigError {
     File(#[from] file::FileError),
     #[error("{option} is {value}, but must be from {least} to {most}")]
     OutOfRange { option: &'static str, value: String, least: String, most: String },
+    #[error("{option} is {value}, but must be at least 1ms; less is usually a slip of the unit")]
+    TooShort { option: &'static str, value: String },
     #[error("{option} is empty; leave the option out, or give it a value")]
     Empty { option: &'static str },
     #[error(
@@ -172,7 +174,7 @@ pub enum ConfigError {
     #[error("--cpus names core {cpu} twice; each worker needs a core of its own")]
     CpuTwice { cpu: usize },
     #[error(
-        "--memory {memory} is too little for {workers} worker(s), which need {needed} (16MiB each); raise --memory or lower --workers"
+        "--memory {memory} is too little for --workers {workers}, which needs {needed} (16MiB each); raise --memory or lower --workers"
     )]
     Memory { memory: Size, workers: usize, needed: Size },
     #[error("both {first} and {second} write to standard output; send one of them to a file")]
@@ -277,11 +279,9 @@ fn within(option: &'static str, value: usize, least: usize, most: usize) -> Resu
 /// A length of time of at least one millisecond: less is a slip of the unit.
 fn positive(option: &'static str, given: Option<Nanoseconds>, default: u64) -> Result<u64, ConfigError> {
     match given {
-        Some(Nanoseconds(value)) if value < MILLISECOND_NS => Err(ConfigError::OutOfRange {
+        Some(Nanoseconds(value)) if value < MILLISECOND_NS => Err(ConfigError::TooShort {
             option,
             value: humantime::format_duration(std::time::Duration::from_nanos(value)).to_string(),
-            least: "1ms".to_owned(),
-            most: "584 years".to_owned(),
         }),
         given => Ok(given.map_or(default, |Nanoseconds(value)| value)),
     }
@@ -349,7 +349,7 @@ fn criteria(options: &Options) -> Criteria {
 /// perhaps mistyped.
 pub fn unknown_commands<'a>(filter: &'a Criteria, table: &'a CommandTable) -> Vec<(&'a str, &'a str)> {
     let nearest = |name: &str| {
-        let likeness = |other: &&str| strsim::jaro_winkler(name, other);
+        let likeness = |other: &&str| strsim::normalized_damerau_levenshtein(name, other);
         table.iter().map(|command| command.name.as_str()).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
     };
     let unknown = filter.commands.iter().filter(|name| table.find(name.as_bytes()).is_none());

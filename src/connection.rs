@@ -8,6 +8,7 @@
 //! ([`Resources`]). When a pool is empty the connection that needs more is given up whole ([`Exhausted`]), and counted.
 //! Never panics on traffic.
 
+mod answer;
 mod deliver;
 mod lifecycle;
 mod parse;
@@ -24,9 +25,10 @@ use crate::reassembly::pages::Pages;
 use crate::reassembly::stream::HalfStream;
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Certainty, Outcome, Queue, Resync};
+use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
 use crate::redis::request::{Request, Shown};
-use crate::redis::session::Effects;
+use crate::redis::session::{Act, Acts, Session};
 use crate::resp::parser::{Kind, Parser};
 use crate::units::{Direction, Endpoint, Timestamp};
 
@@ -35,8 +37,8 @@ use crate::units::{Direction, Endpoint, Timestamp};
 pub struct Settings {
     /// All commands.
     pub table: &'static CommandTable,
-    /// What they change.
-    pub effects: Effects,
+    /// What they do to sessions.
+    pub acts: Acts,
     /// What of requests is kept to be shown.
     pub shown: Shown,
     /// An unanswered request is reported after so long at the head of its connection.
@@ -78,18 +80,25 @@ pub struct Resources {
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
     scratch: Unfinished,
+    links: Pool<Link>,
+    labels: Pool<Labels>,
+    /// Replication links that have ended or are told at the end, at most [`limits::LINKS_TOLD_MAX`].
+    replication: Vec<ReplicationLink>,
 }
 
 impl Resources {
     /// Pools within a budget.
     pub fn new(settings: Settings, budget: &Budget) -> Resources {
-        let request_bytes = size_of::<Request>() + settings.shown.arguments_bytes_max();
+        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + settings.shown.arguments_bytes_max();
         let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + settings.shown.payload_bytes;
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
             requests: Pool::new(items(budget.pending, request_bytes)),
             unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
+            links: Pool::new(items(budget.messages / 8, size_of::<Link>())),
+            labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
+            replication: Vec::new(),
             scratch: Unfinished::new(&settings.shown),
             settings,
         }
@@ -97,17 +106,51 @@ impl Resources {
 
     /// Bytes of memory that were ever in use.
     pub fn memory(&self) -> u64 {
-        let request_bytes = size_of::<Request>() + self.settings.shown.arguments_bytes_max();
+        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + self.settings.shown.arguments_bytes_max();
         let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + self.settings.shown.payload_bytes;
         self.pages.memory()
             + u64::from(self.requests.made()) * request_bytes as u64
             + u64::from(self.unfinished.made()) * unfinished_bytes as u64
     }
 
-    /// Requests, unfinished messages and pages in use: 0 when all connections have ended.
+    /// Items of all pools in use: 0 when all connections have ended.
     pub fn in_use(&self) -> u32 {
-        self.requests.in_use() + self.unfinished.in_use() + self.pages.in_use()
+        self.requests.in_use()
+            + self.unfinished.in_use()
+            + self.pages.in_use()
+            + self.links.in_use()
+            + self.labels.in_use()
     }
+
+    /// The replication links of connections that have ended.
+    pub fn take_replication(&mut self) -> Vec<ReplicationLink> {
+        std::mem::take(&mut self.replication)
+    }
+}
+
+/// A replication link, as the summary tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicationLink {
+    /// The connection.
+    pub identity: Identity,
+    /// What is known.
+    pub facts: LinkFacts,
+}
+
+/// Longest label that is kept, in bytes.
+const LABEL_BYTES_MAX: usize = 64;
+
+/// What a connection has said about its client.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// CLIENT SETNAME
+    pub name: Vec<u8>,
+    /// AUTH, HELLO
+    pub user: Vec<u8>,
+    /// CLIENT SETINFO: the library's name and version.
+    pub library: Vec<u8>,
+    /// Its version alone.
+    version: Vec<u8>,
 }
 
 /// Who talks to whom.
@@ -155,6 +198,12 @@ pub struct Exchange<'a> {
     pub reply: Option<ReplyFacts<'a>>,
     /// Last byte of the reply or push before.
     pub previous: Timestamp,
+    /// The database that it used, where that is known.
+    pub db: Option<u32>,
+    /// What is known of the client.
+    pub labels: Option<&'a Labels>,
+    /// The EXEC that executed it.
+    pub parent: Option<u64>,
 }
 
 /// Is told what became of requests.
@@ -219,10 +268,21 @@ pub struct Connection {
     may_push: bool,
     unpairable: bool,
     blocking_seen: bool,
+    /// A command waits whose reply must be read in its own way.
+    watchful: bool,
+    session: Session,
+    /// Commands that MULTI has queued.
+    children: Queue,
+    /// Commands of replication in the queue: no transactions.
+    internal: u32,
+    db: Option<u32>,
+    labels: u32,
+    /// It is a replication link.
+    link: u32,
 }
 
 // Hot per connection, IPv6 included; the flow table adds its key and links.
-const _: () = assert!(size_of::<Connection>() <= 320);
+const _: () = assert!(size_of::<Connection>() <= 384);
 
 impl Connection {
     /// Whether it has ended; it is remembered for a while, so that late copies of its segments are known as such.
@@ -238,12 +298,17 @@ impl Connection {
     /// Requests of it whose fate is not decided.
     pub fn undecided(&self, resources: &Resources) -> u64 {
         let head = self.queue.head().filter(|&head| resources.requests.get(head).timed_out);
-        u64::from(self.queue.len()) - u64::from(head.is_some())
+        u64::from(self.queue.len() + self.children.len() - self.internal) - u64::from(head.is_some())
     }
 
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.
     fn oriented(&self, direction: Direction) -> Direction {
         if self.swapped { direction.reverse() } else { direction }
+    }
+
+    /// What a request does to the session.
+    fn act(&self, handle: u32, resources: &Resources) -> Act {
+        resources.settings.acts.of(resources.requests.get(handle).command)
     }
 
     fn stream(&self, direction: Direction) -> &HalfStream {

@@ -48,7 +48,7 @@ counters! {
     SkipOtherPort => "packets"/"skipped.other_port",
     /// On an interface whose link type is not supported.
     SkipLinkType => "packets"/"skipped.link_type",
-    /// Data that arrived after later data of its direction.
+    /// Packets whose data came before earlier data of their direction, and waited for it.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.
     Retransmitted => "packets"/"retransmitted",
@@ -84,7 +84,9 @@ counters! {
     ClosedCaptureEnd => "connections"/"closed.capture_end",
     /// Given up for want of memory.
     ClosedEvicted => "connections"/"closed.evicted",
-    /// Turned to a mode in which requests and replies are no pairs (replication, MONITOR, subscriptions, silenced replies).
+    /// Turned into replication links.
+    ConnectionsReplication => "connections"/"replication",
+    /// In a state from before the capture in which requests and replies can't be told to be pairs.
     ConnectionsUnpairable => "connections"/"unpairable",
     /// Requests.
     Requests => "requests"/"total",
@@ -118,8 +120,12 @@ counters! {
     RepliesPaired => "replies"/"paired",
     /// Sent without a request.
     UnsolicitedNoRequest => "replies"/"unsolicited.no_request",
-    /// RESP3 pushes.
+    /// RESP3 pushes, and pub/sub messages of RESP2.
     UnsolicitedPush => "replies"/"unsolicited.push",
+    /// Lines of MONITOR.
+    UnsolicitedMonitor => "replies"/"unsolicited.monitor",
+    /// Answers to the commands of replication.
+    UnsolicitedReplication => "replies"/"unsolicited.replication",
     /// Not paired because the pairing is unproved after a gap or a mid-stream start.
     DiscardedUnproved => "replies"/"discarded.unproved",
     /// Bytes of replies skipped in search of a boundary.

@@ -19,6 +19,14 @@ pub const INLINE_BYTES_MAX: u64 = 64 * 1024;
 pub const ARGUMENTS_BYTES_MAX: usize = 512;
 /// Most that `--payload-bytes` may ask for.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Items of an EXEC's reply that are told apart; commands beyond are lost.
+pub const EXEC_ITEMS_MAX: usize = 65_536;
+/// Replication links that one worker tells.
+pub const LINKS_TOLD_MAX: usize = 1000;
+/// Items of an EXEC's reply that there is room for from the beginning.
+pub const EXEC_ITEMS_USUAL: usize = 32;
+/// Arguments of a request that are noted because they change the session, in bytes.
+pub const NOTES_BYTES_MAX: usize = 192;
 /// Error reply text that is looked at, in bytes.
 pub const ERROR_BYTES_MAX: usize = 256;
 

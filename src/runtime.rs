@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use crate::clock;
 use crate::config::Config;
 use crate::config::values::{Output, SinkSpec};
-use crate::connection::Settings;
+use crate::connection::{ReplicationLink, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
 use crate::export::hlog::HlogWriter;
@@ -29,7 +29,7 @@ use crate::record::totals::Totals;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
 use crate::redis::request::Shown;
-use crate::redis::session::Effects;
+use crate::redis::session::Acts;
 use crate::ring::{Closed, Inbox, Outbox, ring};
 use crate::sink::Sink;
 use crate::sink::jsonl::{JsonlSink, JsonlTarget};
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub clock: String,
     /// All workers' counters together.
     pub counters: Counters,
+    /// Replication links.
+    pub replication: Vec<ReplicationLink>,
     /// Each worker.
     pub workers: Vec<summary::WorkerReport>,
     /// All statistics.
@@ -89,7 +91,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
         WriterReport { totals: Totals::default(), errors: Vec::new() }
     });
-    problems.extend(errors.iter().map(ToString::to_string));
+    problems.extend(errors.iter().filter(|error| !error.is_enough()).map(ToString::to_string));
     count_unreadable(&mut reports, input.unreadable_packets);
     let mut counters = Counters::default();
     let mut memory_peak = 0;
@@ -102,6 +104,10 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
             None => problems.push(format!("worker {number} ended by a bug; what it had not sent is lost")),
         }
     }
+    let mut replication: Vec<ReplicationLink> =
+        reports.iter_mut().flatten().flat_map(|report| std::mem::take(&mut report.replication)).collect();
+    // An order that does not depend on the workers.
+    replication.sort_by_key(|link| (link.facts.sync_started, link.identity.client, link.identity.id));
     let core = |number: usize| config.cpus.get(number).copied();
     let workers = reports.into_iter().enumerate().map(|(number, report)| summary::WorkerReport {
         core: core(number),
@@ -113,6 +119,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         input: input.summary,
         clock: input.clock,
         counters,
+        replication,
         workers: workers.collect(),
         totals,
         memory_peak,
@@ -154,7 +161,7 @@ fn worker(
     let payload_bytes = if emits && config.payload == Payload::Full { config.payload_bytes } else { 0 };
     let settings = Settings {
         table,
-        effects: Effects::new(table),
+        acts: Acts::new(table),
         shown: Shown { keys, payload_bytes },
         timeout_ns: config.timeout_ns,
         idle_timeout_ns: config.idle_timeout_ns,

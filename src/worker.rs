@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
-use crate::connection::{Admission, Connection, Resources, Settings};
+use crate::connection::{Admission, Connection, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
 use crate::decode::{Segment, Skip, decode};
@@ -63,8 +63,8 @@ pub struct WorkerReport {
     pub counters: Counters,
     /// Bytes of memory that it had in use at the most.
     pub memory_peak: u64,
-    /// Whether it met a bound of memory.
-    pub limited: bool,
+    /// Its replication links.
+    pub replication: Vec<ReplicationLink>,
 }
 
 impl Worker {
@@ -145,7 +145,7 @@ impl Worker {
         let Arrival { segment, at, direction, .. } = arrival;
         let Some(slot) = slot else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, self.resources.settings.idle_timeout_ns) {
+        match connection.admit(segment, *direction, *at, &self.resources) {
             Admission::Take => {
                 connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
                 self.after(slot);
@@ -230,9 +230,8 @@ impl Worker {
         self.debug_check();
         let memory_peak = self.table.memory() + self.resources.memory() + self.recording.memory();
         self.recording.finish();
-        let counters = self.resources.counters;
-        let limited = counters.sum("memory", "evicted.") > 0;
-        WorkerReport { counters, memory_peak, limited }
+        let replication = self.resources.take_replication();
+        WorkerReport { counters: self.resources.counters, memory_peak, replication }
     }
 
     /// The laws of SPEC section 4, in debug builds.

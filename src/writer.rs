@@ -25,6 +25,13 @@ pub enum WriteError {
     Hlog(#[from] HlogError),
 }
 
+impl WriteError {
+    /// Nothing failed: the reader of our standard output has seen enough.
+    pub fn is_enough(&self) -> bool {
+        matches!(self, WriteError::Sink(error) if error.is_enough())
+    }
+}
+
 /// The writer.
 pub struct Writer {
     table: &'static CommandTable,

@@ -444,3 +444,86 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
     assert!(output.status.code().is_some_and(|status| status <= 1), "{}", output.status);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
 }
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let bench = Bench::new();
+    bench.file("sound", &pcap(20_000, ETHERNET));
+    for output in [&["--sink", "jsonl:-"][..], &["--summary", "-"], &[]] {
+        let mut command = bench.command();
+        command.args(output).arg("sound").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let run = Run::of(&ends_soon(child));
+        assert!(!run.errors.contains("broken pipe") && run.status == 0, "{output:?}: {run:?}");
+    }
+}
+
+#[test]
+fn a_cause_is_named_once() {
+    let bench = Bench::new();
+    bench.file("sound", &pcap(1, ETHERNET));
+    for (option, value) in [("--sink", "jsonl:absent/records.jsonl"), ("--hist-log", "absent/latency.hlog")] {
+        let run = bench.read(&[option, value, "sound"]);
+        assert_eq!(run.errors.matches("no such file").count(), 1, "{run:?}");
+    }
+}
+
+#[test]
+fn a_capture_of_another_port_is_answered_with_that_port() {
+    let bench = Bench::new();
+    bench.file("other.pcap", &pcap(3, ETHERNET));
+    let output = bench.command().args(["--port", "6380,7000-7005", "other.pcap"]).output().unwrap();
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("NO REDIS REQUESTS WERE FOUND\n  No packet is to or from ports 6380, 7000-7005."),
+        "{table}"
+    );
+    assert!(table.contains("try --port 6379."), "{table}");
+}
+
+/// Sends a signal to a child of ours.
+fn signal(child: &std::process::Child, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_signal_ends_the_reading_in_good_order() {
+    let bench = Bench::new();
+    let whole = pcap(2000, ETHERNET);
+    for (name, status) in [("INT", 0), ("TERM", 1)] {
+        let mut command = bench.command();
+        command.args(["--sink", "jsonl:records.jsonl", "--summary", "summary.json", "-"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // The pipe holds less than this: when all is written, the reading has begun.
+        input.write_all(&whole[..whole.len() / 16 * 15]).unwrap();
+        signal(&child, name);
+        // Whoever is told to end by SIGTERM need not take the rest.
+        let _ = input.write_all(&whole[whole.len() / 16 * 15..]);
+        drop(input);
+        Run::of(&ends_soon(child)).says(status, &[]);
+        let summary: Value = serde_json::from_str(&fs::read_to_string(bench.path("summary.json")).unwrap()).unwrap();
+        let total = summary["requests"]["total"].as_u64().unwrap();
+        let records = fs::read_to_string(bench.path("records.jsonl")).unwrap();
+        assert!(records.ends_with("}\n") && records.lines().count() as u64 == total, "no record is cut");
+        assert!(if name == "INT" { total == 2000 } else { total > 0 }, "{name}: {total}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let bench = Bench::new();
+    let mut command = bench.command();
+    let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // More than the pipe holds, and no end: the reading has begun and waits.
+    input.write_all(&pcap(2000, ETHERNET)).unwrap();
+    let status = (0..500).find_map(|_| {
+        signal(&child, "INT");
+        std::thread::sleep(Duration::from_millis(20));
+        child.try_wait().unwrap()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(130), "as shells tell of an interrupt");
+}

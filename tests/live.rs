@@ -287,6 +287,11 @@ fn records_add_up_to_the_summary() {
     assert_eq!(ids.len(), records.len(), "every record has an id of its own");
     for record in &records {
         assert_eq!(text(record, "/redis/pairing"), "exact", "{record}");
+        let never_executed = record.pointer("/redis/flags").is_some_and(|flags| flags.to_string().contains("not_exec"));
+        if never_executed || record.pointer("/redis/parent").is_some() {
+            assert!(record.pointer("/redis/latency").is_none(), "a queued command has no latency of its own: {record}");
+            continue;
+        }
         let (queue, server, transfer) =
             (number(record, "/redis/queue"), number(record, "/redis/server"), number(record, "/redis/transfer"));
         assert_eq!(number(record, "/redis/latency"), queue + server + transfer, "{record}");
@@ -470,5 +475,63 @@ fn a_64_mb_value_costs_no_memory() {
     for arguments in [&[][..], &["--no-mmap"]] {
         let (less, more) = (peak_memory(&small.capture(), arguments), peak_memory(&large.capture(), arguments));
         assert!(more < less + (4 << 20), "{arguments:?}: {less} bytes for a small capture, {more} for two of 64 MB");
+    }
+}
+
+/// A primary with two replicas, which synchronise one way and the other, and 10,000 writes.
+const REPLICATION: &str = r#"
+cli() { redis-cli -h "$REDIS_HOST" -p "$REDIS_PORT" "$@"; }
+directory=$(mktemp -d)
+replica() {
+    mkdir "$directory/$1"
+    redis-server --port "$1" --dir "$directory/$1" --save '' --replicaof "$REDIS_HOST" "$REDIS_PORT" >"$directory/$1/log" &
+    pids+=($!)
+    for _ in $(seq 200); do
+        if [ "$(redis-cli -p "$1" ROLE 2>/dev/null | sed -n 4p)" = connected ]; then return; fi
+        sleep 0.1
+    done
+    return 1
+}
+pids=()
+trap 'kill "${pids[@]}"; wait; rm -rf "$directory"' EXIT
+cli DEBUG SET-ACTIVE-EXPIRE 1 >/dev/null
+for n in $(seq 100); do echo "SET before:$n $n"; done | cli --pipe >/dev/null
+cli CONFIG SET repl-diskless-sync-delay 0 repl-diskless-sync yes >/dev/null
+replica 7001
+cli CONFIG SET repl-diskless-sync no >/dev/null
+replica 7002
+redis-benchmark -h "$REDIS_HOST" -p "$REDIS_PORT" -q -n 10000 -c 10 -t set >/dev/null
+cli WAIT 2 5000 >/dev/null
+sleep 2.5
+cli INFO replication | tr -d '\r' >"$(dirname "$1")/replication.txt"
+"#;
+
+#[test]
+#[ignore = "needs root, redis-server and tcpdump: scripts/test runs it"]
+fn replication_is_told_apart_from_clients_and_its_lag_is_the_servers_own() {
+    let session = Session::new(&[], REPLICATION);
+    let reading = Reading::of(&session.capture(), &[]);
+    let summary = &reading.summary;
+    let counts = by_command(summary, "count");
+    assert_eq!(counts["SET"], 10_100, "the clients' writes, and none of those that were sent to replicas");
+    for command in ["PSYNC", "SYNC", "REPLCONF"] {
+        assert!(!counts.contains_key(command), "{command} is no client's transaction: {counts:?}");
+    }
+    let told = fs::read_to_string(session.path("replication.txt")).expect("INFO replication");
+    let value = |text: &str, name: &str| -> u64 {
+        let found = text.split([',', '\n']).find_map(|field| field.strip_prefix(name)?.strip_prefix(['=', ':']));
+        found.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let links = summary["replication"].as_array().expect("links");
+    assert_eq!(links.len(), 2, "{links:?}");
+    for (link, line) in links.iter().zip(["slave0", "slave1"]) {
+        let line = told.lines().find(|text| text.starts_with(line)).expect("a replica");
+        assert_eq!(text(link, "/sync/result"), "done");
+        assert!(number(link, "/sync/bytes") > 100);
+        let offset = value(&told, "master_repl_offset");
+        // The primary pings its replicas now and then: the last ping may fall between INFO and the end of the capture.
+        assert!((offset..=offset + 14).contains(&number(link, "/primary_offset")), "{link}: {told}");
+        assert!(number(link, "/replica_offset") >= value(line, "offset"), "{link}: {told}");
+        assert!(number(link, "/lag_bytes") <= 14 && number(link, "/lag_ns") < 1_500_000_000, "{link}");
     }
 }

@@ -130,6 +130,7 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        replication: &outcome.replication,
         workers: &outcome.workers,
         memory: Memory { budget: config.memory, peak: outcome.memory_peak },
     };

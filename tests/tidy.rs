@@ -44,6 +44,7 @@ const FENCES: &[Fence] = &[
     fence("gethostname", &["src/config.rs"]),
     fence("indicatif", &["src/ui/progress.rs"]),
     fence("tracing_subscriber", &["src/ui/log.rs"]),
+    fence("signal_hook", &["src/ui/signals.rs"]),
     fence("memmap2", &["src/capture/"]),
     fence("libc", &["src/capture/", "src/runtime.rs"]),
     fence("flate2", &["src/capture/", "src/export/hlog_reader.rs"]),

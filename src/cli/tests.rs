@@ -149,7 +149,7 @@ fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
     let error = refused(&["read", "a.pcap", "--sink", "kafka:broker/topic"]);
     assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
     let error = refused(&["read", "a.pcap", "--resync", "trust"]);
-    assert!(error.contains("`trust` is none of strict, assume"), "{error}");
+    assert!(error.contains("`trust` is not one of strict, assume"), "{error}");
     assert!(refused(&["read"]).contains("<FILE>"));
     assert!(refused(&["hist"]).contains("<FILE.hlog>"));
 }

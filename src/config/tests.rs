@@ -121,7 +121,7 @@ fn memory_must_be_enough_for_the_workers_that_are_asked_for() {
     assert!(memory(Some(2), 32 << 20).is_ok());
     assert_eq!(
         memory(Some(2), (32 << 20) - 1).unwrap_err().to_string(),
-        "--memory 33554431 bytes is too little for 2 worker(s), which need 32MiB (16MiB each); raise --memory or lower --workers"
+        "--memory 33554431 bytes is too little for --workers 2, which needs 32MiB (16MiB each); raise --memory or lower --workers"
     );
     assert!(memory(None, 1 << 20).is_err(), "one worker is the least");
     assert_eq!(memory(None, 16 << 20).unwrap().workers, 1, "the default takes what the memory allows");
@@ -144,7 +144,10 @@ fn values_out_of_range_are_refused_with_the_range() {
         ("--resync-silence", Options { resync_silence: short, ..none.clone() }),
         ("--interval", Options { interval: short, ..none.clone() }),
     ] {
-        assert_eq!(refused(options), format!("{option} is 999us 999ns, but must be from 1ms to 584 years"));
+        assert_eq!(
+            refused(options),
+            format!("{option} is 999us 999ns, but must be at least 1ms; less is usually a slip of the unit")
+        );
     }
 }
 
@@ -206,7 +209,7 @@ fn no_output_overwrites_an_input() {
 
 #[test]
 fn unknown_commands_are_named_with_the_nearest() {
-    let table = CommandTable::parse("GET\t2\t\t\nSET\t-3\t\t\nCLIENT SETNAME\t3\t\t\n").unwrap();
+    let table = CommandTable::parse("GET\t2\t\t\nGETEX\t-2\t\t\nSET\t-3\t\t\nCLIENT SETNAME\t3\t\t\n").unwrap();
     let filter =
         Criteria { commands: ["GET", "CLIENT SETNAM", "GTE"].map(str::to_owned).to_vec(), ..Criteria::default() };
     assert_eq!(unknown_commands(&filter, &table), [("CLIENT SETNAM", "CLIENT SETNAME"), ("GTE", "GET")]);

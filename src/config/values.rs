@@ -49,10 +49,10 @@ pub enum ValueError {
     #[error("`{0}` is no command; write its name, such as GET, or both words of a subcommand, such as CLIENT SETNAME")]
     Command(String),
     /// See the message.
-    #[error("`{0}` is none of none, keys, full")]
+    #[error("`{0}` is not one of none, keys, full")]
     Payload(String),
     /// See the message.
-    #[error("`{0}` is none of strict, assume")]
+    #[error("`{0}` is not one of strict, assume")]
     Resync(String),
     /// See the message.
     #[error("`-` is no file here; write a path")]

@@ -9,6 +9,7 @@ use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
 use crate::redis::pairing::{Certainty, Flags, Outcome, Queue, Reason};
+use crate::redis::session::Session;
 use crate::units::{Direction, Timestamp};
 
 use super::{Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
@@ -77,6 +78,13 @@ impl Connection {
             may_push: !known,
             unpairable: false,
             blocking_seen: false,
+            watchful: false,
+            session: Session::new(known),
+            children: Queue::default(),
+            internal: 0,
+            db: known.then_some(0),
+            labels: NONE,
+            link: NONE,
         })
     }
 
@@ -91,7 +99,7 @@ impl Connection {
         segment: &Segment<'_>,
         direction: Direction,
         at: Timestamp,
-        idle_timeout_ns: u64,
+        resources: &Resources,
     ) -> Admission {
         let direction = self.oriented(direction);
         let flags = segment.flags;
@@ -101,7 +109,7 @@ impl Connection {
             let old = at.since(self.last_at) > CLOSED_LINGER_NS || self.is_elsewhere(segment, direction);
             return if syn || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
         }
-        if at.since(self.last_at) >= idle_timeout_ns {
+        if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
         }
         if syn && !flags.any(TcpFlags::ACK) {
@@ -228,7 +236,13 @@ impl Connection {
     /// Whether it has been silent for so long that it is forgotten.
     pub fn is_idle(&self, now: Timestamp, resources: &Resources) -> bool {
         let limit = if self.closed { CLOSED_LINGER_NS } else { resources.settings.idle_timeout_ns };
-        now.since(self.last_at) >= limit
+        now.since(self.last_at) >= limit && (self.closed || !self.is_patient(resources))
+    }
+
+    /// Whether long silence is usual: it is subscribed, watches, waits for data, or is a replication link.
+    fn is_patient(&self, resources: &Resources) -> bool {
+        let blocks = |head| resources.requests.get(head).flags.has(Flags::BLOCKING);
+        self.session.listens() || self.link != NONE || self.queue.head().is_some_and(blocks)
     }
 
     /// Ends the connection: what waits is delivered as far as it came, what is pending ends for `reason`.
@@ -266,14 +280,20 @@ impl Connection {
     fn end<R: Recorder>(&mut self, reason: Option<Reason>, resources: &mut Resources, recorder: &mut R) {
         let mut certain = self.certainty.is_settled();
         let seen = self.stream(Direction::Reply).seen;
+        let outcome = |certain: bool| match reason {
+            _ if !seen => Outcome::OneSided,
+            Some(reason) if certain => Outcome::Unanswered(reason),
+            _ => Outcome::Lost,
+        };
+        self.drop_children(outcome(certain), resources, recorder);
         while let Some(head) = self.queue.head() {
             certain &= !resources.requests.get(head).is_mark();
-            let outcome = match reason {
-                _ if !seen => Outcome::OneSided,
-                Some(reason) if certain => Outcome::Unanswered(reason),
-                _ => Outcome::Lost,
-            };
-            self.pop(outcome, resources, recorder);
+            self.pop(outcome(certain), resources, recorder);
+        }
+        self.end_link(resources);
+        let labels = std::mem::replace(&mut self.labels, NONE);
+        if labels != NONE {
+            resources.labels.give_back(labels);
         }
         for direction in [Direction::Request, Direction::Reply] {
             self.drop_unfinished(direction, resources);
@@ -286,6 +306,9 @@ impl Connection {
 
     /// All that waits is lost: nothing proves its pairing.
     pub(super) fn lose_all<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        self.session.forget();
+        self.db = None;
+        self.drop_children(Outcome::Lost, resources, recorder);
         while !self.queue.is_empty() {
             self.pop(Outcome::Lost, resources, recorder);
         }
@@ -294,6 +317,7 @@ impl Connection {
     /// Takes the head off the queue, without a reply.
     pub(super) fn pop<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
         let Some(head) = self.queue.pop(&resources.requests) else { return };
+        self.left_queue(head, resources);
         let request = resources.requests.get(head);
         // One that was reported as timed out is decided.
         if !request.is_mark() && !request.timed_out {
@@ -311,6 +335,24 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        self.decide_child(handle, outcome, reply, None, resources, recorder);
+    }
+
+    /// As [`Connection::decide`], of a request that the EXEC `parent` executed.
+    pub(super) fn decide_child<R: Recorder>(
+        &self,
+        handle: u32,
+        outcome: Outcome,
+        reply: Option<ReplyFacts<'_>>,
+        parent: Option<u64>,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if self.act(handle, resources).is_replication() {
+            // No client's transaction.
+            return;
+        }
+        let labels = (self.labels != NONE).then(|| resources.labels.get(self.labels));
         let request = resources.requests.get(handle);
         let counters = &mut resources.counters;
         if request.flags.has(Flags::LATE) {
@@ -326,7 +368,8 @@ impl Connection {
                 Outcome::Unanswered(_) => Counter::RequestsUnanswered,
             });
         }
-        let exchange = Exchange { identity: &self.identity, request, outcome, reply, previous: self.previous };
+        let Connection { identity, previous, db, .. } = self;
+        let exchange = Exchange { identity, request, outcome, reply, previous: *previous, db: *db, labels, parent };
         recorder.decided(&exchange, counters);
     }
 }

@@ -4,14 +4,14 @@ use crate::counters::Counter;
 use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
 use crate::reassembly::pages::Piece;
-use crate::redis::pairing::{Answer, Certainty, Flags, Outcome, Proof, Resync};
+use crate::redis::pairing::{Certainty, Flags, Outcome, Proof, Resync};
 use crate::redis::reply::ReplyVisitor;
 use crate::redis::request::{Request, RequestVisitor};
-use crate::redis::session::Effect;
+use crate::redis::session::Act;
 use crate::resp::parser::{Kind, Parser, Step, Visitor};
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unfinished};
+use super::{Connection, Exhausted, Framing, Recorder, Resources, Settings, Unfinished};
 
 /// The smallest reply: `_\r\n`.
 const REPLY_BYTES_MIN: u64 = 3;
@@ -92,7 +92,7 @@ impl Connection {
             Direction::Request => resources.counters.add(Counter::RequestBytesSkipped, bytes),
             Direction::Reply => {
                 resources.counters.add(Counter::ReplyBytesSkipped, bytes);
-                self.certainty.hide_replies(0, bytes / REPLY_BYTES_MIN + 1);
+                self.hide_replies(0, bytes / REPLY_BYTES_MIN + 1, resources);
             }
         }
     }
@@ -108,7 +108,7 @@ impl Connection {
         // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
         let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && !self.closed {
             let here = from.plus(at as u64);
             let Resources { settings, requests, unfinished, scratch, .. } = resources;
             if self.building == NONE {
@@ -130,7 +130,8 @@ impl Connection {
                 request.begin = here;
                 request.received = received;
             }
-            let mut visitor = RequestVisitor { request, table: settings.table, shown: settings.shown };
+            let mut visitor =
+                RequestVisitor { request, table: settings.table, acts: &settings.acts, shown: settings.shown };
             let (consumed, step) = parser.feed(&bytes[at..], &mut visitor);
             at += consumed;
             match step {
@@ -165,6 +166,14 @@ impl Connection {
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
+            let waits_for = if self.watchful && handle == NONE { self.waits_for(resources) } else { None };
+            if self.link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {
+                at += self.link_bytes(&bytes[at..], meta.at, resources)?;
+                if at == bytes.len() || self.link != NONE {
+                    return Ok(());
+                }
+            }
+            let items = (waits_for == Some(Act::Exec)).then(|| self.expected_items(resources));
             let Resources { settings, unfinished, scratch, .. } = resources;
             let current = if handle == NONE { scratch } else { unfinished.get_mut(handle) };
             if handle == NONE {
@@ -173,6 +182,8 @@ impl Connection {
                 current.reply.begin = here;
                 current.reply.t3 = time;
                 current.reply.ack = meta.ack;
+                current.reply.exec = items;
+                current.reply.wants_text = matches!(waits_for, Some(Act::Psync));
             }
             let mut visitor = ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
             let (consumed, step) = current.parser.feed(&bytes[at..], &mut visitor);
@@ -180,7 +191,7 @@ impl Connection {
             match step {
                 Step::More => self.keep_unfinished(Direction::Reply, resources)?,
                 Step::Value | Step::Empty => {
-                    self.reply_complete(from.plus(at as u64), time, resources, recorder);
+                    self.reply_complete(from.plus(at as u64), time, resources, recorder)?;
                     self.drop_unfinished(Direction::Reply, resources);
                 }
                 Step::Malformed => {
@@ -234,6 +245,10 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
+        if direction == Direction::Reply && self.link != NONE {
+            resources.links.get_mut(self.link).missing(bytes, self.last_at);
+            return Ok(());
+        }
         match self.framing[direction as usize] {
             Framing::Known => {}
             Framing::Broken => return Ok(()),
@@ -253,7 +268,8 @@ impl Connection {
             Direction::Request => {
                 let request = requests.get_mut(self.building);
                 request.flags.set(Flags::GAP);
-                parser.skip(bytes, &mut RequestVisitor { request, table: settings.table, shown: settings.shown })
+                let Settings { table, acts, shown, .. } = settings;
+                parser.skip(bytes, &mut RequestVisitor { request, table, acts, shown: *shown })
             }
             Direction::Reply => {
                 reply.gap = true;
@@ -267,7 +283,7 @@ impl Connection {
                 self.request_complete(end, time, resources, recorder)
             }
             (Ok(Step::Value), Direction::Reply) => {
-                self.reply_complete(end, time, resources, recorder);
+                self.reply_complete(end, time, resources, recorder)?;
                 self.drop_unfinished(direction, resources);
                 Ok(())
             }
@@ -281,6 +297,25 @@ impl Connection {
                 self.drop_unfinished(direction, resources);
                 self.hide(direction, bytes, begun, resources, recorder)
             }
+        }
+    }
+
+    /// Replies are hidden, and with them what they would have told of the session. Counting goes on only over commands that
+    /// have one reply each, whatever happens.
+    fn hide_replies(&mut self, fewest: u64, most: u64, resources: &Resources) {
+        self.certainty.hide_replies(fewest, most);
+        let mut handle = self.queue.head();
+        while let Some(waiting) = handle
+            && !self.certainty.is_settled()
+            && self.certainty != Certainty::Unproved
+        {
+            if !self.act(waiting, resources).is_countable() {
+                self.certainty = Certainty::Unproved;
+            }
+            handle = self.queue.after(waiting, &resources.requests);
+        }
+        if !self.session.is_plain() {
+            self.certainty = Certainty::Unproved;
         }
     }
 
@@ -316,7 +351,7 @@ impl Connection {
                     // However few bytes: one begins in them.
                     Begun::Nothing => (1, most.max(1)),
                 };
-                self.certainty.hide_replies(fewest, most);
+                self.hide_replies(fewest, most, resources);
                 self.lose_unproved(resources, recorder);
                 Ok(())
             }
@@ -332,48 +367,52 @@ impl Connection {
         Ok(())
     }
 
-    fn request_complete<R: Recorder>(
+    pub(super) fn request_complete<R: Recorder>(
         &mut self,
         end: Offset,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
+        if self.queue.len() + self.children.len() >= PENDING_PER_CONNECTION_MAX {
             return Err(Exhausted(Counter::EvictedRequests));
         }
         let handle = std::mem::replace(&mut self.building, NONE);
-        resources.counters.count(Counter::Requests);
         let request = resources.requests.get_mut(handle);
         request.t2 = time;
         request.end = end;
         request.index = self.requests;
         request.pipeline = self.queue.len();
-        let (command, flags) = (request.command, request.flags);
+        let flags = request.flags;
+        let act = self.act(handle, resources);
+        if self.link != NONE {
+            self.link_request(handle, act, resources);
+            return Ok(());
+        }
         self.requests += 1;
-        let is_known = flags.has(Flags::MALFORMED) || request.is_named(resources.settings.table);
-        match resources.settings.effects.of(command) {
-            // It may be answered by any number of replies.
-            _ if !is_known => {
-                if let Err(exhausted) = self.mark(resources) {
-                    self.queue.push(handle, &mut resources.requests);
-                    return Err(exhausted);
-                }
+        if act.is_replication() {
+            self.internal += 1;
+        } else {
+            resources.counters.count(Counter::Requests);
+        }
+        let request = resources.requests.get(handle);
+        if !flags.has(Flags::MALFORMED) && !request.is_named(resources.settings.table) {
+            // Its command was not seen: it may be answered by any number of replies.
+            if let Err(exhausted) = self.mark(resources) {
+                self.queue.push(handle, &mut resources.requests);
+                return Err(exhausted);
             }
-            Effect::MayPush => self.may_push = true,
-            Effect::Unpairable if !self.unpairable => {
-                self.unpairable = true;
-                resources.counters.count(Counter::ConnectionsUnpairable);
-                if let Err(exhausted) = self.mark(resources) {
-                    self.queue.push(handle, &mut resources.requests);
-                    return Err(exhausted);
-                }
-            }
-            Effect::None | Effect::Unpairable => {}
+        }
+        self.may_push |= act == Act::Hello;
+        self.watchful |= matches!(act, Act::Exec | Act::Psync | Act::Sync);
+        if !act.is_countable() && !self.certainty.is_settled() {
+            self.certainty = Certainty::Unproved;
         }
         self.queue.push(handle, &mut resources.requests);
-        self.blocking_seen |= flags.has(Flags::BLOCKING);
+        // After these, silence is no sign that nothing is outstanding.
+        self.blocking_seen |= flags.has(Flags::BLOCKING) || !act.is_countable();
         self.lose_unproved(resources, recorder);
+        self.execute_silent(resources, recorder);
         Ok(())
     }
 
@@ -397,7 +436,7 @@ impl Connection {
 
     /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of
     /// whose replies nothing was seen yet.
-    fn lose_unproved<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+    pub(super) fn lose_unproved<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         if self.certainty != Certainty::Unproved {
             return;
         }
@@ -409,136 +448,12 @@ impl Connection {
         }
     }
 
-    fn contradiction<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+    pub(super) fn contradiction<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         if self.certainty != Certainty::Unproved {
             resources.counters.count(Counter::Contradictions);
         }
         self.certainty = Certainty::Unproved;
         self.lose_all(resources, recorder);
-    }
-
-    fn reply_complete<R: Recorder>(
-        &mut self,
-        end: Offset,
-        time: Timestamp,
-        resources: &mut Resources,
-        recorder: &mut R,
-    ) {
-        let reply = match self.unfinished_mut(Direction::Reply, resources) {
-            Some(unfinished) => &unfinished.reply,
-            None => &resources.scratch.reply,
-        };
-        let (kind, ack, nested) = (reply.kind, reply.ack, reply.nested_pushes);
-        let foreign_message = reply.looks_like_message();
-        if nested > 0 {
-            resources.counters.add(Counter::Replies, nested);
-            resources.counters.add(Counter::UnsolicitedPush, nested);
-        }
-        let Some(kind) = kind else { return };
-        resources.counters.count(Counter::Replies);
-        if kind == Kind::Push {
-            resources.counters.count(Counter::UnsolicitedPush);
-            self.may_push = true;
-        } else if foreign_message && matches!(self.certainty, Certainty::Assumed(_)) {
-            // A subscription from before the capture: replies and messages can't be told apart by counting.
-            self.unpairable = true;
-            resources.counters.count(Counter::DiscardedUnproved);
-            self.contradiction(resources, recorder);
-        } else {
-            self.answer(kind, ack, end, time, resources, recorder);
-        }
-        self.previous = self.previous.max(time);
-    }
-
-    /// Pairs the reply that is complete with the request that it answers.
-    fn answer<R: Recorder>(
-        &mut self,
-        kind: Kind,
-        ack: Offset,
-        end: Offset,
-        time: Timestamp,
-        resources: &mut Resources,
-        recorder: &mut R,
-    ) {
-        let was = self.certainty;
-        match self.certainty.reply(&self.queue, ack, &resources.requests) {
-            Answer::First(outcome) => self.pair(kind, outcome, end, time, resources, recorder),
-            Answer::Behind { lost, outcome } => {
-                resources.counters.count(Counter::ResyncsCounted);
-                for _ in 0..lost {
-                    self.pop(Outcome::Lost, resources, recorder);
-                }
-                self.pair(kind, outcome, end, time, resources, recorder);
-            }
-            Answer::Nothing if kind == Kind::Error && self.building != NONE && self.broke_protocol(ack, resources) => {
-                // Row 68: the server gave the request up before it ended.
-                self.drop_unfinished(Direction::Request, resources);
-                self.framing[Direction::Request as usize] = Framing::Broken;
-                resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
-                let (seen_to, seen_at) =
-                    (self.stream(Direction::Request).next(), self.stream(Direction::Request).time());
-                let outcome =
-                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
-                if self.request_complete(seen_to, seen_at, resources, recorder).is_ok() {
-                    self.pair(kind, outcome, end, time, resources, recorder);
-                }
-            }
-            Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
-            Answer::Unproved => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                if was != self.certainty {
-                    self.lose_unproved(resources, recorder);
-                }
-            }
-            Answer::Contradiction => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                resources.counters.count(Counter::Contradictions);
-                self.lose_all(resources, recorder);
-            }
-        }
-    }
-
-    /// Whether the request that is streaming in began before what a reply acknowledged.
-    fn broke_protocol(&self, ack: Offset, resources: &Resources) -> bool {
-        ack > resources.requests.get(self.building).begin
-    }
-
-    fn pair<R: Recorder>(
-        &mut self,
-        kind: Kind,
-        outcome: Outcome,
-        end: Offset,
-        time: Timestamp,
-        resources: &mut Resources,
-        recorder: &mut R,
-    ) {
-        let Some(head) = self.queue.pop(&resources.requests) else { return };
-        resources.counters.count(Counter::RepliesPaired);
-        // The reply is read while the request is decided: it leaves its place for that long.
-        let slot = self.unfinished[Direction::Reply as usize];
-        let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        let reply = std::mem::take(&mut place.reply);
-        let request = resources.requests.get_mut(head);
-        for (is_set, flag) in
-            [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)]
-        {
-            if is_set {
-                request.flags.set(flag);
-            }
-        }
-        let facts = ReplyFacts {
-            kind,
-            t3: reply.t3,
-            t4: time,
-            bytes: end.distance_from(reply.begin),
-            error: &reply.error,
-            response: &reply.response,
-        };
-        self.decide(head, outcome, Some(facts), resources, recorder);
-        let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        place.reply = reply;
-        resources.requests.give_back(head);
-        self.head_at = self.stream(Direction::Reply).time();
     }
 
     /// The assumption `silence`: both sides were silent for long enough, everything was acknowledged, nothing blocks, and a
@@ -573,6 +488,7 @@ impl Connection {
             return;
         }
         self.lose_all(resources, recorder);
+        self.watchful = false;
         self.certainty = Certainty::Assumed(Proof::Silence);
         self.framing = [Framing::Known; 2];
         resources.counters.count(Counter::ResyncsSilence);

@@ -8,10 +8,12 @@ use std::cmp::Reverse;
 
 use serde_json::{Map, Value, json};
 
+use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
 use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
 use crate::record::totals::{Entry, Totals};
+use crate::redis::replication::SyncResult;
 use crate::units::Timestamp;
 
 /// Everything that the summary tells.
@@ -31,6 +33,8 @@ pub struct Report<'a> {
     pub counters: &'a Counters,
     /// All workers' statistics together.
     pub totals: &'a Totals,
+    /// Replication links, in an order of their own.
+    pub replication: &'a [ReplicationLink],
     /// Each worker.
     pub workers: &'a [WorkerReport],
     /// Memory.
@@ -127,6 +131,7 @@ pub fn to_json(report: &Report<'_>) -> Value {
             summary.insert("redirects".into(), errors(totals, true));
         }
     }
+    summary.insert("replication".into(), report.replication.iter().map(replication).collect());
     summary.insert("memory".into(), memory(report));
     let workers = report.workers.iter().map(|worker| {
         let mut fields = Map::from_iter([("core".to_owned(), json!(worker.core))]);
@@ -137,6 +142,32 @@ pub fn to_json(report: &Report<'_>) -> Value {
     });
     summary.insert("workers".into(), workers.collect());
     Value::Object(summary)
+}
+
+/// One replication link; what is not known is absent.
+fn replication(link: &ReplicationLink) -> Value {
+    let facts = &link.facts;
+    let mut fields = Map::new();
+    fields.insert("primary".into(), json!(link.identity.server.to_string()));
+    fields.insert("replica".into(), json!(link.identity.client.to_string()));
+    let mut sync = Map::from_iter([("result".to_owned(), json!(facts.sync_result.name()))]);
+    if facts.sync_result != SyncResult::Partial {
+        sync.insert("started".into(), json!(facts.sync_started.to_string()));
+        sync.insert("bytes".into(), json!(facts.sync_bytes));
+    }
+    if facts.sync_ended.is_known() {
+        sync.insert("duration".into(), json!(facts.sync_ended.since(facts.sync_started)));
+    }
+    fields.insert("sync".into(), Value::Object(sync));
+    fields.insert("stream_bytes".into(), json!(facts.stream_bytes));
+    let known = [
+        ("primary_offset", facts.primary_offset),
+        ("replica_offset", facts.replica_offset),
+        ("lag_bytes", facts.lag_bytes()),
+        ("lag_ns", facts.lag_ns()),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
+    Value::Object(fields)
 }
 
 /// All counters, by section, in their own order, and the sums that the specification wants beside them.

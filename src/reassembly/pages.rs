@@ -224,7 +224,7 @@ impl Pages {
         head
     }
 
-    /// A page that [`Pages::take_head`] gave out.
+    /// A page that the stream gave out.
     pub fn get(&self, page: u32) -> &Page {
         self.pages.get(page)
     }

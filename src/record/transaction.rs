@@ -72,6 +72,10 @@ pub struct Transaction {
     pub pipeline: u32,
     /// Cluster slot of the first key, where all of its bytes were seen and it may be shown.
     pub slot: Option<u16>,
+    /// The database that it used, where that is known.
+    pub db: Option<u32>,
+    /// Of a queued command the index of the EXEC that executed it.
+    pub parent: Option<u64>,
     /// The command.
     pub command: CommandId,
     /// More facts.
@@ -88,6 +92,10 @@ pub struct Transaction {
     pub error_len: u16,
     /// Bytes of the reply's shown form (`--payload full`).
     pub response_len: u16,
+    /// Bytes of a redirect's target.
+    pub redirect_len: u16,
+    /// Bytes of what is known of the client.
+    pub client_len: u16,
 }
 
 /// Transactions on their way to the writer.
@@ -100,7 +108,7 @@ pub struct RecordBatch {
 }
 
 /// A transaction's texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Texts<'a> {
     /// The argument list, see `redis::arguments`.
     pub arguments: &'a [u8],
@@ -108,6 +116,10 @@ pub struct Texts<'a> {
     pub error: &'a [u8],
     /// The reply's shown form.
     pub response: &'a [u8],
+    /// Where a redirect sends the client: `10.0.0.2:6379`.
+    pub redirect: &'a [u8],
+    /// What is known of the client, as a list (`redis::arguments`): its name as word, user as key, library as value.
+    pub client: &'a [u8],
 }
 
 impl RecordBatch {
@@ -116,24 +128,25 @@ impl RecordBatch {
         let (_, text) = self.text.split_at(transaction.text_at as usize);
         let (arguments, text) = text.split_at(usize::from(transaction.arguments_len));
         let (error, text) = text.split_at(usize::from(transaction.error_len));
-        Texts { arguments, error, response: &text[..usize::from(transaction.response_len)] }
+        let (response, text) = text.split_at(usize::from(transaction.response_len));
+        let (redirect, text) = text.split_at(usize::from(transaction.redirect_len));
+        Texts { arguments, error, response, redirect, client: &text[..usize::from(transaction.client_len)] }
     }
 
     /// Appends a transaction with its texts (each at most 65,535 bytes; longer ones are cut).
     pub fn push(&mut self, mut transaction: Transaction, texts: Texts<'_>) {
+        let text_at = self.text.len() as u32;
         let mut append = |text: &[u8]| {
             let length = text.len().min(usize::from(u16::MAX));
             self.text.extend_from_slice(&text[..length]);
             length as u16
         };
-        transaction.text_at = 0;
         transaction.arguments_len = append(texts.arguments);
         transaction.error_len = append(texts.error);
         transaction.response_len = append(texts.response);
-        let length = usize::from(transaction.arguments_len)
-            + usize::from(transaction.error_len)
-            + usize::from(transaction.response_len);
-        transaction.text_at = (self.text.len() - length) as u32;
+        transaction.redirect_len = append(texts.redirect);
+        transaction.client_len = append(texts.client);
+        transaction.text_at = text_at;
         self.transactions.push(transaction);
     }
 

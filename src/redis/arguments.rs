@@ -68,13 +68,23 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
 
 /// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key or value of that text.
 pub fn close(list: &mut [u8], at: usize, key: bool, cut: bool) {
-    let length = list.len() - at - ENTRY_HEADER_BYTES;
-    list[at] = match (key, cut) {
+    let kind = match (key, cut) {
         (true, false) => KEY,
         (true, true) => KEY_CUT,
         (false, false) => VALUE,
         (false, true) => VALUE_CUT,
     };
+    close_as(list, at, kind);
+}
+
+/// Makes it a word.
+pub fn close_word(list: &mut [u8], at: usize) {
+    close_as(list, at, WORD);
+}
+
+fn close_as(list: &mut [u8], at: usize, kind: u8) {
+    let length = list.len() - at - ENTRY_HEADER_BYTES;
+    list[at] = kind;
     list[at + 1..at + ENTRY_HEADER_BYTES].copy_from_slice(&(length.min(usize::from(u16::MAX)) as u16).to_le_bytes());
 }
 

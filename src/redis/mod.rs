@@ -6,6 +6,7 @@ pub mod command;
 pub mod keys;
 pub mod pairing;
 pub mod redact;
+pub mod replication;
 pub mod reply;
 pub mod request;
 pub mod session;

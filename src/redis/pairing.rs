@@ -36,15 +36,18 @@ impl Flags {
     pub const INLINE: Flags = Flags(1 << 4);
     /// It may wait for data on purpose; its latency is kept apart and it never times out.
     pub const BLOCKING: Flags = Flags(1 << 5);
+    /// It was queued by a MULTI that was never executed.
+    pub const NOT_EXECUTED: Flags = Flags(1 << 6);
 
     /// The names that records show, in order.
-    pub const NAMES: [(Flags, &'static str); 6] = [
+    pub const NAMES: [(Flags, &'static str); 7] = [
         (Flags::RETRANSMIT, "retransmit"),
         (Flags::GAP, "gap"),
         (Flags::LATE, "late"),
         (Flags::MALFORMED, "malformed"),
         (Flags::INLINE, "inline"),
         (Flags::BLOCKING, "blocking"),
+        (Flags::NOT_EXECUTED, "not_executed"),
     ];
 
     /// Whether all bits of `other` are set.
@@ -237,6 +240,12 @@ impl Queue {
         self.length -= 1;
         self.marks -= u32::from(request.is_mark());
         Some(handle)
+    }
+
+    /// The one behind another.
+    pub fn after(&self, handle: u32, pool: &Pool<Request>) -> Option<u32> {
+        let next = pool.get(handle).next;
+        (next != NONE).then_some(next)
     }
 
     /// How many requests from the front end at or before `acknowledged`, counted up to `enough`.

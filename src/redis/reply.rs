@@ -1,11 +1,30 @@
 //! A reply: what is kept of it while it streams by.
 
-use crate::limits::ERROR_BYTES_MAX;
-use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};
+use crate::limits::{ERROR_BYTES_MAX, EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL};
+use crate::resp::parser::{Kind, Visitor};
 use crate::units::{Offset, Timestamp};
 
-/// Bytes of an aggregate's first element that are looked at: enough for `pmessage`.
-const FIRST_ELEMENT_BYTES: usize = 8;
+/// Bytes of an aggregate's first element, or of a simple string, that are looked at: enough for `punsubscribe`.
+const FIRST_BYTES: usize = 16;
+
+/// An item of EXEC's array.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// Its kind.
+    pub kind: Kind,
+    /// The beginning of an error's text.
+    error: [u8; Item::ERROR_BYTES],
+    length: u8,
+}
+
+impl Item {
+    const ERROR_BYTES: usize = 32;
+
+    /// The beginning of an error's text: enough for its code.
+    pub fn error(&self) -> &[u8] {
+        &self.error[..usize::from(self.length)]
+    }
+}
 
 /// What is kept of a reply (or push).
 #[derive(Debug, Default)]
@@ -24,7 +43,15 @@ pub struct Reply {
     pub retransmit: bool,
     /// Pushes among its elements.
     pub nested_pushes: u64,
-    /// The beginning of an error's text.
+    /// The number that is an aggregate's third element: of a confirmation, the subscriptions that are left.
+    pub third_integer: Option<u32>,
+    /// The items of the array, if it was said that they are wanted.
+    pub items: Vec<Item>,
+    /// It answers EXEC: its items are wanted, and are so many (whatever the array's header says).
+    pub exec: Option<Option<u64>>,
+    /// All of a simple string is wanted, up to what is kept of errors.
+    pub wants_text: bool,
+    /// The beginning of an error's text, or of a simple string's.
     pub error: Vec<u8>,
     /// Its shown form, if one is wanted.
     pub response: Vec<u8>,
@@ -32,8 +59,24 @@ pub struct Reply {
     depth_one: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// Which value's bytes come.
+    collects: Collects,
     first_length: u8,
-    first: [u8; FIRST_ELEMENT_BYTES],
+    first: [u8; FIRST_BYTES],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Collects {
+    #[default]
+    Nothing,
+    /// An error's text, or all of a simple string's.
+    Text,
+    /// The beginning of a simple string, or of an aggregate's first element.
+    First,
+    /// An aggregate's third element.
+    Third,
+    /// The error that is the last item.
+    ItemError,
 }
 
 impl Reply {
@@ -42,6 +85,7 @@ impl Reply {
         Reply {
             error: Vec::with_capacity(ERROR_BYTES_MAX),
             response: Vec::with_capacity(payload_bytes),
+            items: Vec::with_capacity(EXEC_ITEMS_USUAL),
             ..Reply::default()
         }
     }
@@ -54,19 +98,36 @@ impl Reply {
         self.nested_pushes = 0;
         self.error.clear();
         self.response.clear();
+        self.third_integer = None;
+        self.items.clear();
+        self.exec = None;
+        self.wants_text = false;
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.collects = Collects::Nothing;
         self.first_length = 0;
     }
 
-    /// Whether it has the shape of a RESP2 pub/sub message: which other replies could have too.
-    pub fn looks_like_message(&self) -> bool {
-        self.kind == Some(Kind::Array)
-            && matches!(
-                (self.elements, &self.first[..usize::from(self.first_length)]),
-                (3, b"message" | b"smessage") | (4, b"pmessage")
-            )
+    /// Whether it has the shape of a pub/sub message.
+    pub fn is_message(&self) -> bool {
+        matches!((self.elements, self.first_element()), (3, b"message" | b"smessage") | (4, b"pmessage"))
+    }
+
+    /// An aggregate's first element, if that is a string; at most 16 bytes of it.
+    pub fn first_element(&self) -> &[u8] {
+        let is_aggregate = matches!(self.kind, Some(Kind::Array | Kind::Push));
+        if is_aggregate { &self.first[..usize::from(self.first_length)] } else { &[] }
+    }
+
+    /// The beginning of a simple string's or an error's text.
+    pub fn text(&self) -> &[u8] {
+        match self.kind {
+            Some(Kind::Error) => &self.error,
+            Some(Kind::Simple) if self.wants_text => &self.error,
+            Some(Kind::Simple) => &self.first[..usize::from(self.first_length)],
+            _ => &[],
+        }
     }
 }
 
@@ -82,37 +143,67 @@ impl Visitor for ReplyVisitor<'_> {
     const REQUESTS: bool = false;
 
     #[inline]
+    fn elements(&mut self, kind: Kind, declared: u64) -> u64 {
+        match self.reply.exec {
+            Some(Some(items)) if kind == Kind::Array => items,
+            _ => declared,
+        }
+    }
+
+    #[inline]
     fn begin(&mut self, depth: usize, kind: Kind, length: u64) -> usize {
         let reply = &mut *self.reply;
+        reply.collects = Collects::Nothing;
         if depth == 0 {
             reply.kind = Some(kind);
             reply.elements = length;
+            reply.collects = match kind {
+                Kind::Error => Collects::Text,
+                Kind::Simple if reply.wants_text => Collects::Text,
+                Kind::Simple => Collects::First,
+                _ => Collects::Nothing,
+            };
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
-            reply.depth_one += u64::from(depth == 1);
+            if depth == 1 {
+                reply.depth_one += 1;
+                self.element(kind);
+            }
         }
-        if self.payload_bytes > 0 {
-            return self.show(depth, kind).max(if kind == Kind::Error { ERROR_BYTES_MAX } else { 0 });
-        }
-        match (depth, kind) {
-            (0, Kind::Error) => ERROR_BYTES_MAX,
-            (1, Kind::Bulk) if reply.depth_one == 1 && (length <= FIRST_ELEMENT_BYTES as u64) => FIRST_ELEMENT_BYTES,
-            (1, Kind::Bulk) if reply.depth_one == 1 && length == UNKNOWN_LENGTH => FIRST_ELEMENT_BYTES + 1,
-            _ => 0,
-        }
+        let wanted = match self.reply.collects {
+            Collects::Nothing => 0,
+            Collects::Text => ERROR_BYTES_MAX,
+            Collects::First => FIRST_BYTES,
+            Collects::Third => 12,
+            Collects::ItemError => Item::ERROR_BYTES,
+        };
+        if self.payload_bytes > 0 { wanted.max(self.show(depth, kind)) } else { wanted }
     }
 
     #[inline]
     fn bytes(&mut self, chunk: &[u8]) {
         let reply = &mut *self.reply;
-        if reply.kind == Some(Kind::Error) {
-            let room = ERROR_BYTES_MAX.saturating_sub(reply.error.len());
-            reply.error.extend_from_slice(&chunk[..room.min(chunk.len())]);
-        } else if reply.depth_one == 1 {
-            let from = usize::from(reply.first_length);
-            let length = chunk.len().min(FIRST_ELEMENT_BYTES - from);
-            reply.first[from..from + length].copy_from_slice(&chunk[..length]);
-            reply.first_length += length as u8;
+        match reply.collects {
+            Collects::Nothing => {}
+            Collects::Text => {
+                let room = ERROR_BYTES_MAX.saturating_sub(reply.error.len());
+                reply.error.extend_from_slice(&chunk[..room.min(chunk.len())]);
+            }
+            Collects::First => {
+                let from = usize::from(reply.first_length);
+                let length = chunk.len().min(FIRST_BYTES - from);
+                reply.first[from..from + length].copy_from_slice(&chunk[..length]);
+                reply.first_length += length as u8;
+            }
+            Collects::Third => reply.third_integer = digits(reply.third_integer, chunk),
+            Collects::ItemError => {
+                if let Some(item) = reply.items.last_mut() {
+                    let from = usize::from(item.length);
+                    let length = chunk.len().min(Item::ERROR_BYTES - from);
+                    item.error[from..from + length].copy_from_slice(&chunk[..length]);
+                    item.length += length as u8;
+                }
+            }
         }
         if self.payload_bytes > 0 {
             let room = self.payload_bytes.saturating_sub(reply.response.len());
@@ -133,7 +224,30 @@ impl Visitor for ReplyVisitor<'_> {
     }
 }
 
+/// A number that comes in pieces; signs and anything else are left out.
+fn digits(so_far: Option<u32>, chunk: &[u8]) -> Option<u32> {
+    let add = |number: u32, byte: &u8| number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
+    Some(chunk.iter().filter(|byte| byte.is_ascii_digit()).fold(so_far.unwrap_or_default(), add))
+}
+
 impl ReplyVisitor<'_> {
+    /// An element of the message's own aggregate begins.
+    fn element(&mut self, kind: Kind) {
+        let reply = &mut *self.reply;
+        if reply.exec.is_some() {
+            if reply.items.len() < EXEC_ITEMS_MAX {
+                reply.items.push(Item { kind, error: [0; Item::ERROR_BYTES], length: 0 });
+                reply.collects = if kind == Kind::Error { Collects::ItemError } else { Collects::Nothing };
+            }
+            return;
+        }
+        reply.collects = match (reply.depth_one, kind) {
+            (1, Kind::Bulk | Kind::Simple) => Collects::First,
+            (3, Kind::Integer) => Collects::Third,
+            _ => Collects::Nothing,
+        };
+    }
+
     /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
         if depth > 0 && !self.reply.response.ends_with(b"[") {

@@ -4,7 +4,7 @@
 //! keys, and (where records are wanted) a short list of arguments as they may be shown. Secrets are cut here, before a byte
 //! is copied. Requests live in a pool; a used one keeps its buffer, so nothing allocates after warm-up.
 
-use crate::limits::{ARGUMENTS_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
+use crate::limits::{ARGUMENTS_BYTES_MAX, NOTES_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
 use crate::pool::NONE;
 use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};
 use crate::units::{Offset, Timestamp};
@@ -14,6 +14,7 @@ use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
 use super::keys::{KeyFinder, Role, slot};
 use super::pairing::Flags;
 use super::redact;
+use super::session::{Act, Acts};
 
 /// What of requests is kept to be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,26 @@ enum Collect {
         at: usize,
         key: bool,
     },
+}
+
+/// What the argument that streams by is to the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Noting {
+    Nothing,
+    /// It is noted: its entry begins here.
+    Entry {
+        at: usize,
+        what: Noted,
+    },
+    /// It is a secret, and behind it the next one is an option again.
+    Secret,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Noted {
+    Word,
+    User,
+    Name,
 }
 
 /// A request.
@@ -79,8 +100,19 @@ pub struct Request {
     pub flags: Flags,
     /// Earlier requests that were outstanding at t2.
     pub pipeline: u32,
+    /// Confirmations that are still to come, of a subscription command that has begun to be answered.
+    pub confirmations_left: u32,
+    /// First byte of its first reply, if there are several.
+    pub t3: Timestamp,
+    /// Bytes of the replies before its last one, if there are several.
+    pub replied_bytes: u64,
     /// The arguments as they may be shown, see [`arguments`].
     pub arguments: Vec<u8>,
+    /// Arguments that change the session, see [`Request::note`].
+    notes: Vec<u8>,
+    noting: Noting,
+    /// Bytes that the entry of the argument list that streams in has room for.
+    room: usize,
     finder: KeyFinder,
     /// Arguments that have begun.
     begun: u32,
@@ -119,7 +151,13 @@ impl Request {
             slot: None,
             flags: Flags::default(),
             pipeline: 0,
+            confirmations_left: 0,
+            t3: Timestamp::NONE,
+            replied_bytes: 0,
             arguments: Vec::new(),
+            notes: Vec::new(),
+            noting: Noting::Nothing,
+            room: 0,
             finder: KeyFinder::default(),
             begun: 0,
             declared: 0,
@@ -146,9 +184,16 @@ impl Request {
         self.slot = None;
         self.flags = Flags::default();
         self.pipeline = 0;
+        self.confirmations_left = 0;
+        self.replied_bytes = 0;
         self.arguments.clear();
+        self.notes.clear();
+        self.noting = Noting::Nothing;
         if self.arguments.capacity() == 0 {
             self.arguments.reserve_exact(shown.arguments_bytes_max());
+        }
+        if self.notes.capacity() == 0 {
+            self.notes.reserve_exact(NOTES_BYTES_MAX);
         }
         self.finder = KeyFinder::default();
         self.begun = 0;
@@ -159,6 +204,31 @@ impl Request {
         self.secret = false;
         self.word_cut = false;
         self.word_length = 0;
+    }
+
+    /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
+    pub fn note(&self, n: usize) -> Option<&[u8]> {
+        let words = arguments::iter(&self.notes).filter_map(|note| match note {
+            Argument::Word(word) => Some(word),
+            _ => None,
+        });
+        words.into_iter().nth(n)
+    }
+
+    /// The user that a HELLO or AUTH names.
+    pub fn noted_user(&self) -> Option<&[u8]> {
+        arguments::iter(&self.notes).find_map(|note| match note {
+            Argument::Key(user) => Some(user),
+            _ => None,
+        })
+    }
+
+    /// The name that a HELLO gives to its client.
+    pub fn noted_name(&self) -> Option<&[u8]> {
+        arguments::iter(&self.notes).find_map(|note| match note {
+            Argument::Value(name) => Some(name),
+            _ => None,
+        })
     }
 
     /// Whether it is no request but a mark, see [`super::pairing::Queue::mark`].
@@ -198,6 +268,8 @@ pub struct RequestVisitor<'a> {
     pub request: &'a mut Request,
     /// All commands.
     pub table: &'a CommandTable,
+    /// What they do to sessions.
+    pub acts: &'a Acts,
     /// What is kept to be shown.
     pub shown: Shown,
 }
@@ -223,13 +295,20 @@ impl Visitor for RequestVisitor<'_> {
             1 if self.table.get(self.request.command).is_some_and(|command| command.flags.container) => {
                 self.collect_word()
             }
-            _ => self.argument(index, length),
+            _ => {
+                let shown = self.argument(index, length);
+                if self.acts.of(self.request.command).notes_arguments() { self.note().max(shown) } else { shown }
+            }
         }
     }
 
     #[inline]
     fn bytes(&mut self, chunk: &[u8]) {
         let request = &mut *self.request;
+        if let Noting::Entry { .. } = request.noting {
+            let room = NOTES_BYTES_MAX.saturating_sub(request.notes.len());
+            request.notes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
         match request.collect {
             Collect::Nothing => {}
             Collect::Word | Collect::Decider => {
@@ -239,7 +318,11 @@ impl Visitor for RequestVisitor<'_> {
                 request.word_length += length as u8;
                 request.cut |= length < chunk.len();
             }
-            Collect::Entry { .. } => request.arguments.extend_from_slice(chunk),
+            Collect::Entry { .. } => {
+                let length = chunk.len().min(request.room);
+                request.arguments.extend_from_slice(&chunk[..length]);
+                request.room -= length;
+            }
         }
     }
 
@@ -255,6 +338,9 @@ impl Visitor for RequestVisitor<'_> {
                 self.drop_trailing_keys();
             }
             return;
+        }
+        if let Noting::Entry { at, what } = self.request.noting {
+            self.note_end(at, what);
         }
         match std::mem::replace(&mut self.request.collect, Collect::Nothing) {
             Collect::Nothing => {}
@@ -350,7 +436,8 @@ impl RequestVisitor<'_> {
         }
         request.collect = Collect::Entry { at: request.arguments.len(), key };
         arguments::append(&mut request.arguments, Argument::Hidden);
-        room.min(usize::try_from(length).unwrap_or(usize::MAX))
+        request.room = room.min(usize::try_from(length).unwrap_or(usize::MAX));
+        request.room
     }
 
     #[inline]
@@ -363,6 +450,47 @@ impl RequestVisitor<'_> {
             request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
         }
         arguments::close(&mut request.arguments, at, key, cut);
+    }
+
+    /// Begins to note an argument that changes the session. Passwords are none of them.
+    fn note(&mut self) -> usize {
+        let act = self.acts.of(self.request.command);
+        let request = &mut *self.request;
+        let index = request.begun - 1;
+        let last = arguments::iter(&request.notes).last();
+        let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
+        let what = match act {
+            _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            // With two arguments the first is the user; with one it is the password.
+            Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
+            Act::Hello if request.noting == Noting::Secret => None,
+            Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
+            Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
+            _ => Some(Noted::Word),
+        };
+        request.noting = match what {
+            Some(what) => {
+                let at = request.notes.len();
+                arguments::append(&mut request.notes, Argument::Hidden);
+                Noting::Entry { at, what }
+            }
+            None => Noting::Nothing,
+        };
+        if what.is_some() { NOTES_BYTES_MAX } else { 0 }
+    }
+
+    fn note_end(&mut self, at: usize, what: Noted) {
+        let request = &mut *self.request;
+        match what {
+            Noted::Word => arguments::close_word(&mut request.notes, at),
+            Noted::User => arguments::close(&mut request.notes, at, true, false),
+            Noted::Name => arguments::close(&mut request.notes, at, false, false),
+        }
+        request.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
+            Noting::Secret
+        } else {
+            Noting::Nothing
+        };
     }
 
     /// A word that says where keys are is complete: a keyword, or their number.

@@ -1,52 +1,468 @@
-//! What a connection's commands change about its replies.
+//! What a connection's commands change about its replies: how many are due, of which form, and what else may come.
 //!
-//! Here: which commands end the rule "one reply per request, in order", so that pairing ends before it can go wrong, and
-//! which let the server push.
+//! A [`Session`] follows the server's side of one connection: it takes commands in the order in which the server executes
+//! them, each when its reply (or its silence) is due, and so knows at every reply what the server's state was when it was
+//! written. [`Session::reads`] says what a reply is by that state, [`Session::contradicts`] whether it can be the answer to
+//! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a few bytes a connection.
 
 use super::command::{CommandId, CommandTable};
+use super::reply::Reply;
+use super::request::Request;
+use crate::resp::parser::Kind;
 
-/// What a request means for the replies that follow.
+/// What subscriptions are to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Effect {
-    /// Nothing.
-    None,
-    /// The server may push messages from now on (RESP3).
-    MayPush,
-    /// From now on replies can't be counted: subscriptions, MONITOR, replication, silenced replies.
-    Unpairable,
+pub enum Topic {
+    /// SUBSCRIBE
+    Channel,
+    /// PSUBSCRIBE
+    Pattern,
+    /// SSUBSCRIBE
+    Shard,
 }
 
-const UNPAIRABLE: [&str; 10] = [
-    "SUBSCRIBE",
-    "PSUBSCRIBE",
-    "SSUBSCRIBE",
-    "UNSUBSCRIBE",
-    "PUNSUBSCRIBE",
-    "SUNSUBSCRIBE",
-    "MONITOR",
-    "SYNC",
-    "PSYNC",
-    "CLIENT REPLY",
-];
+/// What a command does to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// Nothing.
+    None,
+    /// HELLO
+    Hello,
+    /// AUTH
+    Auth,
+    /// SELECT
+    Select,
+    /// RESET
+    Reset,
+    /// QUIT
+    Quit,
+    /// PING, whose answer differs while subscribed.
+    Ping,
+    /// CLIENT REPLY
+    Reply,
+    /// CLIENT SETNAME
+    SetName,
+    /// CLIENT SETINFO
+    SetInfo,
+    /// MULTI
+    Multi,
+    /// EXEC
+    Exec,
+    /// DISCARD
+    Discard,
+    /// WATCH, an error inside MULTI.
+    Watch,
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE
+    Subscribe(Topic),
+    /// UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE
+    Unsubscribe(Topic),
+    /// MONITOR
+    Monitor,
+    /// SYNC
+    Sync,
+    /// PSYNC
+    Psync,
+    /// REPLCONF
+    Replconf,
+}
 
-/// The effects of all commands, by number.
+impl Act {
+    fn of(name: &str) -> Act {
+        match name {
+            "HELLO" => Act::Hello,
+            "AUTH" => Act::Auth,
+            "SELECT" => Act::Select,
+            "RESET" => Act::Reset,
+            "QUIT" => Act::Quit,
+            "PING" => Act::Ping,
+            "CLIENT REPLY" => Act::Reply,
+            "CLIENT SETNAME" => Act::SetName,
+            "CLIENT SETINFO" => Act::SetInfo,
+            "MULTI" => Act::Multi,
+            "EXEC" => Act::Exec,
+            "DISCARD" => Act::Discard,
+            "WATCH" => Act::Watch,
+            "SUBSCRIBE" => Act::Subscribe(Topic::Channel),
+            "PSUBSCRIBE" => Act::Subscribe(Topic::Pattern),
+            "SSUBSCRIBE" => Act::Subscribe(Topic::Shard),
+            "UNSUBSCRIBE" => Act::Unsubscribe(Topic::Channel),
+            "PUNSUBSCRIBE" => Act::Unsubscribe(Topic::Pattern),
+            "SUNSUBSCRIBE" => Act::Unsubscribe(Topic::Shard),
+            "MONITOR" => Act::Monitor,
+            "SYNC" => Act::Sync,
+            "PSYNC" => Act::Psync,
+            "REPLCONF" => Act::Replconf,
+            _ => Act::None,
+        }
+    }
+
+    /// Whether its arguments matter to the session, so that they are noted with the request.
+    pub fn notes_arguments(self) -> bool {
+        use Act::{Auth, Hello, Psync, Replconf, Reply, Select, SetInfo, SetName};
+        matches!(self, Hello | Auth | Select | Reply | SetName | SetInfo | Psync | Replconf)
+    }
+
+    /// Whether it has exactly one reply, whatever the session's state, and leaves that so for the commands behind it.
+    pub fn is_countable(self) -> bool {
+        use Act::{Monitor, Psync, Replconf, Reply, Subscribe, Sync, Unsubscribe};
+        !matches!(self, Subscribe(_) | Unsubscribe(_) | Reply | Monitor | Sync | Psync | Replconf)
+    }
+
+    /// Whether it belongs to replication and is no client's transaction.
+    pub fn is_replication(self) -> bool {
+        matches!(self, Act::Sync | Act::Psync | Act::Replconf)
+    }
+
+    /// Whether the server executes it at once although a MULTI is open.
+    fn is_never_queued(self) -> bool {
+        matches!(self, Act::Multi | Act::Exec | Act::Discard | Act::Watch | Act::Quit | Act::Reset)
+    }
+}
+
+/// The acts of all commands, by number.
 #[derive(Debug)]
-pub struct Effects(Vec<Effect>);
+pub struct Acts(Vec<Act>);
 
-impl Effects {
+impl Acts {
     /// Looks the commands up in a table.
-    pub fn new(table: &CommandTable) -> Effects {
-        let effect = |name: &str| match name {
-            _ if UNPAIRABLE.contains(&name) || name == "REPLCONF" => Effect::Unpairable,
-            "HELLO" => Effect::MayPush,
-            _ => Effect::None,
-        };
-        Effects(table.iter().map(|command| effect(&command.name)).collect())
+    pub fn new(table: &CommandTable) -> Acts {
+        Acts(table.iter().map(|command| Act::of(&command.name)).collect())
     }
 
-    /// What a command means.
+    /// What a command does.
     #[inline]
-    pub fn of(&self, command: CommandId) -> Effect {
-        self.0.get(usize::from(command.0)).copied().unwrap_or(Effect::None)
+    pub fn of(&self, command: CommandId) -> Act {
+        self.0.get(usize::from(command.0)).copied().unwrap_or(Act::None)
     }
+}
+
+/// Which replies the server sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Replies {
+    On,
+    Off,
+    /// None to the next command.
+    SkipNext,
+}
+
+/// What a reply is, by the session's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// The answer to the command that waits first.
+    Answer,
+    /// One of the answers to a subscription command that waits first.
+    Confirmation,
+    /// A pub/sub message, an invalidation or another push.
+    Push,
+    /// A line of MONITOR.
+    MonitorLine,
+    /// It can't be told from a message; something is known wrongly.
+    Unclear,
+}
+
+/// The server's side of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// All of its commands were seen: what follows is right. Otherwise it is what was learnt since.
+    known: bool,
+    resp3: bool,
+    replies: Replies,
+    /// A MULTI is open.
+    in_multi: bool,
+    /// Something happened in the open MULTI that makes its EXEC's items differ from its commands.
+    is_irregular: bool,
+    monitors: bool,
+    channels: u32,
+    patterns: u32,
+    shards: u32,
+}
+
+impl Session {
+    /// A session from its beginning.
+    pub fn new(known: bool) -> Session {
+        Session {
+            known,
+            resp3: false,
+            replies: Replies::On,
+            in_multi: false,
+            is_irregular: false,
+            monitors: false,
+            channels: 0,
+            patterns: 0,
+            shards: 0,
+        }
+    }
+
+    /// Something was hidden that may have changed anything.
+    pub fn forget(&mut self) {
+        *self = Session { resp3: self.resp3, ..Session::new(false) };
+    }
+
+    /// Whether nothing about it is special: every command has one reply, the next one.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.replies == Replies::On && !self.in_multi && !self.monitors && !self.is_subscribed()
+    }
+
+    /// Whether messages may come at any time.
+    #[inline]
+    pub fn is_subscribed(&self) -> bool {
+        self.channels + self.patterns + self.shards > 0
+    }
+
+    /// Whether long silence is usual.
+    pub fn listens(&self) -> bool {
+        self.is_subscribed() || self.monitors
+    }
+
+    /// Whether a MULTI is open.
+    pub fn in_multi(&self) -> bool {
+        self.in_multi
+    }
+
+    /// Whether the server may push.
+    pub fn may_push(&self) -> bool {
+        !self.known || self.resp3 || self.listens()
+    }
+
+    /// Whether the command gets a reply (or several).
+    #[inline]
+    pub fn is_due(&self, act: Act, request: &Request) -> bool {
+        match act {
+            // REPLCONF ACK is the one command that is never answered.
+            Act::Replconf => !request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ACK")),
+            // Confirmations are pushed: silence does not concern them.
+            Act::Subscribe(_) | Act::Unsubscribe(_) if !self.in_multi => true,
+            Act::Reply if !self.in_multi => match request.note(0) {
+                Some(word) if word.eq_ignore_ascii_case(b"ON") => true,
+                Some(word) if word.eq_ignore_ascii_case(b"OFF") || word.eq_ignore_ascii_case(b"SKIP") => false,
+                _ => self.replies == Replies::On,
+            },
+            _ => self.replies == Replies::On,
+        }
+    }
+
+    /// A command was executed without a reply.
+    pub fn executed_silently(&mut self, act: Act, request: &Request) {
+        let skipped = self.replies == Replies::SkipNext;
+        match act {
+            Act::Reply if !self.in_multi => return self.set_replies(request),
+            Act::Multi => self.in_multi = true,
+            Act::Exec | Act::Discard => self.end_multi(),
+            Act::Reset => {
+                *self = Session::new(self.known);
+                return;
+            }
+            // What was queued, or whether it succeeded, was not heard.
+            _ if self.in_multi => self.is_irregular = true,
+            Act::Hello => self.resp3 = request.note(0) == Some(b"3"),
+            Act::Monitor => self.monitors = true,
+            _ => {}
+        }
+        if skipped {
+            self.replies = Replies::On;
+        }
+    }
+
+    fn set_replies(&mut self, request: &Request) {
+        match request.note(0) {
+            Some(word) if word.eq_ignore_ascii_case(b"OFF") => self.replies = Replies::Off,
+            Some(word) if word.eq_ignore_ascii_case(b"ON") => self.replies = Replies::On,
+            Some(word) if word.eq_ignore_ascii_case(b"SKIP") && self.replies == Replies::On => {
+                self.replies = Replies::SkipNext;
+            }
+            _ => {}
+        }
+    }
+
+    /// What a reply is. `act`: the command that waits first.
+    #[inline]
+    pub fn reads(&self, act: Option<Act>, reply: &Reply) -> Reading {
+        let Some(kind) = reply.kind else { return Reading::Unclear };
+        let waits_for_confirmation = matches!(act, Some(Act::Subscribe(_) | Act::Unsubscribe(_))) && !self.in_multi;
+        match kind {
+            Kind::Push if waits_for_confirmation && confirms(act, reply) => Reading::Confirmation,
+            Kind::Push => Reading::Push,
+            Kind::Array if !self.resp3 => {
+                if waits_for_confirmation && confirms(act, reply) {
+                    Reading::Confirmation
+                } else if self.is_subscribed() && reply.is_message() {
+                    Reading::Push
+                } else if self.shards > 0 && reply.first_element() == b"sunsubscribe" {
+                    // The server moved the slot away.
+                    Reading::Push
+                } else if !self.known && reply.is_message() {
+                    Reading::Unclear
+                } else {
+                    Reading::Answer
+                }
+            }
+            Kind::Simple if (self.monitors || !self.known) && is_monitor_line(reply.text()) => Reading::MonitorLine,
+            _ => Reading::Answer,
+        }
+    }
+
+    /// A message about the subscriptions themselves: their numbers are the server's.
+    pub fn count_subscriptions(&mut self, reply: &Reply) {
+        let first = reply.first_element();
+        let Some(count) = reply.third_integer else { return };
+        let all = self.channels + self.patterns;
+        let change = i64::from(count) - i64::from(all);
+        let changed = |n: u32| u32::try_from((i64::from(n) + change).max(0)).unwrap_or(u32::MAX);
+        match first {
+            b"subscribe" | b"unsubscribe" => self.channels = changed(self.channels),
+            b"psubscribe" | b"punsubscribe" => self.patterns = changed(self.patterns),
+            b"ssubscribe" | b"sunsubscribe" => self.shards = count,
+            _ => {}
+        }
+    }
+
+    /// How many confirmations a subscription command gets, at the moment at which it is executed.
+    pub fn confirmations(&self, act: Act, request: &Request) -> u32 {
+        let named = request.args.saturating_sub(1);
+        match act {
+            Act::Unsubscribe(topic) if named == 0 => match topic {
+                Topic::Channel => self.channels.max(1),
+                Topic::Pattern => self.patterns.max(1),
+                Topic::Shard => self.shards.max(1),
+            },
+            _ => named,
+        }
+    }
+
+    /// Whether a reply can't be the answer to a command.
+    #[inline]
+    pub fn contradicts(&self, act: Act, reply: &Reply) -> bool {
+        let Some(kind) = reply.kind else { return true };
+        let text = reply.text();
+        let queued = kind == Kind::Simple && text == b"QUEUED";
+        if kind == Kind::Error {
+            // Row 63: a failing AUTH can lose its reply; what comes then is the next command's.
+            return act == Act::Auth && text.starts_with(b"NOAUTH");
+        }
+        if queued && (act.is_never_queued() || self.known && !self.in_multi) {
+            return true;
+        }
+        if self.in_multi && self.known && !act.is_never_queued() {
+            return !queued;
+        }
+        let ok = kind == Kind::Simple && text == b"OK";
+        match act {
+            _ if queued => false,
+            Act::None | Act::Ping | Act::Replconf => false,
+            Act::Hello => !matches!(kind, Kind::Map | Kind::Array),
+            Act::Reset => !(kind == Kind::Simple && text == b"RESET"),
+            Act::Exec => !matches!(kind, Kind::Array | Kind::Null),
+            Act::Subscribe(_) | Act::Unsubscribe(_) => true,
+            Act::Psync | Act::Sync => kind != Kind::Simple,
+            Act::Auth
+            | Act::Select
+            | Act::Quit
+            | Act::Reply
+            | Act::SetName
+            | Act::SetInfo
+            | Act::Multi
+            | Act::Discard
+            | Act::Watch
+            | Act::Monitor => !ok,
+        }
+    }
+
+    /// Whether an answer says that the command was queued by MULTI. Learns that one is open.
+    #[inline]
+    pub fn is_queued(&mut self, reply: &Reply) -> bool {
+        let queued = reply.kind == Some(Kind::Simple) && reply.text() == b"QUEUED";
+        if queued && !self.in_multi {
+            self.in_multi = true;
+            self.is_irregular = true;
+        }
+        queued
+    }
+
+    /// A command was answered; `succeeded`: not by an error.
+    #[inline]
+    pub fn answered(&mut self, act: Act, request: &Request, succeeded: bool) {
+        match act {
+            Act::None => {}
+            Act::Exec | Act::Discard => self.end_multi(),
+            _ if !succeeded => {}
+            Act::Hello => match request.note(0) {
+                Some(b"3") => self.resp3 = true,
+                Some(b"2") => self.resp3 = false,
+                _ => {}
+            },
+            Act::Reset => *self = Session::new(self.known),
+            Act::Reply => self.set_replies(request),
+            Act::Multi => {
+                self.in_multi = true;
+                self.is_irregular = false;
+            }
+            Act::Monitor => self.monitors = true,
+            _ => {}
+        }
+    }
+
+    fn end_multi(&mut self) {
+        self.in_multi = false;
+        self.is_irregular = false;
+    }
+
+    /// Whether the items of the open MULTI's EXEC can be told by its queued commands.
+    pub fn is_regular(&self) -> bool {
+        self.known && !self.is_irregular
+    }
+
+    /// Items that a queued command leaves in EXEC's array (pushes not counted), and its effect on the ones behind it.
+    pub fn queued_items(&mut self, act: Act, request: &Request) -> u64 {
+        let items = match act {
+            Act::Reply => u64::from(request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ON"))),
+            _ if self.replies == Replies::Off => 0,
+            Act::Subscribe(_) | Act::Unsubscribe(_) if self.resp3 => 0,
+            Act::Subscribe(_) | Act::Unsubscribe(_) => u64::from(self.confirmations(act, request)),
+            _ => 1,
+        };
+        if act == Act::Reply {
+            self.set_replies(request);
+        }
+        items
+    }
+
+    /// A queued command was executed by EXEC.
+    pub fn executed_in_multi(&mut self, act: Act, request: &Request, succeeded: bool) {
+        if act == Act::Reply {
+            self.set_replies(request);
+        } else {
+            self.answered(act, request, succeeded);
+        }
+    }
+
+    /// Whether subscription confirmations are pushes.
+    pub fn is_resp3(&self) -> bool {
+        self.resp3
+    }
+
+    /// A push came: the protocol is RESP3.
+    pub fn saw_push(&mut self) {
+        self.resp3 = true;
+    }
+}
+
+/// Whether a reply has the form of a confirmation of this command.
+fn confirms(act: Option<Act>, reply: &Reply) -> bool {
+    let expected: &[u8] = match act {
+        Some(Act::Subscribe(Topic::Channel)) => b"subscribe",
+        Some(Act::Subscribe(Topic::Pattern)) => b"psubscribe",
+        Some(Act::Subscribe(Topic::Shard)) => b"ssubscribe",
+        Some(Act::Unsubscribe(Topic::Channel)) => b"unsubscribe",
+        Some(Act::Unsubscribe(Topic::Pattern)) => b"punsubscribe",
+        Some(Act::Unsubscribe(Topic::Shard)) => b"sunsubscribe",
+        _ => return false,
+    };
+    reply.first_element() == expected
+}
+
+/// `1795367238.519800 [0 127.0.0.1:41810] "SET" …`
+fn is_monitor_line(text: &[u8]) -> bool {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits >= 9 && text.get(digits) == Some(&b'.')
 }

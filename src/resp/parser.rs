@@ -75,6 +75,12 @@ pub trait Visitor {
     /// Whether the stream is a client's (multibulk and inline commands) or a server's (any value).
     const REQUESTS: bool;
 
+    /// How many elements the message's own aggregate has, if that is known better than its header says.
+    #[inline]
+    fn elements(&mut self, _kind: Kind, declared: u64) -> u64 {
+        declared
+    }
+
     /// A value begins. `depth` 0 is the message itself. `length`: payload bytes of a string, elements of an aggregate (a
     /// map's keys and values counted each). Answers how many of its leading payload bytes are wanted.
     fn begin(&mut self, depth: usize, kind: Kind, length: u64) -> usize;
@@ -443,7 +449,10 @@ impl Parser {
             return Ok(Step::Empty);
         }
         let depth = usize::from(self.depth);
-        let elements = self.number * per_element;
+        let mut elements = self.number * per_element;
+        if depth == 0 && !self.streamed && self.muted == 0 {
+            elements = visitor.elements(kind, elements).min(2 * ELEMENTS_MAX);
+        }
         if self.muted == 0 {
             visitor.begin(depth, kind, if self.streamed { UNKNOWN_LENGTH } else { elements });
         }

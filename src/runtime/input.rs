@@ -17,7 +17,7 @@ use crate::worker::Batch;
 pub(super) type SharedMapping = Arc<Mapping>;
 
 /// Bytes of a mapped file after which what has been read is given back to the system.
-const RELEASE_BYTES: usize = 1 << 20;
+const RELEASE_BYTES: usize = 256 << 10;
 /// Batches after which progress is told.
 const PROGRESS_BATCHES: u32 = 1024;
 
@@ -33,8 +33,14 @@ pub(super) trait FileEvents {
     fn packets(&self) -> u64;
 }
 
-/// Is told how far the reading is.
+/// Is told how far the reading is, and may end it.
 pub trait Progress {
+    /// Whether the reading is to end here, as if the capture did.
+    fn wants_end(&self, is_standard_input: bool) -> bool {
+        let _ = is_standard_input;
+        false
+    }
+
     /// Bytes read of all files, and packets done.
     fn update(&mut self, bytes: u64, packets: u64);
 }
@@ -71,10 +77,14 @@ pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &m
                 ended?;
             }
         }
+        let ended = progress.wants_end(is_standard_input(path));
         if let Some(problem) = &file.problem {
             read.problems.push(problem.clone());
         }
         read.summary.files.push(file);
+        if ended {
+            break;
+        }
     }
     Ok(read)
 }
@@ -102,6 +112,12 @@ fn read_file(
         consumer.frames(&batch, mapping.as_ref())?;
         drop(batch);
         match polled {
+            Ok(Polled::Frames(_)) if progress.wants_end(is_standard_input(Path::new(&file.path))) => {
+                let packets = file.packets;
+                file.problem =
+                    Some(format!("{}: stopped by a signal after {packets} packets; these are reported", file.path));
+                break;
+            }
             Ok(Polled::Frames(_)) => {}
             Ok(Polled::End) => break,
             Err(error) => {
@@ -126,6 +142,10 @@ fn read_file(
     }
     file.bytes = source.position();
     Ok(())
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn describe(facts: &Facts, path: &Path, file: &mut InputFile, read: &mut Read) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::record::transaction::RecordBatch;
 
 use super::record_json::{RecordFormat, RecordWriter};
-use super::{Sink, SinkError};
+use super::{STANDARD_OUTPUT, Sink, SinkError};
 
 /// Bytes that are gathered before they are written.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -67,7 +67,7 @@ impl JsonlSink {
     /// Opens the output, so that one that can't be written is known before any work.
     pub fn create(target: &JsonlTarget, format: &RecordFormat) -> Result<JsonlSink, SinkError> {
         let (file, name) = match target {
-            JsonlTarget::Stdout => (stdout(), "standard output".to_owned()),
+            JsonlTarget::Stdout => (stdout(), STANDARD_OUTPUT.to_owned()),
             JsonlTarget::Path(path) => (File::create(path), path.display().to_string()),
         };
         let compressed = matches!(target, JsonlTarget::Path(path) if is_zstd(path));
@@ -181,8 +181,12 @@ mod tests {
                 arguments_len: 0,
                 error_len: 0,
                 response_len: 0,
+                redirect_len: 0,
+                client_len: 0,
+                db: None,
+                parent: None,
             };
-            batch.push(transaction, Texts { arguments: &[], error: &[], response: &[] });
+            batch.push(transaction, Texts::default());
         }
         batch
     }

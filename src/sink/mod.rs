@@ -15,6 +15,9 @@ pub trait Sink {
     fn finish(&mut self) -> Result<(), SinkError>;
 }
 
+/// What errors call standard output.
+pub const STANDARD_OUTPUT: &str = "standard output";
+
 /// A sink failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -36,4 +39,12 @@ pub enum SinkError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl SinkError {
+    /// Whoever read our standard output (`| head`) has seen enough: nothing has failed.
+    pub fn is_enough(&self) -> bool {
+        matches!(self, SinkError::Write { path, source, .. }
+            if path == STANDARD_OUTPUT && source.kind() == std::io::ErrorKind::BrokenPipe)
+    }
 }

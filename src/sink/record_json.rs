@@ -140,6 +140,7 @@ impl RecordWriter {
         append_event(out, command, connection, &mut self.clock, transaction);
         append_parties(out, connection, transaction);
         self.append_redis(out, command, transaction, texts);
+        append_parent(out, transaction);
         out.extend_from_slice(b"}}\n");
     }
 
@@ -168,6 +169,9 @@ impl RecordWriter {
         // The slot tells something about the key, so it is shown only where the key may be.
         if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
             append_field(out, br#","slot":"#, u64::from(slot));
+        }
+        if let Some(db) = transaction.db {
+            append_field(out, br#","db":"#, u64::from(db));
         }
         if let Some(kind) = transaction.reply {
             append_word(out, br#","reply":""#, kind.name());
@@ -199,14 +203,20 @@ impl RecordWriter {
             out.extend_from_slice(br#","error":""#);
             append_text(out, if full { texts.error } else { code.as_str().as_bytes() });
             append_word(out, br#"","error_code":""#, code.as_str());
+            if !texts.redirect.is_empty() {
+                out.extend_from_slice(br#","redirect":""#);
+                append_text(out, texts.redirect);
+                out.push(b'"');
+            }
         }
-        if !full {
-            return;
-        }
-        if transaction.reply.is_some() && !is_error {
+        if full && transaction.reply.is_some() && !is_error {
             out.extend_from_slice(br#","return_value":""#);
             append_text(out, texts.response);
             out.push(b'"');
+        }
+        append_client(out, texts.client);
+        if !full {
+            return;
         }
         out.extend_from_slice(br#","request":""#);
         out.extend_from_slice(&command.name);
@@ -217,6 +227,36 @@ impl RecordWriter {
             append_text(out, if is_error && texts.response.is_empty() { texts.error } else { texts.response });
             out.push(b'"');
         }
+    }
+}
+
+/// The `event.id` of the EXEC that executed it.
+fn append_parent(out: &mut Vec<u8>, transaction: &Transaction) {
+    let Some(parent) = transaction.parent else { return };
+    out.extend_from_slice(br#","parent":""#);
+    out.extend_from_slice(&id_text(transaction.connection));
+    append_number(out, parent);
+    out.push(b'"');
+}
+
+/// The object `client` of what its connection said of itself: name, user, library.
+fn append_client(out: &mut Vec<u8>, list: &[u8]) {
+    let mut lead: &[u8] = br#","client":{"#;
+    for label in arguments::iter(list) {
+        let (name, text): (&[u8], _) = match label {
+            Argument::Word(text) => (br#""name":""#, text),
+            Argument::Key(text) => (br#""user":""#, text),
+            Argument::Value(text) => (br#""lib":""#, text),
+            _ => continue,
+        };
+        out.extend_from_slice(lead);
+        out.extend_from_slice(name);
+        append_text(out, text);
+        out.push(b'"');
+        lead = b",";
+    }
+    if !list.is_empty() {
+        out.push(b'}');
     }
 }
 
@@ -329,7 +369,7 @@ fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Tran
     let destination = out.len();
     out.push(b'{');
     out.extend_from_slice(&connection.server_text);
-    // Of a reply that the capture missed nobody knows the size.
+    // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
     if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
         append_field(out, BYTES, transaction.reply_bytes);
     }
@@ -391,14 +431,20 @@ fn connection<'a>(cache: &'a mut [Connection], scratch: &mut Vec<u8>, transactio
     place
 }
 
+/// A connection's part of an `event.id`: 16 hexadecimal digits and a dash.
+fn id_text(id: u64) -> [u8; 17] {
+    std::array::from_fn(|place| match place {
+        16 => b'-',
+        place => b"0123456789abcdef"[(id >> (60 - 4 * place)) as usize & 15],
+    })
+}
+
 impl Connection {
     #[cold]
     fn make(&mut self, scratch: &mut Vec<u8>, transaction: &Transaction) {
         let (client, server) = (transaction.client, transaction.server);
         (self.id, self.client, self.server) = (transaction.connection, client, server);
-        scratch.clear();
-        let _ = write!(scratch, "{:016x}-", self.id);
-        self.id_text = scratch.first_chunk().copied().unwrap_or_default();
+        self.id_text = id_text(self.id);
         for (text, end) in [(&mut self.client_text, client), (&mut self.server_text, server)] {
             scratch.clear();
             let _ = write!(scratch, r#""ip":"{}","port":{}"#, end.address, end.port);

@@ -80,6 +80,11 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A count with its noun: `1 packet`, `1,234 packets`.
+pub fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// An amount of data: `17 B`, `1.5 KiB`, `466 MiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -94,6 +99,23 @@ pub fn bytes(n: u64) -> String {
     }
     let decimals = usize::from(value < 9.95);
     format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// An error with its causes, each said once: many of our errors name their cause themselves.
+pub fn chain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|said, cause| if said.contains(&cause) { said } else { format!("{said}: {cause}") })
+        .unwrap_or_default()
+}
+
+/// `resptap … | head`: whoever read has seen enough, and nothing has failed.
+pub fn unless_enough(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Rows of a name and numbers below a heading: names to the left, numbers to the right, all lined up.
@@ -206,6 +228,7 @@ mod tests {
     #[test]
     fn counts_sizes_and_spans_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1000].map(|n| counted(n, "packet")), ["0 packets", "1 packet", "1,000 packets"]);
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!([0, 1023, 1024, 10_239, 1 << 20].map(bytes), ["0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB"]);
         assert_eq!([1023 << 20, u64::MAX].map(bytes), ["1.0 GiB", "16 EiB"]);
@@ -231,6 +254,21 @@ mod tests {
             print(24),
             "NAME      count      p50\n  a           1  85.3 µs\n  a rather long name\n          1,000     1 ns\n"
         );
+    }
+
+    #[test]
+    fn a_cause_that_was_said_is_not_said_again() {
+        let cause = || io::Error::other("the disk is on fire");
+        assert_eq!(chain(&anyhow::Error::new(cause()).context("no luck")), "no luck: the disk is on fire");
+        let named = anyhow::Error::new(cause()).context("no luck: the disk is on fire");
+        assert_eq!(chain(&named), "no luck: the disk is on fire");
+    }
+
+    #[test]
+    fn a_reader_who_has_seen_enough_is_no_failure() {
+        assert!(unless_enough(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(unless_enough(Err(io::ErrorKind::StorageFull.into())).is_err());
+        assert!(unless_enough(Ok(())).is_ok());
     }
 
     #[test]

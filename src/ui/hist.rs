@@ -76,7 +76,7 @@ pub fn run(files: &[PathBuf], tag: Option<&str>, hgrm: Option<&Path>, out: &mut 
     if let Some(export) = export {
         export.write(selected(&merged, tag.is_some())?)?;
     }
-    print(files.len(), &merged, out).map_err(HistError::Print)
+    format::unless_enough(print(files.len(), &merged, out)).map_err(HistError::Print)
 }
 
 /// The one distribution to be exported.

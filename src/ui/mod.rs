@@ -1,8 +1,11 @@
 //! What people see on a terminal.
 
+pub mod advice;
 pub mod format;
 pub mod hist;
 pub mod log;
 pub mod progress;
 pub mod read;
+mod signals;
+pub mod survey;
 pub mod table;

@@ -8,20 +8,25 @@ use anyhow::{Context, Result};
 
 use crate::config::Config;
 use crate::config::values::Output;
+use crate::counters::Counter;
 use crate::export::summary::{Memory, Report, to_json};
 use crate::runtime::{self, Outcome};
 
-use super::format::Style;
+use super::advice::Observed;
+use super::format::{Style, chain, unless_enough};
 use super::progress::Progress;
+use super::signals::Signals;
+use super::survey::Survey;
 use super::table::print_summary;
 
 /// Reads the files and writes all that was asked for. `Ok(false)`: something failed, and was said on standard error.
 pub fn run(config: &Config) -> Result<bool> {
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
     let total = total_bytes(config);
-    let mut progress = Bar(Progress::new(total));
-    let outcome = runtime::read(config, &mut progress);
-    progress.0.finish();
+    let signals = Signals::catch().context("the signals that end the program can't be caught")?;
+    let mut bar = Bar { progress: Progress::new(total), signals };
+    let outcome = runtime::read(config, &mut bar);
+    bar.progress.finish();
     let outcome = outcome?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -31,6 +36,7 @@ pub fn run(config: &Config) -> Result<bool> {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        replication: &outcome.replication,
         workers: &outcome.workers,
         memory: Memory { budget: config.memory, peak: outcome.memory_peak },
     };
@@ -39,7 +45,7 @@ pub fn run(config: &Config) -> Result<bool> {
         Some(destination) => destination.write_json(&report),
         None => print_table(config, &report, &outcome),
     };
-    problems.extend(told.err().map(|error| format!("{error:#}")));
+    problems.extend(told.err().map(|error| chain(&error)));
     for problem in &problems {
         tracing::error!("{problem}");
     }
@@ -52,24 +58,24 @@ fn print_table(config: &Config, report: &Report<'_>, outcome: &Outcome) -> Resul
         // Nothing could be read: the error says all there is to say.
         return Ok(());
     }
-    let told = if config.uses_stdout() {
-        print_summary(
-            report,
-            Style { colour: io::stderr().is_terminal(), ..Style::default() },
-            &mut io::stderr().lock(),
-        )
-    } else {
-        print_summary(
-            report,
-            Style { colour: io::stdout().is_terminal(), ..Style::default() },
-            &mut io::stdout().lock(),
-        )
+    let survey = survey(config, report);
+    let observed = Observed { ports: &config.ports, survey: survey.as_ref() };
+    let print = |is_terminal, out: &mut dyn Write| {
+        print_summary(report, observed, Style { colour: is_terminal, ..Style::default() }, out)
     };
-    match told {
-        // `resptap read … | head`: whoever read has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        told => told.context("printing the summary failed"),
-    }
+    let told = if config.uses_stdout() {
+        print(io::stderr().is_terminal(), &mut io::stderr().lock())
+    } else {
+        print(io::stdout().is_terminal(), &mut io::stdout().lock())
+    };
+    unless_enough(told).context("printing the summary failed")
+}
+
+/// A second look at the capture, if the first found nothing in it.
+fn survey(config: &Config, report: &Report<'_>) -> Option<Survey> {
+    let nothing = report.counters[Counter::Requests] == 0 && report.counters[Counter::FramesSeen] > 0;
+    let with_packets = report.input.files.iter().zip(&config.files).find(|(file, _)| file.packets > 0);
+    with_packets.filter(|_| nothing).and_then(|(_, path)| Survey::of(path))
 }
 
 /// Bytes of all files, where each has a length.
@@ -79,11 +85,18 @@ fn total_bytes(config: &Config) -> Option<u64> {
     config.files.iter().map(|path| length(path)).sum()
 }
 
-struct Bar(Progress);
+struct Bar {
+    progress: Progress,
+    signals: Signals,
+}
 
 impl runtime::Progress for Bar {
     fn update(&mut self, bytes: u64, packets: u64) {
-        self.0.update(bytes, packets);
+        self.progress.update(bytes, packets);
+    }
+
+    fn wants_end(&self, is_standard_input: bool) -> bool {
+        self.signals.want_end(is_standard_input)
     }
 }
 
@@ -113,7 +126,7 @@ impl Destination<'_> {
         };
         match self {
             Destination::Stdout => {
-                write(&mut io::stdout().lock()).context("writing the summary to standard output failed")
+                unless_enough(write(&mut io::stdout().lock())).context("writing the summary to standard output failed")
             }
             Destination::File(path, file) => write(&mut BufWriter::new(file))
                 .with_context(|| format!("writing the summary to {} failed", path.display())),

@@ -10,8 +10,10 @@ use crate::counters::{Counter, Counters};
 use crate::export::summary::{OTHER, PERCENTILES, Report, error_codes, ranked};
 use crate::record::histograms::Histogram;
 use crate::record::totals::Entry;
+use crate::redis::replication::SyncResult;
 
-use super::format::{Columns, Style, bytes, count, instant, latency, span, wrap};
+use super::advice::{Observed, advice};
+use super::format::{Columns, Style, bytes, count, counted, instant, latency, span, wrap};
 
 /// Commands that are listed.
 const COMMANDS_LISTED: usize = 20;
@@ -23,24 +25,28 @@ const NAME_WIDTH: usize = 19;
 const COUNT_WIDTH: usize = 14;
 
 /// The columns of commands, servers and clients; their counts stand below those of the counters.
+/// Replication links that are listed.
+const LINKS_SHOWN: usize = 20;
 const COLUMNS: [(&str, usize); 5] = [("count", COUNT_WIDTH - 2), ("errors", 7), ("p50", 8), ("p99", 8), ("max", 8)];
 
-/// Prints the summary.
-pub fn print_summary(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let mut page = Page { style, out };
+/// Prints the summary of what was looked for.
+pub fn print_summary(report: &Report<'_>, observed: Observed<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut page = Page { style, ports: observed.named(), out };
     page.title(report)?;
     page.input(report)?;
     page.section(report.counters, "packets", "PACKETS")?;
     page.section(report.counters, "connections", "CONNECTIONS")?;
     page.section(report.counters, "requests", "REQUESTS")?;
     page.section(report.counters, "replies", "REPLIES")?;
+    page.replication(report)?;
     page.latency(report)?;
     page.commands(report)?;
     let totals = report.totals;
     page.parties("SERVERS", totals.servers.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
     page.parties("CLIENTS", totals.clients.iter().map(|(name, entry)| (name_of(name.as_ref()), entry)))?;
     page.errors(report)?;
-    page.memory(report)
+    page.memory(report)?;
+    page.advice(report.counters, observed)
 }
 
 fn name_of(name: Option<&impl ToString>) -> String {
@@ -49,6 +55,8 @@ fn name_of(name: Option<&impl ToString>) -> String {
 
 struct Page<'a> {
     style: Style,
+    /// The observed ports, in words.
+    ports: String,
     out: &'a mut dyn Write,
 }
 
@@ -57,10 +65,10 @@ impl Page<'_> {
         let counters = report.counters;
         let connections = counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream];
         let title = format!(
-            "resptap {}: {} requests on {} connections in {}",
+            "resptap {}: {} on {} in {}",
             report.version,
-            count(counters[Counter::Requests]),
-            count(connections),
+            counted(counters[Counter::Requests], "request"),
+            counted(connections, "connection"),
             span(report.duration_ns())
         );
         writeln!(self.out, "{}", self.style.heading(&title))
@@ -69,10 +77,14 @@ impl Page<'_> {
     fn input(&mut self, report: &Report<'_>) -> io::Result<()> {
         self.heading("INPUT")?;
         for file in &report.input.files {
-            let facts = format!("{}, {}, {} packets", file.format, bytes(file.bytes), count(file.packets));
-            writeln!(self.out, "  {}: {facts}", file.path)?;
+            if file.format.is_empty() {
+                writeln!(self.out, "  {}: nothing could be read", file.path)?;
+            } else {
+                let facts = format!("{}, {}, {}", file.format, bytes(file.bytes), counted(file.packets, "packet"));
+                writeln!(self.out, "  {}: {facts}", file.path)?;
+            }
             if let Some(problem) = &file.problem {
-                self.paragraph(&format!("not read to its end: {problem}"), true)?;
+                self.paragraph(problem, true)?;
             }
         }
         if report.input.first.is_known() {
@@ -88,7 +100,9 @@ impl Page<'_> {
         let counted: Vec<Counter> = Counter::ALL
             .iter()
             .copied()
-            .filter(|&counter| counter.place().0 == section && (counters[counter] > 0 || is_always_shown(counter)))
+            .filter(|&counter| {
+                counter.place().0 == section && (counters[counter] > 0 || is_always_shown(counter, counters))
+            })
             .filter(|&counter| counter != Counter::FrameBytes)
             .collect();
         if counted.iter().all(|&counter| counters[counter] == 0) && section != "requests" {
@@ -96,16 +110,39 @@ impl Page<'_> {
         }
         self.heading(heading)?;
         for counter in counted {
-            let (name, words, attention) = explained(counter, counters);
+            let (name, words, attention) = explained(counter, counters, &self.ports);
             self.counter(&name, counters[counter], &words, attention)?;
         }
         if section == "requests" && counters.pending() > 0 {
             self.counter("pending", counters.pending(), "not decided yet", false)?;
         }
-        if section == "requests" && counters[Counter::Requests] == 0 {
-            let advice = "No Redis requests were found. Does the capture have TCP payload, and is the server's port among \
-                          those of --port (6379 unless given)?";
-            self.paragraph(advice, true)?;
+        Ok(())
+    }
+
+    /// Replicas that follow their primary, and how far behind they are.
+    fn replication(&mut self, report: &Report<'_>) -> io::Result<()> {
+        if report.replication.is_empty() {
+            return Ok(());
+        }
+        self.heading("REPLICATION")?;
+        for link in report.replication.iter().take(LINKS_SHOWN) {
+            let facts = &link.facts;
+            let line = format!("{} follows {}", link.identity.client, link.identity.server);
+            self.paragraph(&line, false)?;
+            let sync = match facts.sync_result {
+                SyncResult::Partial => "went on from where it was".to_owned(),
+                result => format!(
+                    "full synchronisation {}: {} in {}",
+                    result.name(),
+                    bytes(facts.sync_bytes),
+                    span(facts.sync_ended.since(facts.sync_started))
+                ),
+            };
+            self.paragraph(&format!("  {sync}; then {} of changes", bytes(facts.stream_bytes)), false)?;
+            if let (Some(lag), Some(since)) = (facts.lag_bytes(), facts.lag_ns()) {
+                let lag = format!("  {lag} bytes behind when it last acknowledged, {} before the end", span(since));
+                self.paragraph(&lag, false)?;
+            }
         }
         Ok(())
     }
@@ -220,10 +257,21 @@ impl Page<'_> {
         )?;
         let given_up = Counter::ALL.iter().filter(|counter| counter.place().1.starts_with("evicted."));
         for &counter in given_up.filter(|&&counter| report.counters[counter] > 0) {
-            let (name, words, _) = explained(counter, report.counters);
+            let (name, words, _) = explained(counter, report.counters, &self.ports);
             self.counter(&name, report.counters[counter], &words, true)?;
         }
         Ok(())
+    }
+
+    /// What hid something, and what to do about it. Last, where a terminal's reader looks first.
+    fn advice(&mut self, counters: &Counters, observed: Observed<'_>) -> io::Result<()> {
+        let advice = advice(counters, observed);
+        if advice.is_empty() {
+            return Ok(());
+        }
+        let none = counters[Counter::Requests] == 0;
+        self.heading(if none { "NO REDIS REQUESTS WERE FOUND" } else { "WHAT TO DO" })?;
+        advice.iter().try_for_each(|paragraph| self.paragraph(paragraph, true))
     }
 
     fn heading(&mut self, text: &str) -> io::Result<()> {
@@ -253,12 +301,17 @@ fn cells(entry: &Entry) -> Vec<String> {
     ]
 }
 
-fn is_always_shown(counter: Counter) -> bool {
-    matches!(counter, Counter::FramesSeen | Counter::FramesAnalysed | Counter::Requests | Counter::RequestsExact)
+fn is_always_shown(counter: Counter, counters: &Counters) -> bool {
+    match counter {
+        Counter::FramesSeen | Counter::FramesAnalysed | Counter::Requests => true,
+        // Nothing is no share of nothing.
+        Counter::RequestsExact => counters[Counter::Requests] > 0,
+        _ => false,
+    }
 }
 
 /// A counter's name for people, what it means, and whether it deserves attention.
-fn explained(counter: Counter, counters: &Counters) -> (String, String, bool) {
+fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, String, bool) {
     let name = counter.place().1;
     // `skipped.not_ip` is `skipped`, explained by its words.
     let name = name.split_once('.').map_or(name, |(group, _)| group).replace('_', " ");
@@ -270,7 +323,8 @@ fn explained(counter: Counter, counters: &Counters) -> (String, String, bool) {
     };
     let (words, attention) = match counter {
         Counter::FramesSeen => (format!("{} on the wire", bytes(counters[Counter::FrameBytes])), false),
-        Counter::FramesAnalysed => ("to or from a Redis port".into(), false),
+        Counter::FramesAnalysed => (format!("to or from {ports}"), false),
+        Counter::SkipOtherPort => (format!("TCP, but not of {ports}"), false),
         Counter::RequestsExact => (format!("{}: paired with their reply", share(Counter::Requests)), false),
         Counter::GapBytesMirror | Counter::GapBytesNetwork | Counter::GapBytesCut => {
             return ("missing bytes".into(), words(counter).unwrap_or_default().0.to_owned(), true);
@@ -297,12 +351,11 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipNotTcp => ("IP, but not TCP", false),
         Counter::SkipFragment => ("fragments of IP packets", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
-        Counter::SkipOtherPort => ("TCP, but of no Redis port (see --port)", false),
-        Counter::OutOfOrder => ("came after later data of their connection, and were put in order", false),
+        Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),
         Counter::OutOfWindow => ("do not fit their connection's sequence numbers; ignored", true),
-        Counter::Stray => ("without data, and of no known connection", false),
+        Counter::Stray => ("without data, of no known connection, such as the last ACK of a close", false),
         Counter::TimeBackwards => ("their time lies before that of an earlier packet of their connection", true),
         Counter::Gaps => ("stretches of a connection that the capture does not have", true),
         Counter::GapBytesMirror => ("lost on the way to the capture: the receiver had acknowledged them", true),
@@ -318,8 +371,9 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::ClosedIdle => ("after long silence (--idle-timeout); their state was freed", false),
         Counter::ClosedCaptureEnd => ("by the capture's end; they were still open", false),
         Counter::ClosedEvicted => ("connections given up for want of memory (--memory)", true),
+        Counter::ConnectionsReplication => ("became replication links: a replica follows its primary", false),
         Counter::ConnectionsUnpairable => {
-            ("turned to replication, MONITOR or subscriptions, where requests and replies are no pairs", false)
+            ("had subscriptions from before the capture: replies and messages can't be told apart", false)
         }
         Counter::RequestsResynced => {
             ("paired again after a gap or a mid-stream start, by the proof named below", false)
@@ -336,6 +390,8 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::RequestBytesSkipped => ("of requests, in search of the beginning of one after a gap", false),
         Counter::RepliesPaired => ("with a request", false),
         Counter::UnsolicitedNoRequest => ("replies to no request", true),
+        Counter::UnsolicitedMonitor => ("lines of MONITOR", false),
+        Counter::UnsolicitedReplication => ("answers to the commands of replication", false),
         Counter::UnsolicitedPush => ("RESP3 push messages (invalidations, pub/sub)", false),
         Counter::DiscardedUnproved => {
             ("not paired: whose reply they are is unproved after a gap or mid-stream start", true)

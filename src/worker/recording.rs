@@ -1,6 +1,6 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Recorder};
+use crate::connection::{Exchange, Identity, Labels, Recorder};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::RECORD_BATCH;
@@ -8,7 +8,7 @@ use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::transaction::{RecordBatch, Texts, Times, Transaction};
-use crate::redis::arguments::{self, Argument, Payload};
+use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
 use crate::redis::redact;
@@ -36,6 +36,8 @@ pub struct Recording {
     directory: Directory,
     statistics: Box<Statistics>,
     batch: Box<RecordBatch>,
+    /// What is known of a record's client, while it is put together.
+    client: Vec<u8>,
     outbox: Outbox<Message>,
     /// Boxes that came back, to be used again.
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
@@ -60,6 +62,7 @@ impl Recording {
             directory: Directory::new(seed),
             statistics: Box::default(),
             batch: Box::default(),
+            client: Vec::new(),
             outbox,
             spare_statistics: Vec::new(),
             spare_batches: Vec::new(),
@@ -173,7 +176,14 @@ impl Recording {
         let hidden = redact::hides_arguments(self.table.name(request.command));
         let shows_reply = payload == Payload::Full && !hidden;
         let code = error.unwrap_or_default();
+        self.client.clear();
+        if let Some(labels) = exchange.labels {
+            describe_client(labels, &mut self.client);
+        }
+        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
         let texts = Texts {
+            redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
+            client: &self.client,
             arguments: if payload == Payload::None { &[] } else { &request.arguments },
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
@@ -204,8 +214,39 @@ impl Recording {
             arguments_len: 0,
             error_len: 0,
             response_len: 0,
+            redirect_len: 0,
+            client_len: 0,
+            db: exchange.db,
+            parent: exchange.parent,
         };
         self.batch.push(transaction, texts);
+    }
+}
+
+/// Name, user and library of a client, as they are known.
+fn describe_client(labels: &Labels, list: &mut Vec<u8>) {
+    if !labels.name.is_empty() {
+        arguments::append(list, Argument::Word(&labels.name));
+    }
+    if !labels.user.is_empty() {
+        arguments::append(list, Argument::Key(&labels.user));
+    }
+    let at = list.len();
+    arguments::append(list, Argument::Hidden);
+    labels.library_and_version(list);
+    if list.len() == at + ENTRY_HEADER_BYTES {
+        list.truncate(at);
+    } else {
+        arguments::close(list, at, false, false);
+    }
+}
+
+/// The last word of `MOVED 3999 10.0.0.2:6379`; of others nothing.
+fn redirect_target(error: &[u8]) -> &[u8] {
+    let mut words = error.split(|&byte| byte == b' ');
+    match words.next() {
+        Some(b"MOVED" | b"ASK") => words.nth(1).unwrap_or_default(),
+        _ => &[],
     }
 }
 

@@ -15,7 +15,7 @@ use resptap::redis::arguments::{self, Argument, Payload};
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::{Flags, Outcome, Resync};
 use resptap::redis::request::Shown;
-use resptap::redis::session::Effects;
+use resptap::redis::session::Acts;
 use resptap::ring::{Inbox, ring};
 use resptap::steering::Watermarks;
 use resptap::units::Timestamp;
@@ -114,7 +114,7 @@ pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
     let payload_bytes = options.payload_bytes;
     let settings = Settings {
         table,
-        effects: Effects::new(table),
+        acts: Acts::new(table),
         shown: Shown { keys: true, payload_bytes },
         timeout_ns: options.timeout_ns,
         idle_timeout_ns: 3600 * SECOND,

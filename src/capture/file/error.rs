@@ -70,7 +70,7 @@ pub enum Fault {
     },
     /// The file ends within a header, a packet or a block.
     #[error(
-        "it is cut short: {needed} bytes belong together at byte {offset}, {available} are there; what is before them has been read"
+        "it is cut short: the packet at byte {offset} takes {needed} bytes, but only {available} are there; all before it has been read"
     )]
     CutShort {
         /// Where the unfinished part begins.

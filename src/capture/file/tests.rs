@@ -266,7 +266,7 @@ fn damaged_pcapng_blocks_are_errors_with_their_place() {
         (patched(8), "absurd length of a block at byte 96: 8 bytes, where at least 12"),
         (patched(18), "not a multiple of 4"),
         (patched(16), "two lengths differ"),
-        (patched(1 << 20), "cut short: 1048576 bytes belong together at byte 96, 20 are there"),
+        (patched(1 << 20), "cut short: the packet at byte 96 takes 1048576 bytes, but only 20 are there"),
         (long_packet.bytes, "absurd length of a packet at byte 96: 4000 bytes, where at most 16"),
         (start().packet(1, 2, b"bad").bytes, "a packet of an interface"),
         (start().section(Order::Little).simple_packet(1, b"x").bytes, "a packet of an interface"),

@@ -10,7 +10,7 @@ use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
 use crate::redis::request::Shown;
-use crate::redis::session::Effects;
+use crate::redis::session::Acts;
 use crate::units::{Address, Direction, Endpoint, Timestamp};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -231,7 +231,7 @@ impl Tap {
         let table = CommandTable::built_in();
         let settings = Settings {
             table,
-            effects: Effects::new(table),
+            acts: Acts::new(table),
             shown: Shown { keys: true, payload_bytes: 100 },
             timeout_ns: 30 * SECOND,
             idle_timeout_ns: 3600 * SECOND,
@@ -276,7 +276,7 @@ impl Tap {
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
         if let Some(current) = connection {
-            match current.admit(&segment, direction, at, resources.settings.idle_timeout_ns) {
+            match current.admit(&segment, direction, at, &resources) {
                 Admission::Take => return current.segment(&segment, direction, at, resources, told),
                 Admission::Ignore => return,
                 Admission::Replace(reason) => current.close(reason, resources, told),

@@ -57,6 +57,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         input: &input,
         counters,
         totals,
+        replication: &[],
         workers: &workers,
         memory: Memory { budget: 1 << 30, peak: 1 << 20 },
     })
@@ -85,6 +86,7 @@ fn sections_and_fields_are_those_of_the_specification_in_its_order() {
             "errors",
             "redirects",
             "records",
+            "replication",
             "memory",
             "workers"
         ]

@@ -49,6 +49,10 @@ fn set() -> Transaction {
         arguments_len: 0,
         error_len: 0,
         response_len: 0,
+        redirect_len: 0,
+        client_len: 0,
+        db: None,
+        parent: None,
     }
 }
 
@@ -62,7 +66,7 @@ fn list(entries: &[Argument<'_>]) -> Vec<u8> {
 
 fn line(payload: Payload, transaction: Transaction, entries: &[Argument<'_>], error: &[u8], response: &[u8]) -> String {
     let mut batch = RecordBatch::default();
-    batch.push(transaction, Texts { arguments: &list(entries), error, response });
+    batch.push(transaction, Texts { arguments: &list(entries), error, response, ..Texts::default() });
     let mut out = Vec::new();
     let transaction = &batch.transactions[0];
     RecordWriter::new(&format(payload)).append(&mut out, transaction, batch.texts(transaction));
@@ -223,7 +227,7 @@ fn community_ids_are_those_of_the_published_vectors() {
 #[test]
 fn connections_that_share_a_place_in_the_cache_are_not_mixed_up() {
     let mut writer = RecordWriter::new(&format(Payload::Keys));
-    let texts = Texts { arguments: &[], error: &[], response: &[] };
+    let texts = Texts::default();
     let longest = endpoint("1111:2222:3333:4444:5555:6666:7777:8888", 65535);
     let mut other = set();
     other.connection += CONNECTIONS_CACHED as u64;

@@ -108,11 +108,13 @@ fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Sty
         input: &input,
         counters,
         totals,
+        replication: &[],
         workers: &[],
         memory: Memory { budget: 1 << 30, peak: 12 << 20 },
     };
     let mut out = Vec::new();
-    print_summary(&report, style, &mut out).unwrap();
+    let observed = Observed { ports: &[6379], survey: None };
+    print_summary(&report, observed, style, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -135,7 +137,7 @@ fn a_healthy_capture_fits_a_terminal_and_names_no_trouble() {
     ] {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
-    for trouble in ["lost", "gap", "missing", "given up", "bound", "\x1b"] {
+    for trouble in ["lost", "gap", "missing", "given up", "bound", "WHAT TO DO", "\x1b"] {
         assert!(!text.contains(trouble), "{trouble}");
     }
 }
@@ -148,7 +150,8 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     for expected in [
-        "  not read to its end: cut short in packet 2504012\n",
+        "  cut short in packet 2504012\n",
+        "\nWHAT TO DO\n  The capture keeps only the beginning of each packet",
         "  lost                          7  their reply, or the proof of pairing, is not\n",
         "  exact                 1,234,008  99.99 %: paired",
         "  A bound was reached",
@@ -159,7 +162,7 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
         let shown_elsewhere = matches!(counter.place().0, "records")
             || matches!(counter, Counter::FrameBytes | Counter::Requests)
             || counter == Counter::Replies;
-        let (_, words, _) = explained(counter, &lossy());
+        let (_, words, _) = explained(counter, &lossy(), "port 6379");
         assert!(shown_elsewhere || !words.is_empty(), "{counter:?} has no words");
     }
 }
@@ -168,7 +171,8 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
 fn nothing_at_all_is_a_summary_too() {
     let text = print(&Counters::default(), &Totals::default(), None, Style::default());
     assert!(text.contains("REQUESTS\n  total                         0\n"), "{text}");
-    assert!(text.contains("No Redis requests were found."), "{text}");
+    assert!(text.contains("NO REDIS REQUESTS WERE FOUND\n  The capture holds no packets."), "{text}");
+    assert!(!text.contains("exact"), "{text}");
     assert!(!text.contains("LATENCY") && !text.contains("COMMANDS") && !text.contains("PACKETS"), "{text}");
 }
 

@@ -1,0 +1,521 @@
+//! From complete replies to pairs: which request a reply answers, what it changes, and what else it may be.
+
+use crate::counters::Counter;
+use crate::limits::LINKS_TOLD_MAX;
+use crate::pool::NONE;
+use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
+use crate::redis::replication::{Link, number};
+use crate::redis::reply::Reply;
+use crate::redis::request::Request;
+use crate::redis::session::{Act, Reading};
+use crate::resp::parser::Kind;
+use crate::units::{Direction, Offset, Timestamp};
+
+use super::{
+    Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts, Resources,
+};
+
+/// A simple reply `+QUEUED\r\n`, in bytes.
+const QUEUED_BYTES: u64 = 9;
+
+impl Connection {
+    /// What the request that waits first does, if it is certain that the next reply is for it.
+    pub(super) fn waits_for(&self, resources: &Resources) -> Option<Act> {
+        let head = self.queue.head().filter(|_| self.certainty.is_settled())?;
+        (!resources.requests.get(head).is_mark()).then(|| self.act(head, resources))
+    }
+
+    /// A reply is complete. It is looked at outside of its place, so that pools can change meanwhile.
+    pub(super) fn reply_complete<R: Recorder>(
+        &mut self,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let slot = self.unfinished[Direction::Reply as usize];
+        let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
+        let reply = std::mem::take(&mut place.reply);
+        let done = self.read_reply(&reply, end, time, resources, recorder);
+        // A connection that was given up meanwhile has returned its place.
+        if slot == NONE {
+            resources.scratch.reply = reply;
+        } else if self.unfinished[Direction::Reply as usize] == slot {
+            resources.unfinished.get_mut(slot).reply = reply;
+        }
+        self.previous = self.previous.max(time);
+        done
+    }
+
+    fn read_reply<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let Some(kind) = reply.kind else { return Ok(()) };
+        let counters = &mut resources.counters;
+        counters.add(Counter::Replies, 1 + reply.nested_pushes);
+        counters.add(Counter::UnsolicitedPush, reply.nested_pushes);
+        if kind == Kind::Push {
+            self.session.saw_push();
+            self.may_push = true;
+        }
+        let act = self.waits_for(resources);
+        match self.session.reads(act, reply) {
+            Reading::Answer if kind != Kind::Push => self.answer(reply, end, time, resources, recorder)?,
+            Reading::Confirmation => self.confirmation(reply, end, time, resources, recorder),
+            Reading::MonitorLine => resources.counters.count(Counter::UnsolicitedMonitor),
+            Reading::Unclear if matches!(self.certainty, Certainty::Assumed(_)) => {
+                // A subscription from before the capture: replies and messages can't be told apart by counting.
+                self.unpairable = true;
+                resources.counters.count(Counter::ConnectionsUnpairable);
+                resources.counters.count(Counter::DiscardedUnproved);
+                self.contradiction(resources, recorder);
+            }
+            Reading::Unclear => self.answer(reply, end, time, resources, recorder)?,
+            Reading::Push | Reading::Answer => {
+                resources.counters.count(Counter::UnsolicitedPush);
+                self.session.count_subscriptions(reply);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs the reply with the request that it answers.
+    fn answer<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let was = self.certainty;
+        match self.certainty.reply(&self.queue, reply.ack, &resources.requests) {
+            Answer::First(outcome) => self.first(reply, outcome, end, time, resources, recorder)?,
+            Answer::Behind { lost, outcome } => {
+                resources.counters.count(Counter::ResyncsCounted);
+                self.session.forget();
+                self.db = None;
+                self.drop_children(Outcome::Lost, resources, recorder);
+                for _ in 0..lost {
+                    self.pop(Outcome::Lost, resources, recorder);
+                }
+                self.first(reply, outcome, end, time, resources, recorder)?;
+            }
+            Answer::Nothing if reply.kind == Some(Kind::Error) && self.broke_protocol(reply.ack, resources) => {
+                // Row 68: the server gave the request up before it ended.
+                self.drop_unfinished(Direction::Request, resources);
+                self.framing[Direction::Request as usize] = Framing::Broken;
+                resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+                let stream = self.stream(Direction::Request);
+                let (seen_to, seen_at) = (stream.next(), stream.time());
+                let outcome =
+                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
+                self.request_complete(seen_to, seen_at, resources, recorder)?;
+                self.pair(reply, outcome, end, time, resources, recorder);
+            }
+            Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
+            Answer::Unproved => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                if was != self.certainty {
+                    self.lose_unproved(resources, recorder);
+                }
+            }
+            Answer::Contradiction => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                resources.counters.count(Counter::Contradictions);
+                self.lose_all(resources, recorder);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request is streaming in that began before what a reply acknowledged.
+    fn broke_protocol(&self, ack: Offset, resources: &Resources) -> bool {
+        self.building != NONE
+            && self.has_unfinished(Direction::Request)
+            && ack > resources.requests.get(self.building).begin
+    }
+
+    /// The reply is for the first request, unless it can't be.
+    fn first<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        let Some(head) = self.queue.head() else { return Ok(()) };
+        let act = self.act(head, resources);
+        if self.session.contradicts(act, reply) {
+            resources.counters.count(Counter::DiscardedUnproved);
+            self.contradiction(resources, recorder);
+            return Ok(());
+        }
+        if act == Act::Psync && reply.kind == Some(Kind::Simple) {
+            self.begin_link(head, reply.text(), time, resources)?;
+        }
+        self.pair(reply, outcome, end, time, resources, recorder);
+        self.execute_silent(resources, recorder);
+        Ok(())
+    }
+
+    fn pair<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let (Some(head), Some(kind)) = (self.queue.pop(&resources.requests), reply.kind) else { return };
+        self.left_queue(head, resources);
+        let act = self.act(head, resources);
+        resources.counters.count(if act.is_replication() {
+            Counter::UnsolicitedReplication
+        } else {
+            Counter::RepliesPaired
+        });
+        self.head_at = self.stream(Direction::Reply).time();
+        let request = resources.requests.get_mut(head);
+        let flags = [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)];
+        for (_, flag) in flags.into_iter().filter(|(is_set, _)| *is_set) {
+            request.flags.set(flag);
+        }
+        if self.session.is_queued(reply) && !request.timed_out {
+            // Queued commands don't block, whatever they are.
+            request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
+            return self.children.push(head, &mut resources.requests);
+        }
+        let first_of_several = request.replied_bytes > 0;
+        let facts = ReplyFacts {
+            kind,
+            t3: if first_of_several { request.t3 } else { reply.t3 },
+            t4: time,
+            bytes: end.distance_from(reply.begin) + request.replied_bytes,
+            error: &reply.error,
+            response: &reply.response,
+        };
+        self.decide(head, outcome, Some(facts), resources, recorder);
+        let succeeded = kind != Kind::Error;
+        if act != Act::None {
+            self.after_answer(head, act, reply, outcome, time, resources, recorder);
+            let request = resources.requests.get(head);
+            self.session.answered(act, request, succeeded);
+            if succeeded {
+                self.label(act, head, resources);
+            }
+        }
+        resources.requests.give_back(head);
+    }
+
+    /// What the answer to EXEC and its like means for the commands that were queued.
+    fn after_answer<R: Recorder>(
+        &mut self,
+        head: u32,
+        act: Act,
+        reply: &Reply,
+        outcome: Outcome,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        match act {
+            Act::Exec if reply.kind == Some(Kind::Array) => {
+                self.execute_children(head, reply, outcome, time, resources, recorder);
+            }
+            Act::Exec => self.discard_children(outcome, resources, recorder),
+            Act::Discard | Act::Reset if reply.kind != Some(Kind::Error) => {
+                self.discard_children(outcome, resources, recorder);
+            }
+            _ => {}
+        }
+    }
+
+    /// A confirmation of the subscription command that waits first: with the last one it is answered.
+    fn confirmation<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let Answer::First(outcome) = self.certainty.reply(&self.queue, reply.ack, &resources.requests) else {
+            resources.counters.count(Counter::DiscardedUnproved);
+            return self.contradiction(resources, recorder);
+        };
+        let Some(head) = self.queue.head() else { return };
+        let act = self.act(head, resources);
+        let request = resources.requests.get_mut(head);
+        if request.confirmations_left == 0 {
+            request.confirmations_left = self.session.confirmations(act, request).max(1);
+            request.t3 = reply.t3;
+        }
+        self.session.count_subscriptions(reply);
+        request.confirmations_left -= 1;
+        if request.confirmations_left > 0 {
+            request.replied_bytes += end.distance_from(reply.begin);
+            return resources.counters.count(Counter::RepliesPaired);
+        }
+        self.pair(reply, outcome, end, time, resources, recorder);
+        self.execute_silent(resources, recorder);
+    }
+
+    /// Commands that are executed without a reply are decided as soon as they are the first.
+    #[inline]
+    pub(super) fn execute_silent<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        while let Some(head) = self.queue.head() {
+            let request = resources.requests.get(head);
+            if !self.certainty.is_settled() || request.is_mark() || request.timed_out {
+                return;
+            }
+            let act = resources.settings.acts.of(request.command);
+            if self.session.is_due(act, request) {
+                return;
+            }
+            let request = resources.requests.get(head);
+            self.session.executed_silently(act, request);
+            self.head_at = self.head_at.max(request.t2);
+            self.pop(Outcome::NoReply, resources, recorder);
+        }
+        self.watchful = false;
+    }
+
+    /// A request has left the queue.
+    pub(super) fn left_queue(&mut self, handle: u32, resources: &Resources) {
+        self.internal -= u32::from(self.internal > 0 && self.act(handle, resources).is_replication());
+    }
+
+    /// How many items EXEC's array will really have, if that is not what its header says (rows 19 and 21).
+    pub(super) fn expected_items(&self, resources: &Resources) -> Option<u64> {
+        let mut session = self.session;
+        let (mut items, mut special, mut next) = (0, false, self.children.head());
+        while let Some(child) = next {
+            let act = self.act(child, resources);
+            special |= !act.is_countable();
+            items += session.queued_items(act, resources.requests.get(child));
+            next = self.children.after(child, &resources.requests);
+        }
+        (special && self.session.is_regular()).then_some(items)
+    }
+
+    /// Gives each queued command its item of EXEC's array.
+    fn execute_children<R: Recorder>(
+        &mut self,
+        exec: u32,
+        reply: &Reply,
+        outcome: Outcome,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let parent = resources.requests.get(exec).index;
+        let regular = self.session.is_regular() && !reply.gap;
+        let mut at = 0;
+        let mut session = self.session;
+        while let Some(child) = self.children.pop(&resources.requests) {
+            let act = self.act(child, resources);
+            let request = resources.requests.get(child);
+            let mut items = session.queued_items(act, request);
+            if session.is_resp3() && matches!(act, Act::Subscribe(_) | Act::Unsubscribe(_)) {
+                // Its items are pushes, which the array does not count but has.
+                items = u64::from(session.confirmations(act, request));
+            } else {
+                // A message that was pushed into the array (servers up to 7.0) is nobody's item.
+                while reply.items.get(at).is_some_and(|item| item.kind == Kind::Push) {
+                    at += 1;
+                }
+            }
+            let item = reply.items.get(at + (items.max(1) - 1) as usize).filter(|_| items > 0 && regular);
+            at += items as usize;
+            if let Some(item) = item {
+                let (t3, t4) = (Timestamp::NONE, time);
+                // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
+                let bytes = QUEUED_BYTES;
+                let facts = ReplyFacts { kind: item.kind, t3, t4, bytes, error: item.error(), response: &[] };
+                self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
+                let succeeded = item.kind != Kind::Error;
+                self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
+                if succeeded {
+                    self.label(act, child, resources);
+                }
+            } else {
+                let silent = items == 0 && regular;
+                let outcome = if silent { Outcome::NoReply } else { Outcome::Lost };
+                self.decide_child(child, outcome, None, Some(parent), resources, recorder);
+                if silent {
+                    self.session.executed_in_multi(act, resources.requests.get(child), true);
+                }
+            }
+            resources.requests.give_back(child);
+        }
+    }
+
+    /// Queued commands that are never executed: `+QUEUED` was all they were answered.
+    fn discard_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
+        while let Some(child) = self.children.pop(&resources.requests) {
+            resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
+            let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
+            let facts = ReplyFacts { kind: Kind::Simple, t3, t4, bytes: QUEUED_BYTES, error: &[], response: b"QUEUED" };
+            self.decide(child, outcome, Some(facts), resources, recorder);
+            resources.requests.give_back(child);
+        }
+    }
+
+    /// Queued commands of whose execution nothing will be known.
+    pub(super) fn drop_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
+        while let Some(child) = self.children.pop(&resources.requests) {
+            self.decide(child, outcome, None, resources, recorder);
+            resources.requests.give_back(child);
+        }
+    }
+
+    /// Keeps what a command that succeeded said about the client, or the database that it chose.
+    fn label(&mut self, act: Act, handle: u32, resources: &mut Resources) {
+        let Resources { requests, labels, .. } = resources;
+        let request = requests.get(handle);
+        match act {
+            Act::Select => self.db = request.note(0).and_then(number).and_then(|db| u32::try_from(db).ok()),
+            Act::Reset => {
+                self.db = self.db.map(|_| 0);
+                if self.labels != NONE {
+                    let labels = labels.get_mut(self.labels);
+                    labels.name.clear();
+                    labels.user.clear();
+                }
+            }
+            Act::Hello | Act::Auth | Act::SetName | Act::SetInfo => {
+                if self.labels == NONE {
+                    // Without room the connection goes without labels.
+                    let Some(handle) = labels.take(Labels::with_room) else { return };
+                    self.labels = handle;
+                    labels.get_mut(handle).clear();
+                }
+                labels.get_mut(self.labels).learn(act, request);
+            }
+            _ => {}
+        }
+    }
+
+    /// The primary's side takes bytes that are no replies: all of a link, and before it the newlines that keep it alive.
+    pub(super) fn link_bytes(
+        &mut self,
+        bytes: &[u8],
+        at: Timestamp,
+        resources: &mut Resources,
+    ) -> Result<usize, Exhausted> {
+        if self.link == NONE {
+            let newlines = bytes.iter().take_while(|&&byte| byte == b'\n').count();
+            let is_sync = self.waits_for(resources) == Some(Act::Sync);
+            if newlines == bytes.len() || !(is_sync && bytes[newlines] == b'$') {
+                return Ok(newlines);
+            }
+            // SYNC is answered by the snapshot itself.
+            if let Some(head) = self.queue.pop(&resources.requests) {
+                self.left_queue(head, resources);
+                self.begin_link(head, b"", at, resources)?;
+                resources.requests.give_back(head);
+            }
+        }
+        resources.links.get_mut(self.link).feed(bytes, at);
+        Ok(bytes.len())
+    }
+
+    fn begin_link(
+        &mut self,
+        request: u32,
+        answer: &[u8],
+        at: Timestamp,
+        resources: &mut Resources,
+    ) -> Result<(), Exhausted> {
+        let asked = resources.requests.get(request).note(1).and_then(number);
+        self.link = resources.links.take(Link::default).ok_or(Exhausted(Counter::EvictedMessages))?;
+        resources.links.get_mut(self.link).begin(answer, asked, at);
+        resources.counters.count(Counter::ConnectionsReplication);
+        Ok(())
+    }
+
+    /// What a replica sends over its link: acknowledgements, and nothing that is answered.
+    pub(super) fn link_request(&mut self, handle: u32, act: Act, resources: &mut Resources) {
+        let request = resources.requests.get(handle);
+        let acknowledges =
+            act == Act::Replconf && request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ACK"));
+        if acknowledges && let Some(offset) = request.note(1).and_then(number) {
+            let at = if request.t2.is_known() { request.t2 } else { self.last_at };
+            resources.links.get_mut(self.link).acknowledged(offset, at);
+        }
+        resources.requests.give_back(handle);
+    }
+
+    /// The link ends with its connection: what is known of it is kept to be told.
+    pub(super) fn end_link(&mut self, resources: &mut Resources) {
+        let handle = std::mem::replace(&mut self.link, NONE);
+        if handle == NONE {
+            return;
+        }
+        let link = resources.links.get_mut(handle);
+        link.end();
+        if resources.replication.len() < LINKS_TOLD_MAX {
+            resources.replication.push(ReplicationLink { identity: self.identity, facts: link.facts });
+        }
+        resources.links.give_back(handle);
+    }
+}
+
+impl Labels {
+    fn with_room() -> Labels {
+        let room = || Vec::with_capacity(LABEL_BYTES_MAX);
+        Labels { name: room(), user: room(), library: room(), version: room() }
+    }
+
+    fn clear(&mut self) {
+        self.name.clear();
+        self.user.clear();
+        self.library.clear();
+        self.version.clear();
+    }
+
+    fn learn(&mut self, act: Act, request: &Request) {
+        match act {
+            Act::SetName => set(&mut self.name, request.note(0).unwrap_or_default()),
+            Act::SetInfo => {
+                let value = request.note(1).unwrap_or_default();
+                match request.note(0).unwrap_or_default() {
+                    word if word.eq_ignore_ascii_case(b"LIB-NAME") => set(&mut self.library, value),
+                    word if word.eq_ignore_ascii_case(b"LIB-VER") => set(&mut self.version, value),
+                    _ => {}
+                }
+            }
+            _ => {
+                if let Some(user) = request.noted_user() {
+                    set(&mut self.user, user);
+                }
+                if let Some(name) = request.noted_name() {
+                    set(&mut self.name, name);
+                }
+            }
+        }
+    }
+
+    /// The library's name and version, with a space between; empty if it said neither.
+    pub fn library_and_version(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.library);
+        if !self.library.is_empty() && !self.version.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(&self.version);
+    }
+}
+
+fn set(label: &mut Vec<u8>, text: &[u8]) {
+    label.clear();
+    label.extend_from_slice(&text[..text.len().min(LABEL_BYTES_MAX)]);
+}
