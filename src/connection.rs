@@ -122,6 +122,11 @@ impl Resources {
             + self.labels.in_use()
     }
 
+    /// What a request does to its session.
+    fn act(&self, request: u32) -> Act {
+        self.settings.acts.of(self.requests.get(request).command)
+    }
+
     /// The replication links of connections that have ended.
     pub fn take_replication(&mut self) -> Vec<ReplicationLink> {
         std::mem::take(&mut self.replication)
@@ -304,11 +309,6 @@ impl Connection {
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.
     fn oriented(&self, direction: Direction) -> Direction {
         if self.swapped { direction.reverse() } else { direction }
-    }
-
-    /// What a request does to the session.
-    fn act(&self, handle: u32, resources: &Resources) -> Act {
-        resources.settings.acts.of(resources.requests.get(handle).command)
     }
 
     fn stream(&self, direction: Direction) -> &HalfStream {

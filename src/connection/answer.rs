@@ -22,7 +22,7 @@ impl Connection {
     /// What the request that waits first does, if it is certain that the next reply is for it.
     pub(super) fn waits_for(&self, resources: &Resources) -> Option<Act> {
         let head = self.queue.head().filter(|_| self.certainty.is_settled())?;
-        (!resources.requests.get(head).is_mark()).then(|| self.act(head, resources))
+        (!resources.requests.get(head).is_mark()).then(|| resources.act(head))
     }
 
     /// A reply is complete. It is looked at outside of its place, so that pools can change meanwhile.
@@ -152,7 +152,7 @@ impl Connection {
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         let Some(head) = self.queue.head() else { return Ok(()) };
-        let act = self.act(head, resources);
+        let act = resources.act(head);
         if self.session.contradicts(act, reply) {
             resources.counters.count(Counter::DiscardedUnproved);
             self.contradiction(resources, recorder);
@@ -177,7 +177,7 @@ impl Connection {
     ) {
         let (Some(head), Some(kind)) = (self.queue.pop(&resources.requests), reply.kind) else { return };
         self.left_queue(head, resources);
-        let act = self.act(head, resources);
+        let act = resources.act(head);
         resources.counters.count(if act.is_replication() {
             Counter::UnsolicitedReplication
         } else {
@@ -206,7 +206,7 @@ impl Connection {
         self.decide(head, outcome, Some(facts), resources, recorder);
         let succeeded = kind != Kind::Error;
         if act != Act::None {
-            self.after_answer(head, act, reply, outcome, time, resources, recorder);
+            self.after_answer(head, reply, outcome, time, resources, recorder);
             let request = resources.requests.get(head);
             self.session.answered(act, request, succeeded);
             if succeeded {
@@ -220,14 +220,13 @@ impl Connection {
     fn after_answer<R: Recorder>(
         &mut self,
         head: u32,
-        act: Act,
         reply: &Reply,
         outcome: Outcome,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        match act {
+        match resources.act(head) {
             Act::Exec if reply.kind == Some(Kind::Array) => {
                 self.execute_children(head, reply, outcome, time, resources, recorder);
             }
@@ -253,7 +252,7 @@ impl Connection {
             return self.contradiction(resources, recorder);
         };
         let Some(head) = self.queue.head() else { return };
-        let act = self.act(head, resources);
+        let act = resources.act(head);
         let request = resources.requests.get_mut(head);
         if request.confirmations_left == 0 {
             request.confirmations_left = self.session.confirmations(act, request).max(1);
@@ -291,7 +290,7 @@ impl Connection {
 
     /// A request has left the queue.
     pub(super) fn left_queue(&mut self, handle: u32, resources: &Resources) {
-        self.internal -= u32::from(self.internal > 0 && self.act(handle, resources).is_replication());
+        self.internal -= u32::from(self.internal > 0 && resources.act(handle).is_replication());
     }
 
     /// How many items EXEC's array will really have, if that is not what its header says (rows 19 and 21).
@@ -299,7 +298,7 @@ impl Connection {
         let mut session = self.session;
         let (mut items, mut special, mut next) = (0, false, self.children.head());
         while let Some(child) = next {
-            let act = self.act(child, resources);
+            let act = resources.act(child);
             special |= !act.is_countable();
             items += session.queued_items(act, resources.requests.get(child));
             next = self.children.after(child, &resources.requests);
@@ -322,7 +321,7 @@ impl Connection {
         let mut at = 0;
         let mut session = self.session;
         while let Some(child) = self.children.pop(&resources.requests) {
-            let act = self.act(child, resources);
+            let act = resources.act(child);
             let request = resources.requests.get(child);
             let mut items = session.queued_items(act, request);
             if session.is_resp3() && matches!(act, Act::Subscribe(_) | Act::Unsubscribe(_)) {

@@ -348,7 +348,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        if self.act(handle, resources).is_replication() {
+        if resources.act(handle).is_replication() {
             // No client's transaction.
             return;
         }

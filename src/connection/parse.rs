@@ -309,7 +309,7 @@ impl Connection {
             && !self.certainty.is_settled()
             && self.certainty != Certainty::Unproved
         {
-            if !self.act(waiting, resources).is_countable() {
+            if !resources.act(waiting).is_countable() {
                 self.certainty = Certainty::Unproved;
             }
             handle = self.queue.after(waiting, &resources.requests);
@@ -384,7 +384,7 @@ impl Connection {
         request.index = self.requests;
         request.pipeline = self.queue.len();
         let flags = request.flags;
-        let act = self.act(handle, resources);
+        let act = resources.act(handle);
         if self.link != NONE {
             self.link_request(handle, act, resources);
             return Ok(());

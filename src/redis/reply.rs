@@ -195,7 +195,7 @@ impl Visitor for ReplyVisitor<'_> {
                 reply.first[from..from + length].copy_from_slice(&chunk[..length]);
                 reply.first_length += length as u8;
             }
-            Collects::Third => reply.third_integer = digits(reply.third_integer, chunk),
+            Collects::Third => reply.third_integer = Some(digits(reply.third_integer.unwrap_or_default(), chunk)),
             Collects::ItemError => {
                 if let Some(item) = reply.items.last_mut() {
                     let from = usize::from(item.length);
@@ -225,9 +225,9 @@ impl Visitor for ReplyVisitor<'_> {
 }
 
 /// A number that comes in pieces; signs and anything else are left out.
-fn digits(so_far: Option<u32>, chunk: &[u8]) -> Option<u32> {
+fn digits(so_far: u32, chunk: &[u8]) -> u32 {
     let add = |number: u32, byte: &u8| number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
-    Some(chunk.iter().filter(|byte| byte.is_ascii_digit()).fold(so_far.unwrap_or_default(), add))
+    chunk.iter().filter(|byte| byte.is_ascii_digit()).fold(so_far, add)
 }
 
 impl ReplyVisitor<'_> {

@@ -276,7 +276,7 @@ impl Tap {
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
         if let Some(current) = connection {
-            match current.admit(&segment, direction, at, &resources) {
+            match current.admit(&segment, direction, at, resources) {
                 Admission::Take => return current.segment(&segment, direction, at, resources, told),
                 Admission::Ignore => return,
                 Admission::Replace(reason) => current.close(reason, resources, told),
