@@ -15,7 +15,6 @@ use crate::config::values::{
 };
 use crate::config::{Config, ConfigError, HistConfig, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
-use crate::redis::command::CommandTable;
 use crate::redis::pairing::Resync;
 use crate::ui;
 
@@ -146,6 +145,10 @@ struct Statistics {
     /// Write the final summary to a file as JSON, `-` for standard output [default: a table on standard output]
     #[arg(long, value_name = "PATH")]
     summary: Option<Output>,
+    /// Table of the commands that the servers know and where their keys are, such as for modules or renamed commands; it
+    /// takes the place of the built-in one, whose source, data/commands.tsv, explains the format [default: built in]
+    #[arg(long, value_name = "FILE")]
+    commands: Option<FilePath>,
     /// Write latency histograms at each interval to a HdrHistogram log (.hlog) that `resptap hist` and others read
     #[arg(long, value_name = "PATH")]
     hist_log: Option<FilePath>,
@@ -224,6 +227,7 @@ impl Read {
             reorder_packets: pairing.reorder_packets,
             memory: resources.memory,
             series: statistics.series,
+            commands: statistics.commands,
             hist_log: statistics.hist_log,
             interval: statistics.interval,
             summary: statistics.summary,
@@ -291,7 +295,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ui::log::start(invocation.verbosity);
     let done = match &invocation.command {
         Command::Read(config) => {
-            for (given, nearest) in unknown_commands(&config.filter, CommandTable::built_in()) {
+            for (given, nearest) in unknown_commands(&config.filter, config.table) {
                 tracing::warn!("--command {given}: not in the command table; did you mean {nearest}?");
             }
             ui::read::run(config)

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::limits;
 use crate::record::filter::Criteria;
 use crate::redis::arguments::Payload;
-use crate::redis::command::CommandTable;
+use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
     CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
@@ -55,6 +55,7 @@ pub struct Options {
     pub reorder_packets: Option<u32>,
     pub memory: Option<Size>,
     pub series: Option<usize>,
+    pub commands: Option<FilePath>,
     pub hist_log: Option<FilePath>,
     pub interval: Option<Nanoseconds>,
     pub summary: Option<Output>,
@@ -88,6 +89,7 @@ impl Options {
             reorder_packets: self.reorder_packets.or(other.reorder_packets),
             memory: self.memory.or(other.memory),
             series: self.series.or(other.series),
+            commands: self.commands.or(other.commands),
             hist_log: self.hist_log.or(other.hist_log),
             interval: self.interval.or(other.interval),
             summary: self.summary.or(other.summary),
@@ -132,6 +134,8 @@ pub struct Config {
     pub memory: u64,
     /// Latency series that are shown apart.
     pub series: usize,
+    /// All commands.
+    pub table: &'static CommandTable,
     /// The interval log of histograms.
     pub hist_log: Option<PathBuf>,
     /// The length of an interval.
@@ -161,6 +165,12 @@ pub struct HistConfig {
 pub enum ConfigError {
     #[error(transparent)]
     File(#[from] file::FileError),
+    #[error("the command table {path} (--commands) can't be read: {source}")]
+    CommandsRead { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the command table {path} (--commands), {source}; its format is explained in that of resptap's data/commands.tsv"
+    )]
+    Commands { path: PathBuf, source: CommandTableError },
     #[error("{option} is {value}, but must be from {least} to {most}")]
     OutOfRange { option: &'static str, value: String, least: String, most: String },
     #[error("{option} is {value}, but must be at least 1ms; less is usually a slip of the unit")]
@@ -216,6 +226,7 @@ impl Config {
             reorder_packets: options.reorder_packets.unwrap_or(128),
             memory,
             series: within("--series", options.series.unwrap_or(512), 1, limits::SERIES_PER_WORKER_MAX)?,
+            table: options.commands.as_ref().map_or(Ok(CommandTable::built_in()), |FilePath(path)| table(path))?,
             hist_log: options.hist_log.map(|FilePath(path)| path),
             interval_ns: positive("--interval", options.interval, 10 * SECOND_NS)?,
             summary: options.summary,
@@ -320,6 +331,14 @@ fn workers(given: Option<usize>, cpus: &[usize], memory: u64) -> Result<usize, C
         return Err(ConfigError::Memory { memory: Size(memory), workers, needed });
     }
     Ok(workers)
+}
+
+/// Reads a command table. It lives as long as the program: everything refers to it.
+fn table(path: &Path) -> Result<&'static CommandTable, ConfigError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| ConfigError::CommandsRead { path: path.to_owned(), source })?;
+    let table = CommandTable::parse(&text).map_err(|source| ConfigError::Commands { path: path.to_owned(), source })?;
+    Ok(Box::leak(Box::new(table)))
 }
 
 fn ports(given: Option<&List<PortRange>>) -> Vec<u16> {

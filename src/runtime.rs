@@ -71,7 +71,7 @@ pub struct Outcome {
 /// Reads capture files. Fails, before any work, if an output can't be created.
 pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
     let started = clock::now();
-    let table = CommandTable::built_in();
+    let table = config.table;
     let sinks = sinks(config, table)?;
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();

@@ -36,6 +36,7 @@ fn without_options_the_defaults_of_the_specification_run() {
     assert_eq!((config.reorder_time_ns, config.reorder_packets), (50_000_000, 128));
     assert_eq!((config.memory, config.series, config.interval_ns), (1 << 30, 512, 10_000_000_000));
     assert_eq!((config.hist_log.clone(), config.summary.clone(), config.mmap), (None, None, true));
+    assert!(std::ptr::eq(config.table, CommandTable::built_in()));
     assert!(!config.sensor.is_empty() && !config.uses_stdout());
 }
 
@@ -63,6 +64,7 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: Some(0),
         memory: Some(Size(64 << 20)),
         series: Some(9),
+        commands: Some(FilePath("data/commands.tsv".into())),
         hist_log: Some(FilePath("out.hlog".into())),
         interval: Some(Nanoseconds(1_000_000)),
         summary: Some(Output::File("out.json".into())),
@@ -94,6 +96,7 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: 0,
         memory: 64 << 20,
         series: 9,
+        table: CommandTable::built_in(),
         hist_log: Some("out.hlog".into()),
         interval_ns: 1_000_000,
         summary: Some(Output::File("out.json".into())),
@@ -209,8 +212,30 @@ fn no_output_overwrites_an_input() {
 
 #[test]
 fn unknown_commands_are_named_with_the_nearest() {
-    let table = CommandTable::parse("GET\t2\t\t\nGETEX\t-2\t\t\nSET\t-3\t\t\nCLIENT SETNAME\t3\t\t\n").unwrap();
+    let rows = "GET\t2\t\t\nGETEX\t-2\t\t\nSET\t-3\t\t\nCLIENT\t-2\tcontainer\t\nCLIENT SETNAME\t3\t\t\n";
+    let table = CommandTable::parse(rows).unwrap();
     let filter =
         Criteria { commands: ["GET", "CLIENT SETNAM", "GTE"].map(str::to_owned).to_vec(), ..Criteria::default() };
     assert_eq!(unknown_commands(&filter, &table), [("CLIENT SETNAM", "CLIENT SETNAME"), ("GTE", "GET")]);
+}
+
+#[test]
+fn a_command_table_that_can_not_be_read_is_named_with_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("commands.tsv");
+    let with_table = |text: &str| {
+        fs::write(&path, text).unwrap();
+        config(Options { commands: Some(FilePath(path.clone())), ..Options::default() })
+    };
+    let table = with_table("GET\t2\t\t1/range:0:1:0=RO\n").unwrap().table;
+    assert_eq!(table.len(), 1);
+    let error = with_table("GET\t2\t\t1/range:0:1:0=RO\nSET\t-3\t\t1/range:0:1:0=OV\n").unwrap_err().to_string();
+    for part in
+        ["commands.tsv (--commands), line 2, field keys: \"1/range:0:1:0=OV\" is not a role", "data/commands.tsv"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    let absent = refused(Options { commands: Some(FilePath(path.clone())), ..Options::default() });
+    assert!(absent.contains("commands.tsv (--commands) can't be read: No such file"), "{absent}");
 }

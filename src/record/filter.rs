@@ -124,7 +124,8 @@ fn mix(mut value: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const TABLE: &str = "GET\t2\t\t1/range:0:1:0\nCLIENT\t-2\tcontainer\t\nCLIENT SETNAME\t3\t\t\nCLIENT ID\t2\t\t\n";
+    const TABLE: &str =
+        "GET\t2\t\t1/range:0:1:0=RO\nCLIENT\t-2\tcontainer\t\nCLIENT SETNAME\t3\t\t\nCLIENT ID\t2\t\t\n";
 
     fn table() -> CommandTable {
         CommandTable::parse(TABLE).unwrap()

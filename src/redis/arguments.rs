@@ -1,7 +1,9 @@
 //! The shown form of a request's arguments: a short list in a byte buffer, made while the request streams by.
 //!
-//! Layout: one entry after the other, each a kind (1 byte), a length (2 bytes, little endian) and that many bytes.
-//! A list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
+//! Layout: one entry after the other, each a kind (1 byte; of a key with its role), a length (2 bytes, little endian) and
+//! that many bytes. An argument that streamed by has one entry, in order; a list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
+
+use super::keys::KeyRole;
 
 /// What of requests and replies is shown (`--payload`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,13 +39,15 @@ pub enum Argument<'a> {
 }
 
 const WORD: u8 = 0;
-const KEY: u8 = 1;
-const KEY_CUT: u8 = 2;
-const VALUE: u8 = 3;
-const VALUE_CUT: u8 = 4;
-const HIDDEN: u8 = 5;
-const REDACTED: u8 = 6;
-const MORE: u8 = 7;
+const VALUE: u8 = 1;
+const VALUE_CUT: u8 = 2;
+const HIDDEN: u8 = 3;
+const REDACTED: u8 = 4;
+const MORE: u8 = 5;
+/// A key: the role's bits are added.
+const KEY: u8 = 0x80;
+/// It is cut.
+const CUT: u8 = 0x40;
 
 /// Bytes of an entry before its text.
 pub const ENTRY_HEADER_BYTES: usize = 3;
@@ -52,8 +56,8 @@ pub const ENTRY_HEADER_BYTES: usize = 3;
 pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     let (kind, text) = match argument {
         Argument::Word(text) => (WORD, text),
-        Argument::Key(text) => (KEY, text),
-        Argument::KeyCut(text) => (KEY_CUT, text),
+        Argument::Key(text) => (KEY | KeyRole::UNKNOWN.bits(), text),
+        Argument::KeyCut(text) => (KEY | CUT | KeyRole::UNKNOWN.bits(), text),
         Argument::Value(text) => (VALUE, text),
         Argument::ValueCut(text) => (VALUE_CUT, text),
         Argument::Hidden => (HIDDEN, &[][..]),
@@ -66,13 +70,15 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     list.extend_from_slice(&text[..length]);
 }
 
-/// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key or value of that text.
-pub fn close(list: &mut [u8], at: usize, key: bool, cut: bool) {
+/// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key of that text and role, or
+/// a value.
+#[inline]
+pub fn close(list: &mut [u8], at: usize, key: Option<KeyRole>, cut: bool) {
     let kind = match (key, cut) {
-        (true, false) => KEY,
-        (true, true) => KEY_CUT,
-        (false, false) => VALUE,
-        (false, true) => VALUE_CUT,
+        (Some(role), false) => KEY | role.bits(),
+        (Some(role), true) => KEY | CUT | role.bits(),
+        (None, false) => VALUE,
+        (None, true) => VALUE_CUT,
     };
     close_as(list, at, kind);
 }
@@ -88,33 +94,116 @@ fn close_as(list: &mut [u8], at: usize, kind: u8) {
     list[at + 1..at + ENTRY_HEADER_BYTES].copy_from_slice(&(length.min(usize::from(u16::MAX)) as u16).to_le_bytes());
 }
 
-/// Reads a list.
-pub fn iter(list: &[u8]) -> impl Iterator<Item = Argument<'_>> {
-    let mut rest = list;
+/// What becomes of a key that turns out to be none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoKey {
+    /// A value.
+    Value,
+    /// [`Argument::Hidden`].
+    Hidden,
+    /// [`Argument::Redacted`].
+    Redacted,
+}
+
+/// The keys from argument `from` on turn out to be none.
+pub fn withdraw_keys(list: &mut Vec<u8>, from: usize, instead: NoKey) {
+    let (mut at, mut number) = (0, 0);
+    while let Some((kind, text)) = entry(list, at) {
+        let mut length = text.len();
+        if kind & KEY != 0 && number >= from {
+            length = withdraw(list, at, length, instead);
+        }
+        at += ENTRY_HEADER_BYTES + length;
+        number += 1;
+    }
+}
+
+/// Makes a key of this length none; answers with the length of its text then.
+fn withdraw(list: &mut Vec<u8>, at: usize, length: usize, instead: NoKey) -> usize {
+    let kind = match instead {
+        NoKey::Value if list[at] & CUT != 0 => VALUE_CUT,
+        NoKey::Value => VALUE,
+        NoKey::Hidden => HIDDEN,
+        NoKey::Redacted => REDACTED,
+    };
+    list[at] = kind;
+    if instead == NoKey::Value {
+        return length;
+    }
+    list[at + 1..at + ENTRY_HEADER_BYTES].fill(0);
+    list.drain(at + ENTRY_HEADER_BYTES..at + ENTRY_HEADER_BYTES + length);
+    0
+}
+
+/// Gives the first key another role.
+pub fn set_first_key_role(list: &mut [u8], role: KeyRole) {
+    let first = positions(list).find(|&(_, kind, _)| kind & KEY != 0).map(|(at, _, _)| at);
+    if let Some(kind) = first.and_then(|at| list.get_mut(at)) {
+        *kind = *kind & (KEY | CUT) | role.bits();
+    }
+}
+
+/// The entry that begins at `at`: its kind and text.
+#[inline]
+fn entry(list: &[u8], at: usize) -> Option<(u8, &[u8])> {
+    let (&kind, after) = list.get(at..)?.split_first()?;
+    let (length, after) = after.split_first_chunk::<2>()?;
+    let text = after.get(..usize::from(u16::from_le_bytes(*length)))?;
+    Some((kind, text))
+}
+
+/// All entries: where each begins, its kind and text.
+#[inline]
+fn positions(list: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
+    let mut next = 0;
     std::iter::from_fn(move || {
-        let (&kind, after) = rest.split_first()?;
-        let (length, after) = after.split_first_chunk::<2>()?;
-        let (text, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        rest = after;
-        Some(match kind {
-            WORD => Argument::Word(text),
-            KEY => Argument::Key(text),
-            KEY_CUT => Argument::KeyCut(text),
-            VALUE => Argument::Value(text),
-            VALUE_CUT => Argument::ValueCut(text),
-            HIDDEN => Argument::Hidden,
-            REDACTED => Argument::Redacted,
-            _ => Argument::More,
-        })
+        let at = next;
+        let (kind, text) = entry(list, at)?;
+        next = at + ENTRY_HEADER_BYTES + text.len();
+        Some((at, kind, text))
+    })
+}
+
+/// Reads a list.
+#[inline]
+pub fn iter(list: &[u8]) -> impl Iterator<Item = Argument<'_>> {
+    positions(list).map(|(_, kind, text)| match kind {
+        WORD => Argument::Word(text),
+        VALUE => Argument::Value(text),
+        VALUE_CUT => Argument::ValueCut(text),
+        HIDDEN => Argument::Hidden,
+        REDACTED => Argument::Redacted,
+        _ if kind & (KEY | CUT) == KEY | CUT => Argument::KeyCut(text),
+        _ if kind & KEY != 0 => Argument::Key(text),
+        _ => Argument::More,
+    })
+}
+
+/// A key of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key<'a> {
+    /// Its name, or the beginning of it.
+    pub name: &'a [u8],
+    /// Only the beginning is kept.
+    pub is_cut: bool,
+    /// What the command does with it; [`KeyRole::UNKNOWN`] of one that was guessed.
+    pub role: KeyRole,
+}
+
+/// The keys of a list, in order: those that it had room for.
+#[inline]
+pub fn keys(list: &[u8]) -> impl Iterator<Item = Key<'_>> {
+    positions(list).filter(|&(_, kind, _)| kind & KEY != 0).map(|(_, kind, name)| Key {
+        name,
+        is_cut: kind & CUT != 0,
+        role: KeyRole::from_bits(kind),
     })
 }
 
 /// The first key of a list.
+#[inline]
 pub fn first_key(list: &[u8]) -> Option<&[u8]> {
-    iter(list).find_map(|argument| match argument {
-        Argument::Key(key) | Argument::KeyCut(key) => Some(key),
-        _ => None,
-    })
+    keys(list).next().map(|key| key.name)
 }
 
 #[cfg(test)]
@@ -140,5 +229,50 @@ mod tests {
         assert_eq!(iter(&list).collect::<Vec<_>>(), entries);
         assert_eq!(first_key(&list), Some(&b""[..]));
         assert_eq!(iter(&list[..list.len() - 1]).count(), entries.len() - 1, "a cut list ends early");
+    }
+
+    /// `MSET a 1 b 2`, as it stands while it streams by.
+    fn mset() -> Vec<u8> {
+        let mut list = Vec::new();
+        append(&mut list, Argument::Word(b"MSET"));
+        for (name, cut) in [(b"a", false), (b"b", true)] {
+            let at = list.len();
+            append(&mut list, Argument::Hidden);
+            list.extend_from_slice(name);
+            close(&mut list, at, Some("OW+UPDATE".parse().unwrap()), cut);
+            append(&mut list, Argument::Hidden);
+        }
+        list
+    }
+
+    #[test]
+    fn keys_are_read_back_with_their_roles() {
+        let role: KeyRole = "OW+UPDATE".parse().unwrap();
+        let found: Vec<Key<'_>> =
+            [(&b"a"[..], false), (b"b", true)].map(|(name, is_cut)| Key { name, is_cut, role }).into();
+        assert_eq!(keys(&mset()).collect::<Vec<_>>(), found);
+        let mut list = mset();
+        let other: KeyRole = "RM+DELETE".parse().unwrap();
+        set_first_key_role(&mut list, other);
+        assert_eq!(keys(&list).map(|key| key.role).collect::<Vec<_>>(), [other, role]);
+        assert_eq!(keys(&list).map(|key| key.is_cut).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn a_key_that_is_none_leaves_nothing_but_its_place() {
+        let (word, hidden) = (Argument::Word(b"MSET"), Argument::Hidden);
+        let withdrawn = |from, instead| {
+            let mut list = mset();
+            withdraw_keys(&mut list, from, instead);
+            list
+        };
+        let list = withdrawn(0, NoKey::Hidden);
+        assert_eq!(iter(&list).collect::<Vec<_>>(), [word, hidden, hidden, hidden, hidden]);
+        assert_eq!(list.len(), 5 * ENTRY_HEADER_BYTES + 4, "nothing of it is kept");
+        let list = withdrawn(2, NoKey::Redacted);
+        assert_eq!(iter(&list).collect::<Vec<_>>(), [word, Argument::Key(b"a"), hidden, Argument::Redacted, hidden]);
+        let list = withdrawn(0, NoKey::Value);
+        let values = [word, Argument::Value(b"a"), hidden, Argument::ValueCut(b"b"), hidden];
+        assert_eq!(iter(&list).collect::<Vec<_>>(), values);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::keys::{Begin, KeySpec};
+use super::keys::KeyPlan;
 
 /// Longest command or subcommand word that is looked at, in bytes; a longer one is unknown.
 pub const WORD_BYTES_MAX: usize = 64;
@@ -49,7 +49,7 @@ pub struct Command {
     /// What it is.
     pub flags: CommandFlags,
     /// Where its keys are.
-    pub keys: Vec<KeySpec>,
+    pub keys: KeyPlan,
 }
 
 /// Why a command table can't be read.
@@ -65,7 +65,7 @@ pub enum CommandTableError {
         /// What stands there.
         value: String,
         /// What should.
-        expected: &'static str,
+        expected: String,
     },
     /// A line does not have the number of fields that the format has.
     #[error("line {line}: {found} fields where {expected} are expected, separated by tabs: name, arity, flags, keys")]
@@ -83,10 +83,21 @@ pub enum CommandTableError {
 }
 
 /// All commands, by name.
-#[derive(Debug)]
 pub struct CommandTable {
     commands: Vec<Command>,
     index: HashTable<u16>,
+}
+
+impl PartialEq for CommandTable {
+    fn eq(&self, other: &CommandTable) -> bool {
+        self.commands == other.commands
+    }
+}
+
+impl std::fmt::Debug for CommandTable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "CommandTable({} commands)", self.commands.len())
+    }
 }
 
 static BUILT_IN: LazyLock<CommandTable> = LazyLock::new(|| {
@@ -102,11 +113,13 @@ impl CommandTable {
     /// Reads the format of `data/commands.tsv`.
     pub fn parse(text: &str) -> Result<CommandTable, CommandTableError> {
         let mut commands = Vec::new();
+        let mut lines = Vec::new();
         for (number, line) in text.lines().enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             commands.push(parse_line(number + 1, line)?);
+            lines.push(number + 1);
         }
         if commands.len() >= usize::from(u16::MAX) {
             return Err(CommandTableError::TooMany(commands.len()));
@@ -117,7 +130,27 @@ impl CommandTable {
                 hash(commands[usize::from(other)].name.as_bytes())
             });
         }
-        Ok(CommandTable { commands, index })
+        let table = CommandTable { commands, index };
+        table.check_names(&lines)?;
+        Ok(table)
+    }
+
+    /// Each name stands once, and each subcommand has its container. `lines`: where the commands stand.
+    fn check_names(&self, lines: &[usize]) -> Result<(), CommandTableError> {
+        for (position, (command, &line)) in self.commands.iter().zip(lines).enumerate() {
+            let get = |name: &str| self.find(name.as_bytes()).and_then(|id| Some((id, self.get(id)?)));
+            let is_container = |(_, command): (_, &Command)| command.flags.container;
+            let expected = if get(&command.name).is_some_and(|(id, _)| usize::from(id.0) != position) {
+                "a name of its own: it stands on another line too"
+            } else if command.name.split_once(' ').is_some_and(|(first, _)| !get(first).is_some_and(is_container)) {
+                "a subcommand: the table has no line for its first word with the flag `container`"
+            } else {
+                continue;
+            };
+            let (value, expected) = (command.name.clone(), expected.to_owned());
+            return Err(CommandTableError::Field { line, field: "name", value, expected });
+        }
+        Ok(())
     }
 
     /// The command that is spelt so (any case); for a subcommand both words with one space between.
@@ -171,13 +204,17 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
     let [name, arity, flags, keys] = fields[..] else {
         return Err(CommandTableError::Fields { line, found: fields.len(), expected: 4 });
     };
-    let wrong =
-        |field, value: &str, expected| CommandTableError::Field { line, field, value: value.to_owned(), expected };
+    let wrong = |field, value: &str, expected: &str| CommandTableError::Field {
+        line,
+        field,
+        value: value.to_owned(),
+        expected: expected.to_owned(),
+    };
     let mut words = name.split(' ');
     if words.any(|word| word.is_empty() || word.len() > WORD_BYTES_MAX) || name.matches(' ').count() > 1 {
         return Err(wrong("name", name, "one or two words of at most 64 bytes"));
     }
-    let arity = arity.parse().map_err(|_| wrong("arity", arity, "a whole number"))?;
+    let arity: i32 = arity.parse().map_err(|_| wrong("arity", arity, "a whole number"))?;
     let mut parsed = CommandFlags::default();
     for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
         match flag {
@@ -186,19 +223,15 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
             _ => return Err(wrong("flags", flag, "`container` or `blocking`")),
         }
     }
-    let keys: Vec<KeySpec> = keys
-        .split(' ')
-        .filter(|spec| !spec.is_empty())
-        .map(|spec| spec.parse().map_err(|_| wrong("keys", spec, "a key specification")))
-        .collect::<Result<_, _>>()?;
-    parsed.blocking_option = parsed.blocking && keys.iter().any(|spec| matches!(spec.begin, Begin::Keyword { .. }));
+    let words_min = arity.unsigned_abs();
+    let keys = KeyPlan::parse(keys, words_min).map_err(|(entry, error)| wrong("keys", entry, &error.to_string()))?;
+    parsed.blocking_option = parsed.blocking && keys.has_keyword();
     Ok(Command { name: name.to_ascii_uppercase(), arity, flags: parsed, keys })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::keys::{Begin, Find};
 
     fn field_error(text: &str) -> (usize, &'static str, String) {
         match CommandTable::parse(text) {
@@ -208,12 +241,29 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_table_has_every_command_of_its_source() {
+    fn the_built_in_table_has_every_command_and_subcommand_of_its_source() {
         let table = CommandTable::built_in();
-        assert_eq!(table.len(), 399);
+        let mut names: Vec<&str> = table.iter().map(|command| command.name.as_str()).collect();
+        names.sort_unstable();
+        let checksum = names
+            .iter()
+            .flat_map(|name| name.bytes().chain([b'\n']))
+            .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        // The generator computes the line from its source, not from the rows.
+        let line = format!("# {} names, FNV-1a {checksum:016x}\n", names.len());
+        assert!(include_str!("../../data/commands.tsv").contains(&line), "{line}");
+        assert_eq!(line, "# 399 names, FNV-1a f2607e71b4457a67\n", "a change of the source is to be seen here");
         assert_eq!(table.iter().filter(|command| command.flags.container).count(), 16);
         assert_eq!(table.iter().filter(|command| command.name.contains(' ')).count(), 157);
         assert_eq!(table.iter().filter(|command| command.flags.blocking).count(), 12);
+    }
+
+    #[test]
+    fn channels_are_no_keys() {
+        let table = CommandTable::built_in();
+        for name in ["SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", "PUBLISH", "SUBSCRIBE"] {
+            assert!(table.find(name.as_bytes()).and_then(|id| table.get(id)).unwrap().keys.is_empty(), "{name}");
+        }
     }
 
     #[test]
@@ -271,19 +321,14 @@ mod tests {
 
     #[test]
     fn a_line_is_read_field_by_field() {
-        let table =
-            CommandTable::parse("# comment\n\nxread\t-4\tblocking\tSTREAMS@1/range:-1:1:2\nobject\t-2\tcontainer\t\n")
-                .unwrap();
+        let table = CommandTable::parse(
+            "# comment\n\nxread\t-4\tblocking\tSTREAMS@1/range:-1:1:2=RO\nobject\t-2\tcontainer\t\n",
+        )
+        .unwrap();
         let xread = table.get(table.find(b"XREAD").unwrap()).unwrap();
         assert_eq!((xread.name.as_str(), xread.arity), ("XREAD", -4));
         assert_eq!(xread.flags, CommandFlags { container: false, blocking: true, blocking_option: true });
-        assert_eq!(
-            xread.keys,
-            [KeySpec {
-                begin: Begin::Keyword { word: "STREAMS".into(), from: 1 },
-                find: Find::Range { last: -1, step: 1, limit: 2 }
-            }]
-        );
+        assert_eq!(Ok(&xread.keys), KeyPlan::parse("STREAMS@1/range:-1:1:2=RO", 4).as_ref());
         let object = table.get(table.find(b"object").unwrap()).unwrap();
         assert_eq!(object.flags, CommandFlags { container: true, blocking: false, blocking_option: false });
         assert!(object.keys.is_empty());
@@ -296,11 +341,13 @@ mod tests {
         assert_eq!(field_error("A B C\t2\t\t"), (1, "name", "A B C".into()));
         assert_eq!(field_error("# one\nGET\ttwo\t\t"), (2, "arity", "two".into()));
         assert_eq!(field_error("GET\t2\tblocking,fast\t"), (1, "flags", "fast".into()));
-        assert_eq!(field_error("GET\t2\t\t1/range:0:1:0 1/range:0:0:0"), (1, "keys", "1/range:0:0:0".into()));
+        assert_eq!(field_error("GET\t2\t\t1/range:0:1:0=RO 1/range:0:0:0=RO"), (1, "keys", "1/range:0:0:0=RO".into()));
         assert_eq!(
             CommandTable::parse("GET\t2\t\t\n\nSET\t-3\t").unwrap_err(),
             CommandTableError::Fields { line: 3, found: 3, expected: 4 }
         );
+        assert_eq!(field_error("A\t1\tcontainer\t\nA B\t2\t\t\na b\t2\t\t").2, "A B");
+        assert_eq!(field_error("A\t1\t\t\nA B\t2\t\t"), (2, "name", "A B".into()));
         let long = "X".repeat(WORD_BYTES_MAX + 1);
         assert_eq!(field_error(&format!("{long}\t1\t\t")), (1, "name", long));
         assert_eq!(

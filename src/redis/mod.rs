@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod command;
+mod guess;
 pub mod keys;
 pub mod pairing;
 pub mod redact;

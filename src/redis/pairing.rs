@@ -38,9 +38,11 @@ impl Flags {
     pub const BLOCKING: Flags = Flags(1 << 5);
     /// It was queued by a MULTI that was never executed.
     pub const NOT_EXECUTED: Flags = Flags(1 << 6);
+    /// The command table does not have the command: that its first argument is the key is a guess.
+    pub const KEY_GUESSED: Flags = Flags(1 << 7);
 
     /// The names that records show, in order.
-    pub const NAMES: [(Flags, &'static str); 7] = [
+    pub const NAMES: [(Flags, &'static str); 8] = [
         (Flags::RETRANSMIT, "retransmit"),
         (Flags::GAP, "gap"),
         (Flags::LATE, "late"),
@@ -48,6 +50,7 @@ impl Flags {
         (Flags::INLINE, "inline"),
         (Flags::BLOCKING, "blocking"),
         (Flags::NOT_EXECUTED, "not_executed"),
+        (Flags::KEY_GUESSED, "key_guessed"),
     ];
 
     /// Whether all bits of `other` are set.

@@ -9,9 +9,11 @@ use crate::pool::NONE;
 use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};
 use crate::units::{Offset, Timestamp};
 
-use super::arguments::{self, Argument, ENTRY_HEADER_BYTES};
+use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, NoKey};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
-use super::keys::{KeyFinder, Role, slot};
+use super::guess;
+use super::keys::finder::{KeyFinder, Role, Settle};
+use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
 use super::redact;
 use super::session::{Act, Acts};
@@ -43,7 +45,7 @@ enum Collect {
     /// A key or value for the list: its entry begins here.
     Entry {
         at: usize,
-        key: bool,
+        key: Option<KeyRole>,
     },
 }
 
@@ -335,7 +337,7 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             self.request.args = self.request.begun;
             if self.request.declared == u32::MAX {
-                self.drop_trailing_keys();
+                self.settle_inline();
             }
             return;
         }
@@ -395,14 +397,19 @@ impl RequestVisitor<'_> {
     #[inline]
     fn argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
-        let Some(command) = self.table.get(request.command) else { return self.value(length) };
+        let Some(command) = self.table.get(request.command) else { return self.unknown_argument(index, length) };
         if !self.shown.keys && !command.flags.blocking_option {
             return 0;
         }
         match request.finder.role(&command.keys, index, request.declared) {
-            Role::Key => {
+            Role::Key(role) => {
                 request.keys += 1;
-                self.entry(length, true)
+                self.entry(length, Some(role))
+            }
+            Role::Instead(role, from) => {
+                let instead = no_key(self.shown, request.secret);
+                arguments::withdraw_keys(&mut request.arguments, from as usize, instead);
+                self.entry(length, Some(role))
             }
             Role::Decides => {
                 request.collect = Collect::Decider;
@@ -422,12 +429,12 @@ impl RequestVisitor<'_> {
             append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
             return 0;
         }
-        self.entry(length, false)
+        self.entry(length, None)
     }
 
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
-    fn entry(&mut self, length: u64, key: bool) -> usize {
+    fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
         let request = &mut *self.request;
         let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || request.full || room == 0 && length > 0 {
@@ -441,13 +448,16 @@ impl RequestVisitor<'_> {
     }
 
     #[inline]
-    fn entry_end(&mut self, at: usize, key: bool) {
+    fn entry_end(&mut self, at: usize, key: Option<KeyRole>) {
         let request = &mut *self.request;
         let text = request.arguments.len() - at - ENTRY_HEADER_BYTES;
         let known = if request.length == UNKNOWN_LENGTH { text as u64 } else { request.length };
         let cut = request.cut || (text as u64) < known;
-        if key && request.keys == 1 && !cut {
+        if key.is_some() && request.keys == 1 && !cut {
             request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
+            if text == 0 {
+                request.finder.first_key_is_empty();
+            }
         }
         arguments::close(&mut request.arguments, at, key, cut);
     }
@@ -483,8 +493,8 @@ impl RequestVisitor<'_> {
         let request = &mut *self.request;
         match what {
             Noted::Word => arguments::close_word(&mut request.notes, at),
-            Noted::User => arguments::close(&mut request.notes, at, true, false),
-            Noted::Name => arguments::close(&mut request.notes, at, false, false),
+            Noted::User => arguments::close(&mut request.notes, at, Some(KeyRole::UNKNOWN), false),
+            Noted::Name => arguments::close(&mut request.notes, at, None, false),
         }
         request.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
             Noting::Secret
@@ -498,25 +508,77 @@ impl RequestVisitor<'_> {
         let request = &mut *self.request;
         let text = &request.word[..usize::from(request.word_length)];
         let Some(command) = self.table.get(request.command) else { return };
-        if command.flags.blocking_option && text.eq_ignore_ascii_case(b"BLOCK") {
+        let whole = request.length <= text.len() as u64 || request.length == UNKNOWN_LENGTH;
+        if command.flags.blocking_option && whole && text.eq_ignore_ascii_case(b"BLOCK") {
             request.flags.set(Flags::BLOCKING);
         }
-        if !request.cut && request.length <= WORD_BYTES_MAX as u64 || request.length == UNKNOWN_LENGTH {
-            request.finder.seen(&command.keys, request.begun - 1, request.declared, text);
-        }
+        // Where bytes are missing nothing is decided; a text that is too long for a word is none.
+        let settle = if request.cut && whole {
+            Settle::Nothing
+        } else {
+            request.finder.seen(&command.keys, request.begun - 1, request.declared, whole.then_some(text))
+        };
         if self.shown.keys {
-            let shown = self.shown.payload_bytes > 0 && !request.secret && !request.cut;
-            let entry = if shown { Argument::Value(text) } else { Argument::Hidden };
+            let entry = match (self.shown.payload_bytes > 0 && !request.cut, request.secret) {
+                (_, true) => Argument::Redacted,
+                (true, false) if whole => Argument::Value(text),
+                (true, false) => Argument::ValueCut(text),
+                (false, false) => Argument::Hidden,
+            };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
+        }
+        self.settle(settle);
+    }
+
+    /// Takes back what later arguments have shown to be wrong.
+    fn settle(&mut self, settle: Settle) {
+        let request = &mut *self.request;
+        let instead = no_key(self.shown, request.secret);
+        match settle {
+            Settle::Nothing => {}
+            Settle::FirstKey(role) => arguments::set_first_key_role(&mut request.arguments, role),
+            Settle::NoKeys => {
+                request.keys = 0;
+                request.slot = None;
+                arguments::withdraw_keys(&mut request.arguments, 0, instead);
+            }
+            Settle::Beyond(last, keys) => {
+                request.keys = request.keys.saturating_sub(keys);
+                arguments::withdraw_keys(&mut request.arguments, last as usize + 1, instead);
+            }
         }
     }
 
     /// Of an inline command the number of arguments is known at its end only: now keys turn out to be none.
-    fn drop_trailing_keys(&mut self) {
+    fn settle_inline(&mut self) {
         let request = &mut *self.request;
-        let Some(command) = self.table.get(request.command) else { return };
-        let spare = command.keys.iter().map(super::keys::KeySpec::trailing_arguments).max().unwrap_or_default();
-        request.keys = request.keys.saturating_sub(spare);
+        if let Some(command) = self.table.get(request.command)
+            && request.keys > 0
+        {
+            let settle = request.finder.settle(&command.keys, request.args);
+            self.settle(settle);
+        }
+    }
+
+    /// An argument of a command that the table does not have: the first one is taken for its key, where it may be shown.
+    fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
+        let request = &mut *self.request;
+        let name = &request.word[..usize::from(request.word_length)];
+        if index != 1 || !self.shown.keys || request.cut || !guess::has_key(name, request.declared) {
+            return self.value(length);
+        }
+        request.keys = 1;
+        request.flags.set(Flags::KEY_GUESSED);
+        self.entry(length, Some(KeyRole::UNKNOWN))
+    }
+}
+
+/// What becomes of a key that is none.
+fn no_key(shown: Shown, secret: bool) -> NoKey {
+    match (secret, shown.payload_bytes > 0) {
+        (true, _) => NoKey::Redacted,
+        (false, true) => NoKey::Value,
+        (false, false) => NoKey::Hidden,
     }
 }
 
@@ -537,3 +599,6 @@ fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>
         arguments::append(list, entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,7 +152,7 @@ mod tests {
     use crate::units::{Endpoint, Timestamp};
 
     fn format() -> RecordFormat {
-        let table = CommandTable::parse("GET\t2\t\t1/range:0:1:0\n").unwrap();
+        let table = CommandTable::parse("GET\t2\t\t1/range:0:1:0=RO\n").unwrap();
         RecordFormat { sensor: "tap".into(), payload: Payload::Keys, table: Box::leak(Box::new(table)) }
     }
 

@@ -237,7 +237,7 @@ fn describe_client(labels: &Labels, list: &mut Vec<u8>) {
     if list.len() == at + ENTRY_HEADER_BYTES {
         list.truncate(at);
     } else {
-        arguments::close(list, at, false, false);
+        arguments::close(list, at, None, false);
     }
 }
 

@@ -10,7 +10,9 @@ use crate::units::{Address, Timestamp};
 
 fn table() -> &'static CommandTable {
     static TABLE: std::sync::LazyLock<CommandTable> = std::sync::LazyLock::new(|| {
-        CommandTable::parse("GET\t2\t\t1/range:0:1:0\nSET\t-3\t\t1/range:0:1:0\nCLIENT SETNAME\t3\t\t\n").unwrap()
+        let text =
+            "GET\t2\t\t1/range:0:1:0=RO\nSET\t-3\t\t1/range:0:1:0=OW\nCLIENT SETNAME\t3\t\t\nCLIENT\t-2\tcontainer\t\n";
+        CommandTable::parse(text).unwrap()
     });
     &TABLE
 }
@@ -260,6 +262,7 @@ fn oracle(
         0 => "GET",
         1 => "SET",
         2 => "CLIENT SETNAME",
+        3 => "CLIENT",
         _ => "unknown",
     };
     let (mut query, mut request, mut resource) = (name.to_owned(), name.to_owned(), None);

@@ -1,0 +1,165 @@
+//! What is kept of requests: keys, roles, slots, and no secret, wherever the bytes are cut.
+
+use super::*;
+use crate::redis::arguments::{Key, iter, keys};
+use crate::redis::keys::Access;
+use crate::resp::parser::{Parser, Step};
+
+const KEYS: Shown = Shown { keys: true, payload_bytes: 0 };
+const FULL: Shown = Shown { keys: true, payload_bytes: 4096 };
+
+fn multibulk(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+    bytes
+}
+
+/// What is kept of a request that arrives in two pieces.
+fn cut(bytes: &[u8], at: usize, shown: Shown) -> Request {
+    let mut request = Request::new();
+    request.reset(&shown);
+    let table = CommandTable::built_in();
+    let acts = Acts::new(table);
+    let mut visitor = RequestVisitor { request: &mut request, table, acts: &acts, shown };
+    let mut parser = Parser::default();
+    let (first, second) = bytes.split_at(at);
+    for piece in [first, second] {
+        let (consumed, step) = parser.feed(piece, &mut visitor);
+        assert!(consumed == piece.len() && step != Step::Malformed, "{step:?}");
+    }
+    request
+}
+
+/// The same wherever it is cut.
+fn request(bytes: &[u8], shown: Shown) -> Request {
+    let whole = cut(bytes, bytes.len(), shown);
+    for at in 0..bytes.len() {
+        let cut = cut(bytes, at, shown);
+        assert_eq!((&cut.arguments, cut.keys, cut.slot), (&whole.arguments, whole.keys, whole.slot), "cut at {at}");
+        assert_eq!((cut.command, cut.flags), (whole.command, whole.flags), "cut at {at}");
+    }
+    whole
+}
+
+fn sent(words: &str, shown: Shown) -> Request {
+    request(&multibulk(&words.split(' ').collect::<Vec<_>>()), shown)
+}
+
+fn key_names(request: &Request) -> Vec<&str> {
+    keys(&request.arguments).map(|key| std::str::from_utf8(key.name).unwrap()).collect()
+}
+
+#[test]
+fn row_44_every_key_is_kept_with_what_the_command_does_to_it() {
+    let copy = sent("COPY from to REPLACE", KEYS);
+    let roles: Vec<_> = keys(&copy.arguments).map(|key| (key.name, key.role.access())).collect();
+    assert_eq!(roles, [(&b"from"[..], Access::ReadOnly), (b"to", Access::Overwrite)]);
+    let role = |words| keys(&sent(words, KEYS).arguments).next().unwrap().role;
+    assert_eq!(role("SET k v").access(), Access::Overwrite);
+    assert_eq!(role("SET k v GET").access(), Access::ReadWrite);
+    assert!(role("GETDEL k").deletes_data() && !role("GET k").writes());
+    let binary = request(b"*2\r\n$3\r\nGET\r\n$3\r\n\xff\r\n\r\n", KEYS);
+    assert_eq!(keys(&binary.arguments).next().map(|key| key.name), Some(&b"\xff\r\n"[..]), "keys are bytes");
+    assert_eq!(sent("SPUBLISH channel m", KEYS).keys, 0, "a channel is no key");
+}
+
+#[test]
+fn row_32_keys_of_scripts_are_those_that_are_announced() {
+    let eval = sent("EVALSHA 55c2 2 a b c", KEYS);
+    assert_eq!((key_names(&eval), eval.keys), (vec!["a", "b"], 2));
+    assert_eq!(sent("EVALSHA 55c2 0 c", KEYS).keys, 0);
+}
+
+#[test]
+fn row_45_the_slot_is_that_of_the_first_key_that_remains() {
+    assert_eq!(sent("GET {user1000}.following", KEYS).slot, Some(3443));
+    let migrate = request(&multibulk(&["MIGRATE", "h", "1", "", "0", "9", "KEYS", "user:1", "b"]), KEYS);
+    assert_eq!((key_names(&migrate), migrate.slot), (vec!["user:1", "b"], Some(10778)));
+    assert_eq!(sent("PING", KEYS).slot, None);
+}
+
+#[test]
+fn what_turns_out_to_be_no_key_is_shown_as_any_other_argument() {
+    let union = sent("ZUNIONSTORE d 9 a b", KEYS);
+    assert_eq!((union.keys, union.slot), (0, None));
+    assert!(iter(&union.arguments).skip(1).all(|argument| argument == Argument::Hidden));
+    assert_eq!(iter(&union.arguments).count(), 5);
+    let union = sent("ZUNIONSTORE d 9 a", FULL);
+    assert_eq!(iter(&union.arguments).nth(1), Some(Argument::Value(b"d")));
+    let sort = sent("SORT k STORE a LIMIT 0 1 STORE b", KEYS);
+    assert_eq!((key_names(&sort), sort.keys), (vec!["k", "b"], 2));
+}
+
+#[test]
+fn an_inline_command_has_the_keys_of_a_multibulk_one() {
+    let pop = request(b"BLPOP a b 0\r\n", KEYS);
+    assert_eq!((key_names(&pop), pop.keys), (vec!["a", "b"], 2));
+    assert_eq!(iter(&pop.arguments).last(), Some(Argument::Hidden));
+    let read = request(b"XREAD STREAMS a b \"0\" 0\n", KEYS);
+    assert_eq!((key_names(&read), read.keys), (vec!["a", "b"], 2));
+    assert_eq!(request(b"MSET a\r\n", KEYS).keys, 0, "fewer words than it must have");
+}
+
+#[test]
+fn keys_are_counted_beyond_those_that_the_list_has_room_for() {
+    let names: Vec<String> = (0..1000).map(|number| format!("key:{number}")).collect();
+    let words: Vec<&str> = std::iter::once("DEL").chain(names.iter().map(String::as_str)).collect();
+    let many = cut(&multibulk(&words), 0, KEYS);
+    assert_eq!(many.keys, 1000);
+    assert!(key_names(&many).len() > 10 && many.arguments.len() <= KEYS.arguments_bytes_max());
+    // The list is full before the first STORE: nothing that is kept may be taken back for the second one.
+    let patterns = "GET x ".repeat(200);
+    let sort = cut(&multibulk(&format!("SORT k {patterns}STORE a STORE b").split(' ').collect::<Vec<_>>()), 0, KEYS);
+    assert_eq!((key_names(&sort), sort.keys), (vec!["k"], 2));
+}
+
+#[test]
+fn row_43_the_first_argument_of_an_unknown_command_is_its_key_by_a_marked_guess() {
+    let search = sent("FT.SEARCH idx query", KEYS);
+    assert_eq!(search.command, CommandId::UNKNOWN);
+    let guess = Key { name: b"idx", is_cut: false, role: KeyRole::UNKNOWN };
+    assert_eq!(keys(&search.arguments).collect::<Vec<_>>(), [guess]);
+    assert!(search.flags.has(Flags::KEY_GUESSED) && search.slot.is_some() && search.keys == 1);
+    assert!(!sent("GET k", KEYS).flags.has(Flags::KEY_GUESSED));
+}
+
+#[test]
+fn row_70_nothing_is_guessed_where_a_password_could_be_shown() {
+    for bytes in [
+        &multibulk(&["AUHT", "hunter2"])[..],
+        &multibulk(&["xAuth", "user", "hunter2"]),
+        &multibulk(&["Authorization:", "hunter2", "x"]),
+        &multibulk(&["CLIENT", "hunter2", "x", "y"]),
+        b"LOGGIN hunter2 x\r\n",
+        b"Cookie: hunter2; b=c; d=e\r\n",
+    ] {
+        let request = request(bytes, KEYS);
+        assert!(request.keys == 0 && !request.flags.has(Flags::KEY_GUESSED));
+        assert_eq!(memchr::memmem::find(&request.arguments, b"hunter2"), None, "{:?}", request.arguments);
+    }
+}
+
+#[test]
+fn row_47_passwords_of_migrate_are_kept_in_no_mode_whatever_its_keys_turn_out_to_be() {
+    for words in [
+        "MIGRATE h 1 k 0 9 AUTH hunter2",
+        "MIGRATE h 1 k 0 9 AUTH2 u hunter2 KEYS a",
+        "MIGRATE h 1 k 0 9 AUHT hunter2",
+        "MIGRATE h 1 k 0 9 hunter2 KEYS a",
+    ] {
+        for shown in [KEYS, FULL] {
+            let request = sent(words, shown);
+            assert_eq!(memchr::memmem::find(&request.arguments, b"hunter2"), None, "{words}");
+        }
+    }
+}
+
+#[test]
+fn blocking_is_told_by_the_option_where_it_is_one() {
+    assert!(sent("XREAD BLOCK 0 STREAMS a 0", KEYS).flags.has(Flags::BLOCKING));
+    assert!(!sent("XREAD STREAMS BLOCK 0", KEYS).flags.has(Flags::BLOCKING));
+    let nothing = Shown { keys: false, payload_bytes: 0 };
+    assert!(sent("XREAD BLOCK 0 STREAMS a 0", nothing).flags.has(Flags::BLOCKING), "whether keys are shown or not");
+}
