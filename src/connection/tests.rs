@@ -253,6 +253,22 @@ fn a_request_whose_command_was_not_seen_may_have_no_reply() {
 }
 
 #[test]
+fn a_change_of_mode_whose_arguments_were_not_seen_may_be_any() {
+    // Cut off within the argument, and lost with all that follows.
+    for change in ["C [*3_$6_CLIENT_$5_REPLY_$4_] | c [SKIP] | C [_]", "C [*3_$6_CLIENT_$5_REPLY_] | c [$4_SKIP_]"] {
+        let played = play(&format!(
+            "C SYN | S SYN | {change} | C SET b 1 | C SET c 1 | S +3 | wait 1s | C ACK | C SET d 1 | S +4"
+        ));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{change}: {:?}", played.told);
+    }
+    // How many confirmations it has is not known.
+    let played = play(
+        "C SYN | S SYN | C [*3_$9_SUBSCRIBE_$1_a_] | c [$1_b_] | C PING | S [*3_$9_subscribe_$1_a_:1_] | S [*3_$9_subscribe_$1_b_:2_] | wait 1s | C ACK",
+    );
+    assert!(played.told.iter().all(|told| !told.starts_with("PING => exact")), "{:?}", played.told);
+}
+
+#[test]
 fn silence_mid_stream_is_an_assumption_with_a_name() {
     let diagram = "C GET a | S $1 | C ACK | wait 3s | C GET b | S $2 | C GET c | S $3";
     let expected = ["GET a => lost", "GET b => resynced silence 2", "GET c => resynced silence 3"];
