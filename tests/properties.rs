@@ -333,6 +333,19 @@ proptest! {
     }
 }
 
+#[test]
+fn a_stray_syn_from_the_servers_port_swaps_no_roles() {
+    let (scene, _) = made(&Style { connections: 1, ..Style::default() }, 1);
+    let live = &scene.packets[3..];
+    let from_server = live.iter().find(|packet| !packet.from_client).expect("the server says something");
+    let (at, seq) = (live[0].at - 1, from_server.seq.wrapping_sub(1));
+    let mut packets = vec![Packet { at, seq, flags: packet::SYN, payload: Vec::new(), ..*from_server }];
+    packets.extend_from_slice(live);
+    let outcomes = run(&packets, Options::default());
+    assert!(!outcomes.records.is_empty());
+    assert!(outcomes.records.iter().all(|record| record.transaction.server.port == 6379));
+}
+
 /// The share of answered requests that is paired, over many scenes.
 fn share(style: Style, trouble: Trouble, options: Options) -> f64 {
     let (mut paired, mut answered) = (0, 0);

@@ -152,6 +152,9 @@ fn row_65_a_new_connection_between_the_same_ends_ends_the_old_one() {
     // Its SYN-ACK was missed: data that continues at the SYN proves it, what was its beginning can't be told any more.
     let played = play("C SYN | S SYN | C GET a | again | C SYN | s SYN | C GET b | S $2");
     assert_eq!(played.told, ["GET a => unanswered reused", "GET b => lost"]);
+    // All of its beginning was missed: its numbers tell.
+    let played = play("C SYN | S SYN | C GET a | again | c SYN | s SYN | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => unanswered reused", "GET b => lost"]);
 }
 
 #[test]
@@ -235,6 +238,24 @@ fn a_copy_of_a_reply_acknowledges_too_much_to_prove_a_boundary() {
 }
 
 #[test]
+fn a_copy_of_a_reply_that_overtakes_a_request_proves_no_boundary_either() {
+    let array = "s [*2_] | s $x | S $y";
+    let played = play(&format!(
+        "C SYN | S SYN | C LRANGE a 0 ; GET b | {array} | S $2 | C~9 GET c | S AGAIN | S $3 | wait 1s | C ACK"
+    ));
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn a_copy_of_a_request_does_not_tell_what_its_client_had_received_at_first() {
+    let played = play(
+        "C SYN | S SYN | c LRANGE a 0 | S ACK | s [*2_] | C AGAIN | S $x | S $y | wait 1s | C GET b | S $2 | wait 1s \
+         | C ACK",
+    );
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => resynced counted 2"]);
+}
+
+#[test]
 fn a_lost_request_leaves_those_before_it_their_replies() {
     let played = play("C SYN | S SYN | C GET a | c GET b | C GET c | S $1 $2 $3 | wait 1s | C GET d | S $4");
     assert_eq!(played.told, ["GET a => exact 1", "GET c => lost", "GET d => lost"]);
@@ -257,7 +278,7 @@ fn a_change_of_mode_whose_arguments_were_not_seen_may_be_any() {
     // Cut off within the argument, and lost with all that follows.
     for change in ["C [*3_$6_CLIENT_$5_REPLY_$4_] | c [SKIP] | C [_]", "C [*3_$6_CLIENT_$5_REPLY_] | c [$4_SKIP_]"] {
         let played = play(&format!(
-            "C SYN | S SYN | {change} | C SET b 1 | C SET c 1 | S +3 | wait 1s | C ACK | C SET d 1 | S +4"
+            "C SYN | S SYN | {change} | C SET b 1 | C SET c 1 | S +OK | wait 1s | C ACK | C SET d 1 | S +OK"
         ));
         assert!(played.told.iter().all(|told| told.ends_with("lost")), "{change}: {:?}", played.told);
     }
@@ -288,6 +309,14 @@ fn silence_is_void_where_something_may_be_outstanding() {
     ] {
         let played = play(diagram);
         assert_eq!(played.told.last().map(String::as_str), Some("GET b => lost"), "{why}");
+    }
+}
+
+#[test]
+fn silence_does_not_end_with_what_may_be_the_rest_of_something() {
+    for rest in ["[PING_]", "[$1_b_]", "[*2_$3_GET_$1_b_*2_]"] {
+        let played = play(&format!("C GET a | S $1 | C ACK | wait 3s | C {rest} | S $2 | C GET c | S $3"));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{rest}: {:?}", played.told);
     }
 }
 
