@@ -266,7 +266,7 @@ impl Queue {
     }
 
     /// Whether the newest request that ends at or before `acknowledged` was sent when all replies before `position` had been
-    /// received. Not looked for among more than [`CANDIDATES_MAX`], nor where requests are hidden.
+    /// received. Not looked for among more than 1024, nor where requests are hidden.
     pub fn drained(&self, position: Offset, acknowledged: Offset, pool: &Pool<Request>) -> bool {
         if self.is_marked() {
             return false;
