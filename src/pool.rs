@@ -142,7 +142,9 @@ mod tests {
         let mut pool: Pool<u8> = Pool::new(100);
         let handles: Vec<u32> = std::iter::from_fn(|| pool.take(|| 0)).collect();
         let room = pool.free.capacity();
-        handles.into_iter().for_each(|handle| pool.give_back(handle));
+        for handle in handles {
+            pool.give_back(handle);
+        }
         assert_eq!((pool.free.len(), pool.free.capacity()), (100, room));
     }
 

@@ -238,12 +238,11 @@ fn a_copy_of_a_reply_acknowledges_too_much_to_prove_a_boundary() {
 }
 
 #[test]
-fn a_copy_of_a_reply_that_overtakes_a_request_proves_no_boundary_either() {
-    let array = "s [*2_] | s $x | S $y";
-    let played = play(&format!(
-        "C SYN | S SYN | C LRANGE a 0 ; GET b | {array} | S $2 | C~9 GET c | S AGAIN | S $3 | wait 1s | C ACK"
-    ));
-    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => lost", "GET c => lost"]);
+fn what_fills_a_hole_may_acknowledge_more_than_when_it_was_first_sent() {
+    // The client asks again in the middle of an array; the network loses the element that follows, which is sent again.
+    let played =
+        play("C SYN | S SYN | C LRANGE a 0 | s [*2_] | C GET c | s- $x | S- $y | S AGAIN | S $3 | wait 1s | C ACK");
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET c => lost"]);
 }
 
 #[test]
