@@ -138,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn giving_back_needs_no_memory() {
+        let mut pool: Pool<u8> = Pool::new(100);
+        let handles: Vec<u32> = std::iter::from_fn(|| pool.take(|| 0)).collect();
+        let room = pool.free.capacity();
+        for handle in handles {
+            pool.give_back(handle);
+        }
+        assert_eq!((pool.free.len(), pool.free.capacity()), (100, room));
+    }
+
+    #[test]
     #[should_panic(expected = "given back twice")]
     #[cfg(debug_assertions)]
     fn a_double_return_is_caught() {

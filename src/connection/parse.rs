@@ -396,8 +396,8 @@ impl Connection {
             resources.counters.count(Counter::Requests);
         }
         let request = resources.requests.get(handle);
-        if !flags.has(Flags::MALFORMED) && !request.is_named(resources.settings.table) {
-            // Its command was not seen: it may be answered by any number of replies.
+        if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
+            // It may be answered by any number of replies.
             if let Err(exhausted) = self.mark(resources) {
                 self.queue.push(handle, &mut resources.requests);
                 return Err(exhausted);

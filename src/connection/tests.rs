@@ -152,6 +152,9 @@ fn row_65_a_new_connection_between_the_same_ends_ends_the_old_one() {
     // Its SYN-ACK was missed: data that continues at the SYN proves it, what was its beginning can't be told any more.
     let played = play("C SYN | S SYN | C GET a | again | C SYN | s SYN | C GET b | S $2");
     assert_eq!(played.told, ["GET a => unanswered reused", "GET b => lost"]);
+    // All of its beginning was missed: its numbers tell.
+    let played = play("C SYN | S SYN | C GET a | again | c SYN | s SYN | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => unanswered reused", "GET b => lost"]);
 }
 
 #[test]
@@ -166,6 +169,9 @@ fn replies_that_begin_nowhere_known_are_not_counted() {
     // Neither SYN-ACK nor handshake ACK, and the second reply comes first.
     let played = play("C SYN | s SYN | C~9 GET a | S~12 $1 | C~9 GET b | S $2 | wait 1s | C GET c | S $3");
     assert_eq!(played.told, ["GET a => lost", "GET b => lost", "GET c => lost"]);
+    // What the client acknowledges with its second request is not where replies begin.
+    let played = play("C SYN | s SYN | C~9 GET a | S~12 $1 | C GET b | S $2 | wait 1s | C GET c | S $3");
+    assert!(played.told.iter().all(|told| !told.contains("exact")), "{:?}", played.told);
 }
 
 #[test]
@@ -232,6 +238,23 @@ fn a_copy_of_a_reply_acknowledges_too_much_to_prove_a_boundary() {
 }
 
 #[test]
+fn what_fills_a_hole_may_acknowledge_more_than_when_it_was_first_sent() {
+    // The client asks again in the middle of an array; the network loses the element that follows, which is sent again.
+    let played =
+        play("C SYN | S SYN | C LRANGE a 0 | s [*2_] | C GET c | s- $x | S- $y | S AGAIN | S $3 | wait 1s | C ACK");
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET c => lost"]);
+}
+
+#[test]
+fn a_copy_of_a_request_does_not_tell_what_its_client_had_received_at_first() {
+    let played = play(
+        "C SYN | S SYN | c LRANGE a 0 | S ACK | s [*2_] | C AGAIN | S $x | S $y | wait 1s | C GET b | S $2 | wait 1s \
+         | C ACK",
+    );
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => resynced counted 2"]);
+}
+
+#[test]
 fn a_lost_request_leaves_those_before_it_their_replies() {
     let played = play("C SYN | S SYN | C GET a | c GET b | C GET c | S $1 $2 $3 | wait 1s | C GET d | S $4");
     assert_eq!(played.told, ["GET a => exact 1", "GET c => lost", "GET d => lost"]);
@@ -247,6 +270,22 @@ fn a_request_whose_command_was_not_seen_may_have_no_reply() {
         "C SYN | S SYN | C [*3_$6_CL] | c [IE] | C [NT_$5_REPLY_$4_SKIP_] | C GET b | C GET c | S $3 | wait 1s | C ACK",
     );
     assert!(played.told.iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
+}
+
+#[test]
+fn a_change_of_mode_whose_arguments_were_not_seen_may_be_any() {
+    // Cut off within the argument, and lost with all that follows.
+    for change in ["C [*3_$6_CLIENT_$5_REPLY_$4_] | c [SKIP] | C [_]", "C [*3_$6_CLIENT_$5_REPLY_] | c [$4_SKIP_]"] {
+        let played = play(&format!(
+            "C SYN | S SYN | {change} | C SET b 1 | C SET c 1 | S +OK | wait 1s | C ACK | C SET d 1 | S +OK"
+        ));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{change}: {:?}", played.told);
+    }
+    // How many confirmations it has is not known.
+    let played = play(
+        "C SYN | S SYN | C [*3_$9_SUBSCRIBE_$1_a_] | c [$1_b_] | C PING | S [*3_$9_subscribe_$1_a_:1_] | S [*3_$9_subscribe_$1_b_:2_] | wait 1s | C ACK",
+    );
+    assert!(played.told.iter().all(|told| !told.starts_with("PING => exact")), "{:?}", played.told);
 }
 
 #[test]
@@ -273,12 +312,21 @@ fn silence_is_void_where_something_may_be_outstanding() {
 }
 
 #[test]
-fn silence_after_a_gap_is_void_while_a_blocking_command_waits() {
+fn silence_does_not_end_with_what_may_be_the_rest_of_something() {
+    for rest in ["[PING_]", "[$1_b_]", "[*2_$3_GET_$1_b_*2_]"] {
+        let played = play(&format!("C GET a | S $1 | C ACK | wait 3s | C {rest} | S $2 | C GET c | S $3"));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{rest}: {:?}", played.told);
+    }
+}
+
+#[test]
+fn silence_is_void_while_a_blocking_command_waits_since_before_the_gap() {
     let played = play(
-        "C SYN | S SYN | C GET a ; BLPOP l 0 | S- ACK | s $1 | S ACK | C [*1_] | wait 1s | c PING | C PING | wait 3s \
-         | C GET b | S +pop | S $2",
+        "C SYN | S SYN | C GET a | S $1 | C BLPOP l 0 | c GET x | C GET y | S ACK | wait 1s | S ACK | wait 3s \
+         | C GET b | S +pop | S $x | S $y | S $b",
     );
-    assert!(played.told.iter().all(|told| !told.contains("silence")), "{:?}", played.told);
+    let expected = ["GET a => exact 1", "BLPOP l 0 => exact blocking pop", "GET y => lost", "GET b => lost"];
+    assert_eq!(played.told, expected);
 }
 
 #[test]

@@ -239,9 +239,16 @@ impl Request {
         self.mark
     }
 
-    /// Whether all words of the command were seen, so that it is known what the request changes.
+    /// Whether so much of it was seen that it is known what it changes: all words of the command, and where those matter its
+    /// arguments.
     #[inline]
-    pub fn is_named(&self, table: &CommandTable) -> bool {
+    pub fn is_known(&self, table: &CommandTable, act: Act) -> bool {
+        let is_complete = self.args > 0;
+        self.is_named(table) && (is_complete || act.is_countable() && act != Act::Hello)
+    }
+
+    #[inline]
+    fn is_named(&self, table: &CommandTable) -> bool {
         let words = match table.get(self.command) {
             Some(command) if command.flags.container => self.declared.min(2),
             _ => 1,
@@ -491,6 +498,8 @@ impl RequestVisitor<'_> {
 
     fn note_end(&mut self, at: usize, what: Noted) {
         let request = &mut *self.request;
+        // What a CLIENT REPLY or HELLO changes is in its first argument.
+        request.word_cut |= at == 0 && request.cut && matches!(self.acts.of(request.command), Act::Reply | Act::Hello);
         match what {
             Noted::Word => arguments::close_word(&mut request.notes, at),
             Noted::User => arguments::close(&mut request.notes, at, Some(KeyRole::UNKNOWN), false),
