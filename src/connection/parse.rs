@@ -405,7 +405,9 @@ impl Connection {
         }
         self.may_push |= act == Act::Hello;
         self.watchful |= matches!(act, Act::Exec | Act::Psync | Act::Sync);
-        if !act.is_countable() && !self.certainty.is_settled() {
+        // A client that uses CLIENT REPLY may have silenced its server before the silence that was taken for none outstanding.
+        let voids = act == Act::Reply && matches!(self.certainty, Certainty::Assumed(_));
+        if voids || !act.is_countable() && !self.certainty.is_settled() {
             self.certainty = Certainty::Unproved;
         }
         self.queue.push(handle, &mut resources.requests);

@@ -215,16 +215,6 @@ impl Session {
         self.is_subscribed() || self.monitors
     }
 
-    /// Whether a MULTI is open.
-    pub fn in_multi(&self) -> bool {
-        self.in_multi
-    }
-
-    /// Whether the server may push.
-    pub fn may_push(&self) -> bool {
-        !self.known || self.resp3 || self.listens()
-    }
-
     /// Whether the command gets a reply (or several).
     #[inline]
     pub fn is_due(&self, act: Act, request: &Request) -> bool {

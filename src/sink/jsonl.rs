@@ -149,7 +149,6 @@ mod tests {
     use crate::record::transaction::{Texts, Transaction};
     use crate::redis::arguments::Payload;
     use crate::redis::command::{CommandId, CommandTable};
-    use crate::redis::pairing::{Flags, Outcome};
     use crate::units::{Endpoint, Timestamp};
 
     fn format() -> RecordFormat {
@@ -161,31 +160,10 @@ mod tests {
         let mut batch = RecordBatch::default();
         for index in 0..records {
             let transaction = Transaction {
-                connection: 1,
                 index,
-                client: Endpoint::default(),
-                server: Endpoint::default(),
                 t1: Timestamp(1_795_348_800_000_000_000 + index),
-                end: Timestamp::NONE,
-                times: None,
-                request_bytes: 0,
-                reply_bytes: 0,
-                args: 1,
-                keys: 0,
-                pipeline: 0,
-                slot: None,
                 command: CommandId(0),
-                flags: Flags::default(),
-                outcome: Outcome::Lost,
-                reply: None,
-                text_at: 0,
-                arguments_len: 0,
-                error_len: 0,
-                response_len: 0,
-                redirect_len: 0,
-                client_len: 0,
-                db: None,
-                parent: None,
+                ..Transaction::bare(1, Endpoint::default(), Endpoint::default())
             };
             batch.push(transaction, Texts::default());
         }
