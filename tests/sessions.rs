@@ -16,6 +16,7 @@ use resptap::redis::arguments::Payload;
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::Resync;
 use resptap::redis::replication::SyncResult;
+use resptap::redis::possible::Possible;
 use resptap::redis::request::Shown;
 use resptap::redis::session::Acts;
 use resptap::ring::{Inbox, ring};
@@ -108,6 +109,7 @@ impl Talk {
         let settings = Settings {
             table,
             acts: Acts::new(table),
+        possible: Possible::new(table),
             shown: Shown { keys: true, payload_bytes: 256 },
             timeout_ns: 30_000_000_000,
             idle_timeout_ns: 3_600_000_000_000,

@@ -262,6 +262,7 @@ impl FromStr for Resync {
         match text {
             "strict" => Ok(Resync::Strict),
             "assume" => Ok(Resync::Assume),
+            "trust" => Ok(Resync::Trust),
             _ => Err(ValueError::Resync(text.to_owned())),
         }
     }

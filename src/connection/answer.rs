@@ -3,7 +3,7 @@
 use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
-use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
+use crate::redis::pairing::{Flags, Outcome};
 use crate::redis::replication::{Link, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
@@ -12,7 +12,7 @@ use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
-    Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts, Resources,
+    Certainty, Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts, Resources,
 };
 
 /// A simple reply `+QUEUED\r\n`, in bytes.
@@ -35,8 +35,8 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let slot = self.unfinished[Direction::Reply as usize];
         let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        let reply = std::mem::take(&mut place.reply);
-        let done = self.read_reply(&reply, end, time, resources, recorder);
+        let mut reply = std::mem::take(&mut place.reply);
+        let done = self.read_reply(&mut reply, end, time, resources, recorder);
         // A connection that was given up meanwhile has returned its place.
         if slot == NONE {
             resources.scratch.reply = reply;
@@ -49,7 +49,7 @@ impl Connection {
 
     fn read_reply<R: Recorder>(
         &mut self,
-        reply: &Reply,
+        reply: &mut Reply,
         end: Offset,
         time: Timestamp,
         resources: &mut Resources,
@@ -75,6 +75,10 @@ impl Connection {
                 resources.counters.count(Counter::DiscardedUnproved);
                 self.contradiction(resources, recorder);
             }
+            Reading::Unclear if !self.certainty.is_settled() => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                self.restart_pairing(resources, recorder);
+            }
             Reading::Unclear => self.answer(reply, end, time, resources, recorder)?,
             Reading::Push | Reading::Answer => {
                 resources.counters.count(Counter::UnsolicitedPush);
@@ -87,50 +91,59 @@ impl Connection {
     /// Pairs the reply with the request that it answers.
     fn answer<R: Recorder>(
         &mut self,
-        reply: &Reply,
+        reply: &mut Reply,
         end: Offset,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        let was = self.certainty;
-        match self.certainty.reply(&self.queue, reply.ack, &resources.requests) {
-            Answer::First(outcome) => self.first(reply, outcome, end, time, resources, recorder)?,
-            Answer::Behind { lost, outcome } => {
-                resources.counters.count(Counter::ResyncsCounted);
-                self.session.forget();
-                self.db = None;
-                self.drop_children(Outcome::Lost, resources, recorder);
-                for _ in 0..lost {
-                    self.pop(Outcome::Lost, resources, recorder);
-                }
-                self.first(reply, outcome, end, time, resources, recorder)?;
+        let outcome = match self.certainty {
+            Certainty::Exact => Outcome::Exact,
+            Certainty::Assumed(proof) => Outcome::Resynced(proof),
+            Certainty::Open => {
+                self.reply_while_open(reply, end, time, resources, recorder);
+                return Ok(());
             }
-            Answer::Nothing if reply.kind == Some(Kind::Error) && self.broke_protocol(reply.ack, resources) => {
-                // Row 68: the server gave the request up before it ended.
-                self.drop_unfinished(Direction::Request, resources);
-                self.framing[Direction::Request as usize] = Framing::Broken;
-                resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
-                let stream = self.stream(Direction::Request);
-                let (seen_to, seen_at) = (stream.next(), stream.time());
-                let outcome =
-                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
-                self.request_complete(seen_to, seen_at, resources, recorder)?;
-                self.pair(reply, outcome, end, time, resources, recorder);
-            }
-            Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
-            Answer::Unproved => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                if was != self.certainty {
-                    self.lose_unproved(resources, recorder);
-                }
-            }
-            Answer::Contradiction => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                resources.counters.count(Counter::Contradictions);
-                self.lose_all(resources, recorder);
-            }
+        };
+        let Some(head) = self.queue.head() else {
+            return self.answer_nothing(reply, outcome, end, time, resources, recorder);
+        };
+        let request = resources.requests.get(head);
+        if request.is_mark() {
+            self.open_pairing(resources, recorder);
+            self.reply_while_open(reply, end, time, resources, recorder);
+        } else if request.end > reply.ack {
+            // Row 64: its server had not received the request.
+            resources.counters.count(Counter::DiscardedUnproved);
+            self.contradiction(resources, recorder);
+        } else {
+            self.first(reply, outcome, end, time, resources, recorder)?;
         }
+        Ok(())
+    }
+
+    /// A reply that no request waits for: unsolicited, unless it answers a request that has not ended.
+    fn answer_nothing<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        if reply.kind != Some(Kind::Error) || !self.broke_protocol(reply.ack, resources) {
+            resources.counters.count(Counter::UnsolicitedNoRequest);
+            return Ok(());
+        }
+        // Row 68: the server gave the request up before it ended.
+        self.drop_unfinished(Direction::Request, resources);
+        self.framing[Direction::Request as usize] = Framing::Broken;
+        resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+        let stream = self.stream(Direction::Request);
+        let (seen_to, seen_at) = (stream.next(), stream.time());
+        self.request_complete(seen_to, seen_at, resources, recorder)?;
+        self.pair(reply, outcome, end, time, resources, recorder);
         Ok(())
     }
 
@@ -166,7 +179,21 @@ impl Connection {
         Ok(())
     }
 
-    fn pair<R: Recorder>(
+    /// As [`Connection::first`], of a reply that has been judged already.
+    pub(super) fn pair_first<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        self.pair(reply, outcome, end, time, resources, recorder);
+        self.execute_silent(resources, recorder);
+    }
+
+    pub(super) fn pair<R: Recorder>(
         &mut self,
         reply: &Reply,
         outcome: Outcome,
@@ -185,6 +212,8 @@ impl Connection {
         });
         self.head_at = self.stream(Direction::Reply).time();
         let request = resources.requests.get_mut(head);
+        self.habit.paired(request.received, end);
+        self.odd_kinds |= !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued();
         let flags = [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)];
         for (_, flag) in flags.into_iter().filter(|(is_set, _)| *is_set) {
             request.flags.set(flag);
@@ -248,11 +277,16 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        let Answer::First(outcome) = self.certainty.reply(&self.queue, reply.ack, &resources.requests) else {
+        let Some(head) = self.queue.head() else { return };
+        let outcome = match self.certainty {
+            Certainty::Exact => Outcome::Exact,
+            Certainty::Assumed(proof) => Outcome::Resynced(proof),
+            Certainty::Open => return resources.counters.count(Counter::DiscardedUnproved),
+        };
+        if resources.requests.get(head).end > reply.ack {
             resources.counters.count(Counter::DiscardedUnproved);
             return self.contradiction(resources, recorder);
-        };
-        let Some(head) = self.queue.head() else { return };
+        }
         let act = resources.act(head);
         let request = resources.requests.get_mut(head);
         if request.confirmations_left == 0 {

@@ -410,7 +410,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn transaction() -> impl Strategy<Value = Transaction> {
-    let outcome = prop_oneof![Just(Outcome::Exact), Just(Outcome::Resynced(Proof::Silence))];
+    let outcome = prop_oneof![Just(Outcome::Exact), prop::sample::select(&Proof::ALL).prop_map(Outcome::Resynced)];
     let reply = prop_oneof![Just(Kind::Error), Just(Kind::Bulk), Just(Kind::BigNumber)];
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), 0u32..3, any::<u32>(), 0u16..16384);
     let times = (1u64..u64::MAX / 2, 0u64..1 << 40, proptest::option::of((0u64..1 << 40, 0u64..1 << 40)));
