@@ -11,6 +11,7 @@ use crate::units::{Offset, Timestamp};
 
 use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, NoKey};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use super::foreign;
 use super::guess;
 use super::keys::finder::{KeyFinder, Role, Settle};
 use super::keys::{KeyRole, slot};
@@ -128,6 +129,8 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// Its command is one that only nodes send one another.
+    pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
     word_cut: bool,
     word_length: u8,
@@ -168,6 +171,7 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            is_of_nodes: false,
             word_cut: false,
             word_length: 0,
             word: [0; 2 * WORD_BYTES_MAX + 1],
@@ -204,6 +208,7 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.is_of_nodes = false;
         self.word_cut = false;
         self.word_length = 0;
     }
@@ -381,6 +386,7 @@ impl RequestVisitor<'_> {
         let words = &request.word[..usize::from(request.word_length)];
         let word = if request.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
         let found = if request.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };
+        request.is_of_nodes = found.is_none() && !request.cut && foreign::is_replication(words);
         // An unknown subcommand leaves the request with its container's name.
         if let Some(found) = found {
             request.command = found;

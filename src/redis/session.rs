@@ -6,6 +6,7 @@
 //! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a few bytes a connection.
 
 use super::command::{CommandId, CommandTable};
+use super::replication::Channel;
 use super::reply::Reply;
 use super::request::Request;
 use crate::resp::parser::Kind;
@@ -175,6 +176,8 @@ pub struct Session {
     channels: u32,
     patterns: u32,
     shards: u32,
+    /// What the connection is for, as its replica said.
+    channel: Channel,
 }
 
 impl Session {
@@ -190,6 +193,7 @@ impl Session {
             channels: 0,
             patterns: 0,
             shards: 0,
+            channel: Channel::Only,
         }
     }
 
@@ -388,8 +392,17 @@ impl Session {
                 self.is_irregular = false;
             }
             Act::Monitor => self.monitors = true,
+            Act::Replconf => {
+                let said = (0..).map_while(|n| request.note(n)).find_map(Channel::of_option);
+                self.channel = said.unwrap_or(self.channel);
+            }
             _ => {}
         }
+    }
+
+    /// What a replica has said that its connection is for.
+    pub fn channel(&self) -> Channel {
+        self.channel
     }
 
     fn end_multi(&mut self) {
