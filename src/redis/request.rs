@@ -68,6 +68,7 @@ enum Noted {
     Word,
     User,
     Name,
+    Script,
 }
 
 /// A request.
@@ -234,6 +235,14 @@ impl Request {
     pub fn noted_name(&self) -> Option<&[u8]> {
         arguments::iter(&self.notes).find_map(|note| match note {
             Argument::Value(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The script (by its SHA-1) or function that it runs, where it names one.
+    pub fn noted_script(&self) -> Option<&[u8]> {
+        arguments::iter(&self.notes).find_map(|note| match note {
+            Argument::ValueCut(script) => Some(script),
             _ => None,
         })
     }
@@ -486,6 +495,7 @@ impl RequestVisitor<'_> {
             _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
+            Act::Script => (index == 1).then_some(Noted::Script),
             Act::Hello if request.noting == Noting::Secret => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
@@ -510,6 +520,11 @@ impl RequestVisitor<'_> {
             Noted::Word => arguments::close_word(&mut request.notes, at),
             Noted::User => arguments::close(&mut request.notes, at, Some(KeyRole::UNKNOWN), false),
             Noted::Name => arguments::close(&mut request.notes, at, None, false),
+            // Part of a name is none, and what has not the form of one may be anything.
+            Noted::Script if request.cut || !is_name(&request.notes[at + ENTRY_HEADER_BYTES..]) => {
+                request.notes.truncate(at);
+            }
+            Noted::Script => arguments::close(&mut request.notes, at, None, true),
         }
         request.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
             Noting::Secret
@@ -586,6 +601,11 @@ impl RequestVisitor<'_> {
         request.flags.set(Flags::KEY_GUESSED);
         self.entry(length, Some(KeyRole::UNKNOWN))
     }
+}
+
+/// Whether it can be the name of a script or function, as servers name them: a SHA-1 in hex, or letters, digits and `_`.
+fn is_name(text: &[u8]) -> bool {
+    (1..=WORD_BYTES_MAX).contains(&text.len()) && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// What becomes of a key that is none.

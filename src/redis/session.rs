@@ -59,6 +59,8 @@ pub enum Act {
     Unsubscribe(Topic),
     /// MONITOR
     Monitor,
+    /// EVALSHA, FCALL and their read-only forms, which name what they run.
+    Script,
     /// SYNC
     Sync,
     /// PSYNC
@@ -90,6 +92,7 @@ impl Act {
             "PUNSUBSCRIBE" => Act::Unsubscribe(Topic::Pattern),
             "SUNSUBSCRIBE" => Act::Unsubscribe(Topic::Shard),
             "MONITOR" => Act::Monitor,
+            "EVALSHA" | "EVALSHA_RO" | "FCALL" | "FCALL_RO" => Act::Script,
             "SYNC" => Act::Sync,
             "PSYNC" => Act::Psync,
             "REPLCONF" => Act::Replconf,
@@ -97,10 +100,10 @@ impl Act {
         }
     }
 
-    /// Whether its arguments matter to the session, so that they are noted with the request.
+    /// Whether its arguments matter to the session or its records, so that they are noted with the request.
     pub fn notes_arguments(self) -> bool {
-        use Act::{Auth, Hello, Psync, Replconf, Reply, Select, SetInfo, SetName};
-        matches!(self, Hello | Auth | Select | Reply | SetName | SetInfo | Psync | Replconf)
+        use Act::{Auth, Hello, Psync, Replconf, Reply, Script, Select, SetInfo, SetName};
+        matches!(self, Hello | Auth | Select | Reply | SetName | SetInfo | Script | Psync | Replconf)
     }
 
     /// Whether it has exactly one reply, whatever the session's state, and leaves that so for the commands behind it.
@@ -343,7 +346,7 @@ impl Session {
         let ok = kind == Kind::Simple && text == b"OK";
         match act {
             _ if queued => false,
-            Act::None | Act::Ping | Act::Replconf => false,
+            Act::None | Act::Ping | Act::Script | Act::Replconf => false,
             Act::Hello => !matches!(kind, Kind::Map | Kind::Array),
             Act::Reset => !(kind == Kind::Simple && text == b"RESET"),
             Act::Exec => !matches!(kind, Kind::Array | Kind::Null),
