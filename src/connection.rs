@@ -31,7 +31,7 @@ use crate::redis::reply::Reply;
 use crate::redis::request::{Request, Shown};
 use crate::redis::session::{Act, Acts, Session};
 use crate::resp::parser::{Kind, Parser};
-use crate::units::{Direction, Endpoint, Timestamp};
+use crate::units::{Direction, Endpoint, Offset, Timestamp};
 
 /// What all connections of a worker go by.
 #[derive(Debug)]
@@ -179,6 +179,8 @@ pub struct Identity {
 pub struct ReplyFacts<'a> {
     /// Its kind.
     pub kind: Kind,
+    /// Position of its first byte: of several replies the last one's, of a queued command the one that decided it.
+    pub begin: Offset,
     /// First byte.
     pub t3: Timestamp,
     /// Last byte; not known if that fell into a gap.

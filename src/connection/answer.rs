@@ -197,6 +197,7 @@ impl Connection {
         let first_of_several = request.replied_bytes > 0;
         let facts = ReplyFacts {
             kind,
+            begin: reply.begin,
             t3: if first_of_several { request.t3 } else { reply.t3 },
             t4: time,
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
@@ -230,9 +231,9 @@ impl Connection {
             Act::Exec if reply.kind == Some(Kind::Array) => {
                 self.execute_children(head, reply, outcome, time, resources, recorder);
             }
-            Act::Exec => self.discard_children(outcome, resources, recorder),
+            Act::Exec => self.discard_children(reply.begin, outcome, resources, recorder),
             Act::Discard | Act::Reset if reply.kind != Some(Kind::Error) => {
-                self.discard_children(outcome, resources, recorder);
+                self.discard_children(reply.begin, outcome, resources, recorder);
             }
             _ => {}
         }
@@ -338,8 +339,8 @@ impl Connection {
             if let Some(item) = item {
                 let (t3, t4) = (Timestamp::NONE, time);
                 // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
-                let bytes = QUEUED_BYTES;
-                let facts = ReplyFacts { kind: item.kind, t3, t4, bytes, error: item.error(), response: &[] };
+                let (begin, bytes) = (reply.begin, QUEUED_BYTES);
+                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error: item.error(), response: &[] };
                 self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
@@ -359,11 +360,18 @@ impl Connection {
     }
 
     /// Queued commands that are never executed: `+QUEUED` was all they were answered.
-    fn discard_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
+    fn discard_children<R: Recorder>(
+        &mut self,
+        begin: Offset,
+        outcome: Outcome,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
         while let Some(child) = self.children.pop(&resources.requests) {
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
-            let facts = ReplyFacts { kind: Kind::Simple, t3, t4, bytes: QUEUED_BYTES, error: &[], response: b"QUEUED" };
+            let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
+            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response };
             self.decide(child, outcome, Some(facts), resources, recorder);
             resources.requests.give_back(child);
         }
