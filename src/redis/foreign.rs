@@ -7,7 +7,7 @@ use crate::counters::Counter;
 
 /// The first byte of a TLS handshake record, and the major version behind it.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
-/// Content types of TLS records: change_cipher_spec, alert, handshake, application_data.
+/// Content types of TLS records: of a change of cipher, an alert, a handshake, and data.
 const TLS_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 /// Bytes of a TLS record before its content.
 const TLS_HEADER_BYTES: usize = 5;
