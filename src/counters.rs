@@ -88,6 +88,14 @@ counters! {
     ConnectionsReplication => "connections"/"replication",
     /// In a state from before the capture in which requests and replies can't be told to be pairs.
     ConnectionsUnpairable => "connections"/"unpairable",
+    /// Of TLS: not looked into.
+    OpaqueTls => "connections"/"opaque.tls",
+    /// Of the bus of a cluster: not looked into.
+    OpaqueClusterBus => "connections"/"opaque.cluster_bus",
+    /// On which nodes replicate or gossip by commands of their server's own: not looked into.
+    OpaqueReplication => "connections"/"opaque.replication",
+    /// Bytes that such connections carried from then on.
+    OpaqueBytes => "connections"/"opaque_bytes",
     /// Requests.
     Requests => "requests"/"total",
     /// Paired, nothing hidden.
@@ -207,6 +215,12 @@ impl Counters {
             Counter::RequestsOneSided,
         ];
         self[Counter::Requests] - decided.iter().map(|&counter| self[counter]).sum::<u64>()
+    }
+
+    /// Replies that are neither paired nor given up: those that wait for the pairing of their connection to be found again.
+    pub fn replies_pending(&self) -> u64 {
+        let decided = self.sum("replies", "unsolicited.") + self.sum("replies", "discarded.");
+        self[Counter::Replies] - self[Counter::RepliesPaired] - decided
     }
 
     /// Sum of all counters of a section whose name begins so: `sum("packets", "skipped.")`.

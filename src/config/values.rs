@@ -52,7 +52,7 @@ pub enum ValueError {
     #[error("`{0}` is not one of none, keys, full")]
     Payload(String),
     /// See the message.
-    #[error("`{0}` is not one of strict, assume")]
+    #[error("`{0}` is not one of strict, assume, trust")]
     Resync(String),
     /// See the message.
     #[error("`-` is no file here; write a path")]

@@ -13,14 +13,17 @@ use crate::redis::pairing::{Outcome, Proof, Resync};
 use crate::redis::queue::Stretch;
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
+use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{Certainty, Connection, Exhausted, Recorder, Resources, Settings};
 
-/// Points that a candidate needs where the framing was found again by its looks.
-const POINTS_MIN: u16 = 4;
-/// What it is worth if a reply begins where its request's client had received everything before.
-const POINTS_DRAINED: u16 = 4;
+/// Points that a candidate needs, as the framing was found again by its looks: what seems to be replies may be the elements of
+/// an array or the content of a bulk string whose beginning was hidden.
+const POINTS_MIN: u16 = 6;
+/// What it is worth if a reply begins where its request's client, which has been waiting for its replies, had received
+/// everything before.
+const POINTS_DRAINED: u16 = 6;
 /// Replies that a candidate must have explained to be assumed by `window`.
 const WINDOW_REPLIES: u16 = 64;
 /// Replies after which candidates are no longer followed up.
@@ -56,6 +59,7 @@ pub(super) struct Resyncing {
     held_count: usize,
     /// Replies since it began.
     replies: u64,
+    last_kind: Option<Kind>,
     drains: Drains,
     turns: Turns,
     /// Requests are hidden, or may be, since the connection's first captured byte.
@@ -69,6 +73,7 @@ impl Resyncing {
             held: [NONE; HELD_REPLIES_MAX],
             held_count: 0,
             replies: 0,
+            last_kind: None,
             drains: Drains::default(),
             turns: Turns::default(),
             interrupted: false,
@@ -136,6 +141,7 @@ impl Connection {
         }
         let state = resources.resyncs.get_mut(handle);
         state.replies = 0;
+        state.last_kind = None;
         state.drains = Drains::default();
         state.turns = Turns::default();
         state.interrupted = basis != Basis::Nothing || self.requests > 0;
@@ -302,7 +308,10 @@ impl Connection {
         let Resources { resyncs, requests, settings, .. } = resources;
         let Settings { acts, possible, resync, .. } = settings;
         let state = resyncs.get_mut(self.resync);
-        let drained = newest.is_some_and(|(received, _)| received >= reply.begin);
+        let drained = newest.is_some_and(|(received, _)| received >= reply.begin) && self.habit.is_forming();
+        // Elements of an array are mostly of one kind.
+        let is_change = reply.kind != state.last_kind && reply.kind != Some(Kind::Error) && !reply.is_queued();
+        state.last_kind = reply.kind;
         let shows_habit = newest.is_some_and(|(received, _)| state.drains.segment(reply.begin, received));
         let habit = newest.filter(|_| shows_habit && *resync != Resync::Strict && self.habit.is_formed());
         if let Some((_, position)) = habit
@@ -319,8 +328,7 @@ impl Connection {
             if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
                 return Verdict::Impossible;
             }
-            let tells = kinds.is_narrow() && kind != crate::resp::parser::Kind::Error && !reply.is_queued();
-            Verdict::Possible(if drained { POINTS_DRAINED } else { u16::from(tells) })
+            Verdict::Possible(if drained { POINTS_DRAINED } else { u16::from(is_change && kinds.is_narrow()) })
         });
         None
     }

@@ -7,6 +7,8 @@ use crate::units::{Offset, Timestamp};
 
 /// Exchanges in a row, before something was hidden, after which a client is known to wait.
 const HABIT_EXCHANGES: u8 = 16;
+/// Exchanges in a row after which it seems to.
+const FORMING_EXCHANGES: u8 = 3;
 /// Exchanges in a row behind it after which it is taken to wait again.
 const DRAINS: u8 = 4;
 
@@ -31,6 +33,11 @@ impl Habit {
             self.burst = received;
         }
         self.answered_to = end;
+    }
+
+    /// Whether it seems to have it.
+    pub fn is_forming(&self) -> bool {
+        self.exchanges >= FORMING_EXCHANGES
     }
 
     /// Whether it has the habit.

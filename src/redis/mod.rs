@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod candidates;
 pub mod command;
+pub mod foreign;
 mod guess;
 pub mod habits;
 pub mod keys;
