@@ -733,6 +733,15 @@ fn row_32_a_script_is_named_by_its_sha_and_its_keys_are_those_announced() {
     assert_eq!(redis(3).get("script"), None, "what has not the form of a name is not shown as one");
 }
 
+#[test]
+fn row_11_a_verbatim_string_is_shown_without_its_kind_and_counted_with_it() {
+    let told = expect(
+        |talk| talk.c(&["HELLO 3", "INFO x", "ECHO a"]).s(&[HELLO, "=8\r\ntxt:text\r\n$4\r\ntxt:\r\n"].concat()),
+        &["HELLO (redacted) => (map)", "INFO x => text", "ECHO a => txt:"],
+    );
+    assert_eq!(told.records[1]["destination"]["bytes"], 14);
+}
+
 // Rows 38 to 41.
 
 #[test]

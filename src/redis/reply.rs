@@ -7,6 +7,9 @@ use crate::units::{Offset, Timestamp};
 /// Bytes of an aggregate's first element, or of a simple string, that are looked at: enough for `punsubscribe`.
 const FIRST_BYTES: usize = 16;
 
+/// How a verbatim string begins: `txt:` or `mkd:`.
+const VERBATIM_KIND_BYTES: u8 = 4;
+
 /// An item of EXEC's array.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Item {
@@ -59,6 +62,8 @@ pub struct Reply {
     depth_one: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// Bytes of the value that comes which are left out of the shown form.
+    unshown: u8,
     /// Which value's bytes come.
     collects: Collects,
     first_length: u8,
@@ -105,6 +110,7 @@ impl Reply {
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
     }
@@ -206,8 +212,11 @@ impl Visitor for ReplyVisitor<'_> {
             }
         }
         if self.payload_bytes > 0 {
+            let unshown = usize::from(reply.unshown).min(chunk.len());
+            reply.unshown -= unshown as u8;
             let room = self.payload_bytes.saturating_sub(reply.response.len());
-            reply.response.extend_from_slice(&chunk[..room.min(chunk.len())]);
+            let shown = &chunk[unshown..];
+            reply.response.extend_from_slice(&shown[..room.min(shown.len())]);
         }
     }
 
@@ -248,8 +257,10 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
+    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`.
+    /// Answers how many bytes are wanted.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
+        self.reply.unshown = if kind == Kind::Verbatim { VERBATIM_KIND_BYTES } else { 0 };
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
@@ -261,7 +272,7 @@ impl ReplyVisitor<'_> {
             }
             _ => {}
         }
-        self.payload_bytes.saturating_sub(self.reply.response.len())
+        self.payload_bytes.saturating_sub(self.reply.response.len()) + usize::from(self.reply.unshown)
     }
 
     fn append(&mut self, text: &[u8]) {
