@@ -15,6 +15,8 @@ const VERBATIM_KIND_BYTES: u8 = 4;
 pub struct Item {
     /// Its kind.
     pub kind: Kind,
+    /// The number that is its own third element: of a confirmation, the subscriptions that are left.
+    pub third_integer: Option<u32>,
     /// The beginning of an error's text.
     error: [u8; Item::ERROR_BYTES],
     length: u8,
@@ -60,6 +62,8 @@ pub struct Reply {
     pub response: Vec<u8>,
     elements: u64,
     depth_one: u64,
+    /// Elements of the item that comes.
+    depth_two: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
     /// Bytes of the value that comes which are left out of the shown form.
@@ -82,6 +86,8 @@ enum Collects {
     Third,
     /// The error that is the last item.
     ItemError,
+    /// The last item's third element.
+    ItemThird,
 }
 
 impl Reply {
@@ -171,16 +177,26 @@ impl Visitor for ReplyVisitor<'_> {
             };
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
-            if depth == 1 {
-                reply.depth_one += 1;
-                self.element(kind);
+            match depth {
+                1 => {
+                    reply.depth_one += 1;
+                    reply.depth_two = 0;
+                    self.element(kind);
+                }
+                2 if reply.exec.is_some() => {
+                    reply.depth_two += 1;
+                    if (reply.depth_two, kind) == (3, Kind::Integer) {
+                        reply.collects = Collects::ItemThird;
+                    }
+                }
+                _ => {}
             }
         }
         let wanted = match self.reply.collects {
             Collects::Nothing => 0,
             Collects::Text => ERROR_BYTES_MAX,
             Collects::First => FIRST_BYTES,
-            Collects::Third => 12,
+            Collects::Third | Collects::ItemThird => 12,
             Collects::ItemError => Item::ERROR_BYTES,
         };
         if self.payload_bytes > 0 { wanted.max(self.show(depth, kind)) } else { wanted }
@@ -202,6 +218,11 @@ impl Visitor for ReplyVisitor<'_> {
                 reply.first_length += length as u8;
             }
             Collects::Third => reply.third_integer = Some(digits(reply.third_integer.unwrap_or_default(), chunk)),
+            Collects::ItemThird => {
+                if let Some(Item { third_integer, .. }) = reply.items.last_mut() {
+                    *third_integer = Some(digits(third_integer.unwrap_or_default(), chunk));
+                }
+            }
             Collects::ItemError => {
                 if let Some(item) = reply.items.last_mut() {
                     let from = usize::from(item.length);
@@ -245,7 +266,7 @@ impl ReplyVisitor<'_> {
         let reply = &mut *self.reply;
         if reply.exec.is_some() {
             if reply.items.len() < EXEC_ITEMS_MAX {
-                reply.items.push(Item { kind, error: [0; Item::ERROR_BYTES], length: 0 });
+                reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });
                 reply.collects = if kind == Kind::Error { Collects::ItemError } else { Collects::Nothing };
             }
             return;
