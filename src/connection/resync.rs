@@ -18,12 +18,14 @@ use crate::units::{Direction, Offset, Timestamp};
 
 use super::{Certainty, Connection, Exhausted, Recorder, Resources, Settings};
 
-/// Points that a candidate needs, as the framing was found again by its looks: what seems to be replies may be the elements of
+/// Points that a candidate must earn, as the framing was found again by its looks: what seems to be replies may be the elements of
 /// an array or the content of a bulk string whose beginning was hidden.
-const POINTS_MIN: u16 = 6;
+const DOUBT_ARRAY: u16 = 16;
+/// The same, if the hidden reply can be a bulk string but no array.
+const DOUBT_BULK: u16 = 8;
 /// What it is worth if a reply begins where its request's client, which has been waiting for its replies, had received
 /// everything before.
-const POINTS_DRAINED: u16 = 6;
+const POINTS_DRAINED: u16 = 16;
 /// Replies that a candidate must have explained to be assumed by `window`.
 const WINDOW_REPLIES: u16 = 64;
 /// Replies after which candidates are no longer followed up.
@@ -201,11 +203,19 @@ impl Connection {
             return;
         }
         self.discard_held(0, resources);
-        let Resources { resyncs, requests, .. } = resources;
+        let Resources { resyncs, requests, settings, .. } = resources;
         let state = resyncs.get_mut(self.resync);
         state.turns.interrupt();
         state.interrupted = true;
-        state.candidates.hide(fewest, most, acknowledged, &self.queue, requests);
+        let doubt = |request: Option<&Request>| {
+            let kinds = request.map(|request| settings.possible.of(request.command)).filter(|_| !self.odd_kinds);
+            match kinds {
+                Some(kinds) if kinds.are_lines() => 0,
+                Some(kinds) if kinds.are_scalars() => DOUBT_BULK,
+                _ => DOUBT_ARRAY,
+            }
+        };
+        state.candidates.hide((fewest, most), acknowledged, &self.queue, requests, doubt);
         if state.candidates.is_empty() {
             self.contradiction(resources, recorder);
         } else if state.candidates.overflows() {
@@ -359,8 +369,7 @@ impl Connection {
         if let Some((position, proof)) = only
             && basis != Basis::Nothing
         {
-            let (sure, points) = candidates.explained(position);
-            if points >= POINTS_MIN {
+            if let Some(sure) = candidates.explained(position) {
                 let (certainty, proof) = match basis {
                     Basis::Assumed(assumed) => (Certainty::Assumed(assumed), assumed),
                     _ => (Certainty::Exact, proof),
@@ -436,6 +445,11 @@ impl Connection {
             self.pair(&reply, outcome, end, time, resources, recorder);
             resources.held.get_mut(handle).reply = reply;
             resources.held.give_back(handle);
+            if self.certainty != certainty {
+                // It told that nothing is certain behind it.
+                self.previous = last_byte;
+                return;
+            }
         }
         self.previous = last_byte;
         self.end_resync(resources);

@@ -53,6 +53,10 @@ pub enum Verdict {
     Impossible,
 }
 
+/// What a candidate must explain behind a mark: the requests behind it may be the content of a value whose beginning was
+/// hidden.
+const DOUBT_REQUESTS: u16 = 6;
+
 /// How many replies a mark has taken, for the candidate that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Taken {
@@ -77,16 +81,26 @@ struct Candidate {
     sure: u16,
     /// What these were worth.
     points: u16,
+    /// What they must be worth to be believed.
+    needed: u16,
 }
 
 impl Candidate {
-    const FRESH: Candidate = Candidate { alive: 1, sure: 0, points: 0 };
+    fn fresh(needed: u16) -> Candidate {
+        Candidate { alive: 1, sure: 0, points: 0, needed }
+    }
+
+    /// What it has yet to earn.
+    fn owed(self) -> u16 {
+        if self.points < self.needed { self.needed } else { 0 }
+    }
 
     fn explained(self, points: u16) -> Candidate {
         Candidate {
             alive: self.alive.saturating_add(1),
             sure: self.sure.saturating_add(1),
             points: self.points.saturating_add(points),
+            needed: self.needed,
         }
     }
 
@@ -98,6 +112,7 @@ impl Candidate {
                 alive: self.alive.max(other.alive),
                 sure: self.sure.min(other.sure),
                 points: self.points.min(other.points),
+                needed: self.needed.max(other.needed),
             }
         };
     }
@@ -146,15 +161,16 @@ impl Places {
     /// A candidate comes to a position; from a mark it may go on at once.
     fn enter(&mut self, position: u64, candidate: Candidate, marks: &[Mark]) {
         match marks.iter().find(|mark| mark.position == position) {
-            Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, mark.may_silence, marks),
+            Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, candidate.owed(), mark.may_silence, marks),
             None => self.put(position, candidate),
         }
     }
 
     /// A candidate is in a mark, and so it is also behind it; and if the mark may hold what silences a command, behind the
     /// next request as well.
-    fn stay(&mut self, taken: Taken, may_silence: bool, marks: &[Mark]) {
-        self.put(taken.position, Candidate::FRESH);
+    fn stay(&mut self, taken: Taken, owed: u16, may_silence: bool, marks: &[Mark]) {
+        let candidate = Candidate::fresh(owed.max(DOUBT_REQUESTS));
+        self.put(taken.position, candidate);
         match self.taken.iter_mut().find(|other| other.position == taken.position) {
             Some(other) => {
                 other.least = other.least.min(taken.least);
@@ -162,9 +178,9 @@ impl Places {
             }
             None => self.taken.push(taken),
         }
-        self.enter(taken.position + 1, Candidate::FRESH, marks);
+        self.enter(taken.position + 1, candidate, marks);
         if may_silence {
-            self.enter(taken.position + 2, Candidate::FRESH, marks);
+            self.enter(taken.position + 2, candidate, marks);
         }
     }
 
@@ -216,7 +232,7 @@ impl Candidates {
         self.struck_age = 0;
         self.read_marks(queue, pool);
         self.now.clear(queue.first());
-        self.now.enter(queue.first(), Candidate::FRESH, &self.marks);
+        self.now.enter(queue.first(), Candidate::fresh(0), &self.marks);
         self.now.trim();
     }
 
@@ -224,9 +240,9 @@ impl Candidates {
     pub fn marked(&mut self, queue: &Queue, pool: &Pool<Request>) {
         self.read_marks(queue, pool);
         let position = queue.end().saturating_sub(1);
-        if let (Some(_), Some(mark)) = (self.now.get(position), self.marks.last().copied()) {
+        if let (Some(candidate), Some(mark)) = (self.now.get(position), self.marks.last().copied()) {
             let taken = self.now.taken(position).unwrap_or(Taken { position, least: 0, most: 0 });
-            self.now.stay(taken, mark.may_silence, &self.marks);
+            self.now.stay(taken, candidate.owed(), mark.may_silence, &self.marks);
         }
     }
 
@@ -256,7 +272,7 @@ impl Candidates {
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
                 if taken.least < most {
                     let taken = Taken { position, least: taken.least + 1, most };
-                    self.next.stay(taken, stretch.may_silence(), &self.marks);
+                    self.next.stay(taken, candidate.owed(), stretch.may_silence(), &self.marks);
                 }
             } else if request.end > acknowledged {
                 strike(candidate);
@@ -285,8 +301,16 @@ impl Candidates {
         })
     }
 
-    /// Between `fewest` and `most` replies were hidden; the segment behind them acknowledges `acknowledged`.
-    pub fn hide(&mut self, fewest: u64, most: u64, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) {
+    /// Between `fewest` and `most` replies were hidden; the segment behind them acknowledges `acknowledged`. `doubt`: how much
+    /// a candidate must explain if the hidden one before it answered this request (`None`: one that is not known).
+    pub fn hide(
+        &mut self,
+        (fewest, most): (u64, u64),
+        acknowledged: Offset,
+        queue: &Queue,
+        pool: &Pool<Request>,
+        doubt: impl Fn(Option<&Request>) -> u16,
+    ) {
         self.next.clear(self.now.base);
         self.struck_age = 0;
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
@@ -295,7 +319,9 @@ impl Candidates {
         let mut cost: Option<(u64, u64)> = None;
         let mut jump: Option<(u64, (u64, u64))> = None;
         let mut is_open = true;
+        let mut before = None;
         for (position, request) in queue.iter(pool) {
+            let needed = self.needed(position, before.replace(request), &doubt);
             let arrives = cost.is_some();
             cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
             if jump.is_some_and(|(at, _)| at == position) {
@@ -312,7 +338,7 @@ impl Candidates {
                     most: (was.map_or(0, |was| was.most) + most.saturating_sub(least)).min(capacity),
                 };
                 if least <= most && taken.least <= taken.most {
-                    self.next.stay(taken, stretch.may_silence(), &self.marks);
+                    self.next.stay(taken, needed, stretch.may_silence(), &self.marks);
                 }
                 let behind = (least, greatest + capacity.saturating_sub(taken_least));
                 cost = Some(behind);
@@ -320,7 +346,7 @@ impl Candidates {
                 continue;
             }
             if reaches((least, greatest)) {
-                self.next.enter(position, Candidate::FRESH, &self.marks);
+                self.next.enter(position, Candidate::fresh(needed), &self.marks);
             }
             if request.end > acknowledged {
                 is_open = false;
@@ -333,10 +359,20 @@ impl Candidates {
             cost = hull(cost, self.now.get(queue.end()).map(|_| (0, 0)));
             cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
             if cost.is_some_and(reaches) {
-                self.next.enter(queue.end(), Candidate::FRESH, &self.marks);
+                let needed = self.needed(queue.end(), before, &doubt);
+                self.next.enter(queue.end(), Candidate::fresh(needed), &self.marks);
             }
         }
         self.take_next();
+    }
+
+    /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
+    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Option<&Request>) -> u16) -> u16 {
+        let owed = self.now.get(position).map(Candidate::owed);
+        match (before, owed) {
+            (None, Some(owed)) => owed,
+            (before, owed) => doubt(before.filter(|before| !before.is_mark())).max(owed.unwrap_or(0)),
+        }
     }
 
     fn take_next(&mut self) {
@@ -370,9 +406,9 @@ impl Candidates {
         self.now.get(position).is_some()
     }
 
-    /// How many of the newest replies a candidate has certainly explained, and what that was worth.
-    pub fn explained(&self, position: u64) -> (u16, u16) {
-        self.now.get(position).map_or((0, 0), |candidate| (candidate.sure, candidate.points))
+    /// How many of the newest replies a candidate has certainly explained; `None` if that does not yet convince.
+    pub fn explained(&self, position: u64) -> Option<u16> {
+        self.now.get(position).filter(|candidate| candidate.points >= candidate.needed).map(|candidate| candidate.sure)
     }
 
     /// The candidate that has explained many replies where all others that were tried failed early, or began late: the

@@ -8,7 +8,7 @@ use crate::units::{Offset, Timestamp};
 /// Exchanges in a row, before something was hidden, after which a client is known to wait.
 const HABIT_EXCHANGES: u8 = 16;
 /// Exchanges in a row after which it seems to.
-const FORMING_EXCHANGES: u8 = 3;
+const FORMING_EXCHANGES: u8 = 8;
 /// Exchanges in a row behind it after which it is taken to wait again.
 const DRAINS: u8 = 4;
 

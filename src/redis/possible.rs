@@ -26,10 +26,24 @@ impl Kinds {
         Kinds(bits)
     }
 
+    const fn of_bits(kinds: &[Kind]) -> u16 {
+        Kinds::of(kinds).0 & !(1 << Kind::Error as u16)
+    }
+
     /// Whether a reply of this kind is possible.
     #[inline]
     pub fn has(self, kind: Kind) -> bool {
         self.0 >> (kind as u16) & 1 == 1
+    }
+
+    /// Whether all are single lines: nothing that could be taken for a reply is in them.
+    pub fn are_lines(self) -> bool {
+        self.0 & !Kinds::of(&[Simple, Integer, Null, Double, Kind::Boolean]).0 == 0
+    }
+
+    /// Whether none has elements.
+    pub fn are_scalars(self) -> bool {
+        self.0 & Kinds::of_bits(&[Array, Map, Set]) == 0
     }
 
     /// Whether they say much: at most two kinds beside errors.
