@@ -95,6 +95,11 @@ impl Candidate {
         if self.points < self.needed { self.needed } else { 0 }
     }
 
+    /// The same in a mark: it keeps its age, but what it has explained was before.
+    fn in_mark(self) -> Candidate {
+        Candidate { alive: self.alive, ..Candidate::fresh(self.owed().max(DOUBT_REQUESTS)) }
+    }
+
     fn explained(self, points: u16) -> Candidate {
         Candidate {
             alive: self.alive.saturating_add(1),
@@ -161,15 +166,15 @@ impl Places {
     /// A candidate comes to a position; from a mark it may go on at once.
     fn enter(&mut self, position: u64, candidate: Candidate, marks: &[Mark]) {
         match marks.iter().find(|mark| mark.position == position) {
-            Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, candidate.owed(), mark.may_silence, marks),
+            Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, candidate, mark.may_silence, marks),
             None => self.put(position, candidate),
         }
     }
 
     /// A candidate is in a mark, and so it is also behind it; and if the mark may hold what silences a command, behind the
     /// next request as well.
-    fn stay(&mut self, taken: Taken, owed: u16, may_silence: bool, marks: &[Mark]) {
-        let candidate = Candidate::fresh(owed.max(DOUBT_REQUESTS));
+    fn stay(&mut self, taken: Taken, candidate: Candidate, may_silence: bool, marks: &[Mark]) {
+        let candidate = candidate.in_mark();
         self.put(taken.position, candidate);
         match self.taken.iter_mut().find(|other| other.position == taken.position) {
             Some(other) => {
@@ -242,7 +247,7 @@ impl Candidates {
         let position = queue.end().saturating_sub(1);
         if let (Some(candidate), Some(mark)) = (self.now.get(position), self.marks.last().copied()) {
             let taken = self.now.taken(position).unwrap_or(Taken { position, least: 0, most: 0 });
-            self.now.stay(taken, candidate.owed(), mark.may_silence, &self.marks);
+            self.now.stay(taken, candidate, mark.may_silence, &self.marks);
         }
     }
 
@@ -272,7 +277,7 @@ impl Candidates {
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
                 if taken.least < most {
                     let taken = Taken { position, least: taken.least + 1, most };
-                    self.next.stay(taken, candidate.owed(), stretch.may_silence(), &self.marks);
+                    self.next.stay(taken, candidate, stretch.may_silence(), &self.marks);
                 }
             } else if request.end > acknowledged {
                 strike(candidate);
@@ -338,7 +343,7 @@ impl Candidates {
                     most: (was.map_or(0, |was| was.most) + most.saturating_sub(least)).min(capacity),
                 };
                 if least <= most && taken.least <= taken.most {
-                    self.next.stay(taken, needed, stretch.may_silence(), &self.marks);
+                    self.next.stay(taken, Candidate::fresh(needed), stretch.may_silence(), &self.marks);
                 }
                 let behind = (least, greatest + capacity.saturating_sub(taken_least));
                 cost = Some(behind);
