@@ -5,10 +5,12 @@
 
 use crate::units::{Offset, Timestamp};
 
-/// Exchanges in a row, before something was hidden, after which a client is known to wait.
-const HABIT_EXCHANGES: u8 = 16;
-/// Exchanges in a row after which it seems to.
-const FORMING_EXCHANGES: u8 = 8;
+/// Requests in a row, before something was hidden, after which a client is known to wait for its replies,
+const HABIT_REQUESTS: u8 = 16;
+/// and how often it must have waited for all of them.
+const HABIT_WAITS: u8 = 4;
+/// How often it must have waited to seem to.
+const FORMING_WAITS: u8 = 8;
 /// Exchanges in a row behind it after which it is taken to wait again.
 const DRAINS: u8 = 4;
 
@@ -19,7 +21,8 @@ pub struct Habit {
     answered_to: Offset,
     /// What the client had received when it sent the newest requests that were answered.
     burst: Offset,
-    exchanges: u8,
+    requests: u8,
+    waits: u8,
 }
 
 impl Habit {
@@ -28,21 +31,26 @@ impl Habit {
     #[inline]
     pub fn paired(&mut self, received: Offset, end: Offset) {
         if received != self.burst {
-            let waited = received >= self.answered_to;
-            self.exchanges = if waited { self.exchanges.saturating_add(1) } else { 0 };
+            if received >= self.answered_to {
+                self.waits = self.waits.saturating_add(1);
+            } else {
+                self.waits = 0;
+                self.requests = 0;
+            }
             self.burst = received;
         }
+        self.requests = self.requests.saturating_add(1);
         self.answered_to = end;
     }
 
     /// Whether it seems to have it.
     pub fn is_forming(&self) -> bool {
-        self.exchanges >= FORMING_EXCHANGES
+        self.waits >= FORMING_WAITS
     }
 
     /// Whether it has the habit.
     pub fn is_formed(&self) -> bool {
-        self.exchanges >= HABIT_EXCHANGES
+        self.requests >= HABIT_REQUESTS && self.waits >= HABIT_WAITS
     }
 }
 

@@ -155,22 +155,25 @@ impl Queue {
     }
 
     /// The newest request that ends at or before `acknowledged`: what its client had received when it sent it, and the
-    /// position of the first of those that it sent together, having received as much. Marks end the group.
+    /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
+    /// a mark stands before it.
     pub fn newest(&self, acknowledged: Offset, pool: &Pool<Request>) -> Option<(Offset, u64)> {
         let mut newest: Option<(Offset, u64)> = None;
-        let mut after_mark = false;
+        let mut behind_mark = false;
         for (position, request) in self.iter(pool) {
             if request.is_mark() {
-                after_mark = true;
+                newest = None;
+                behind_mark = true;
                 continue;
             }
             if request.end > acknowledged {
                 break;
             }
-            if after_mark || newest.is_none_or(|(received, _)| received != request.received) {
-                newest = Some((request.received, position));
+            if newest.is_none_or(|(received, _)| received != request.received) {
+                newest = Some((request.received, position)).filter(|_| !behind_mark || newest.is_some());
+                // The first behind a mark may have been sent with hidden ones; others are not known to be of its group.
+                behind_mark &= newest.is_none();
             }
-            after_mark = false;
         }
         newest
     }
