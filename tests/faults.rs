@@ -74,7 +74,8 @@ fn the_table_begins_with_the_faults_that_were_added() {
         table.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let table = read("server-loss=100%");
-    let told = "INPUT faults were added on purpose (--fault server-loss=100%), so this is not what the capture holds: of ";
+    let told =
+        "INPUT faults were added on purpose (--fault server-loss=100%), so this is not what the capture holds: of ";
     assert!(table.contains(told) && table.contains(" lost "), "{table}");
     assert!(read("seed=1").contains("none of them hit"));
 }
