@@ -4,7 +4,7 @@ use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
-use crate::redis::replication::{Link, number};
+use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
 use crate::redis::session::{Act, Reading};
@@ -158,7 +158,7 @@ impl Connection {
             self.contradiction(resources, recorder);
             return Ok(());
         }
-        if act == Act::Psync && reply.kind == Some(Kind::Simple) {
+        if act == Act::Psync && reply.kind == Some(Kind::Simple) && !is_deferred(reply.text()) {
             self.begin_link(head, reply.text(), time, resources)?;
         }
         self.pair(reply, outcome, end, time, resources, recorder);
@@ -445,7 +445,7 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let asked = resources.requests.get(request).note(1).and_then(number);
         self.link = resources.links.take(Link::default).ok_or(Exhausted(Counter::EvictedMessages))?;
-        resources.links.get_mut(self.link).begin(answer, asked, at);
+        resources.links.get_mut(self.link).begin(answer, asked, self.session.channel(), at);
         resources.counters.count(Counter::ConnectionsReplication);
         Ok(())
     }

@@ -197,6 +197,7 @@ impl Recording {
         let texts = Texts {
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
+            script: request.noted_script().filter(|_| payload != Payload::None).unwrap_or_default(),
             arguments: if payload == Payload::None { &[] } else { &request.arguments },
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
@@ -229,6 +230,7 @@ impl Recording {
             response_len: 0,
             redirect_len: 0,
             client_len: 0,
+            script_len: 0,
             db: exchange.db,
             parent: exchange.parent,
         };
