@@ -198,7 +198,7 @@ fn a_spec_is_read_and_what_is_wrong_with_one_is_named() {
     assert_eq!((faults.loss, faults.client_loss, faults.server_loss), (0.01, 0.005, 0.01));
     assert_eq!((faults.duplicate, faults.reorder, faults.reorder_frames, faults.seed), (1.0, 0.05, 9, u64::MAX));
     assert_eq!("reorder=5%".parse::<Faults>().unwrap().reorder_frames, 8);
-    assert_eq!("client-loss=2%,loss=1%".parse::<Faults>().unwrap().client_loss, 0.02, "in any order");
+    assert_eq!(("client-loss=2%,loss=1%".parse::<Faults>().unwrap().client_loss,), (0.02,), "in any order");
     let wrong = [
         ("", "no fault is given; there are loss=P%, client-loss=P%"),
         ("los=1%", "`los=1%` is no fault; there are loss=P%"),
