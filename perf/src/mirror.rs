@@ -57,13 +57,16 @@ pub fn capture(world: &World) -> Vec<Sight> {
     sights
 }
 
+/// A stretch of a stream, and when it was captured.
+type Arrival = (Range<u64>, u64);
+
 /// What of a world's streams can be seen in a capture.
 #[derive(Debug)]
 pub struct Coverage {
     /// By connection and direction: stretches that were seen, in order, apart from each other.
     seen: Vec<[Vec<Range<u64>>; 2]>,
     /// The same as they came: each stretch that is new, and when.
-    arrivals: Vec<[Vec<(Range<u64>, u64)>; 2]>,
+    arrivals: Vec<[Vec<Arrival>; 2]>,
 }
 
 impl Coverage {
@@ -74,7 +77,7 @@ impl Coverage {
         for sight in sights {
             let packet = &world.packets[sight.packet as usize];
             let (link, direction) = (packet.link as usize, usize::from(!packet.from_client));
-            let arrived: &mut Vec<(Range<u64>, u64)> = &mut arrivals[link][direction];
+            let arrived: &mut Vec<Arrival> = &mut arrivals[link][direction];
             if packet.length > 0 && arrived.last().is_none_or(|(last, _)| last.end < packet.to()) {
                 arrived.push((packet.from..packet.to(), sight.at));
             }
