@@ -232,7 +232,6 @@ fn share(client: Client, mix: Mix, resync: Resync) -> f64 {
 }
 
 #[test]
-#[ignore = "needs the candidate sets"]
 fn of_mixed_commands_strict_pairs_nearly_all_that_loss_did_not_touch() {
     for (client, least) in [
         (Client::Serial, 98.0),
@@ -247,7 +246,6 @@ fn of_mixed_commands_strict_pairs_nearly_all_that_loss_did_not_touch() {
 }
 
 #[test]
-#[ignore = "needs the candidate sets"]
 fn of_gets_alone_assume_pairs_most_that_loss_did_not_touch() {
     for (client, least) in [(Client::Serial, 80.0), (Client::Batch(16), 75.0)] {
         let share = share(client, Mix::Gets, Resync::Assume);
@@ -256,7 +254,6 @@ fn of_gets_alone_assume_pairs_most_that_loss_did_not_touch() {
 }
 
 #[test]
-#[ignore = "needs the candidate sets"]
 fn forty_threads_on_a_connection_that_is_joined_in_the_middle_pair_within_300_replies() {
     let scenes = (0..20).map(|seed| {
         let mut scenario = Scenario::new(Client::Multiplexed(40), Mix::Mixed, seed);

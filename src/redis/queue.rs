@@ -158,24 +158,23 @@ impl Queue {
     /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
     /// a mark stands before it.
     pub fn newest(&self, acknowledged: Offset, pool: &Pool<Request>) -> Option<(Offset, u64)> {
-        let mut newest: Option<(Offset, u64)> = None;
-        let mut behind_mark = false;
+        let mut group: Option<(Offset, u64)> = None;
+        let (mut is_known, mut behind_mark) = (true, false);
         for (position, request) in self.iter(pool) {
             if request.is_mark() {
-                newest = None;
                 behind_mark = true;
                 continue;
             }
             if request.end > acknowledged {
                 break;
             }
-            if newest.is_none_or(|(received, _)| received != request.received) {
-                newest = Some((request.received, position)).filter(|_| !behind_mark || newest.is_some());
-                // The first behind a mark may have been sent with hidden ones; others are not known to be of its group.
-                behind_mark &= newest.is_none();
+            if behind_mark || group.is_none_or(|(received, _)| received != request.received) {
+                group = Some((request.received, position));
+                is_known = !behind_mark;
             }
+            behind_mark = false;
         }
-        newest
+        group.filter(|_| is_known && !behind_mark)
     }
 }
 
