@@ -111,18 +111,34 @@ impl Connection {
     pub(super) fn open_pairing<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         let basis = self.basis();
         self.certainty = Certainty::Open;
+        let is_countable = self.session.is_countable()
+            && self.queue.iter(&resources.requests).all(|(_, request)| {
+                request.is_mark() || resources.settings.acts.of(request.command).is_countable()
+            });
+        if !is_countable {
+            return self.restart_pairing(resources, recorder);
+        }
         self.forget_session(resources, recorder);
-        self.begin_resync(basis, resources, recorder);
+        self.begin_resync(basis, 0, resources, recorder);
     }
 
     /// Nothing is certain any more: what waits is lost, and all begins anew as in the middle of a connection.
     pub(super) fn restart_pairing<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         self.certainty = Certainty::Open;
+        self.end_resync(resources);
+        let waiting = u64::from(self.queue.len());
         self.lose_all(resources, recorder);
-        self.begin_resync(Basis::Nothing, resources, recorder);
+        self.begin_resync(Basis::Nothing, waiting, resources, recorder);
     }
 
-    fn begin_resync<R: Recorder>(&mut self, basis: Basis, resources: &mut Resources, recorder: &mut R) {
+    /// `waiting`: requests that were given up, and may yet be answered.
+    fn begin_resync<R: Recorder>(
+        &mut self,
+        basis: Basis,
+        waiting: u64,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
         self.end_resync(resources);
         let is_hopeless = basis == Basis::Nothing && resources.settings.resync == Resync::Strict || self.unpairable;
         let is_scarce = resources.requests.in_use() > resources.requests.capacity() / 4 * 3;
@@ -137,7 +153,7 @@ impl Connection {
             return self.lose_unproved(resources, recorder);
         };
         self.resync = handle;
-        if basis == Basis::Nothing && self.mark_earlier(resources).is_err() {
+        if basis == Basis::Nothing && self.mark_earlier(waiting, resources).is_err() {
             self.end_resync(resources);
             return;
         }
@@ -151,9 +167,10 @@ impl Connection {
     }
 
     /// Requests from before what was captured may still be answered.
-    fn mark_earlier(&mut self, resources: &mut Resources) -> Result<(), Exhausted> {
+    fn mark_earlier(&mut self, waiting: u64, resources: &mut Resources) -> Result<(), Exhausted> {
+        let earlier = EARLIER_REQUESTS_MAX + waiting;
         let at = self.stream(Direction::Request).next();
-        self.mark(Stretch { from: at, to: at, may_be_inline: true, earlier: EARLIER_REQUESTS_MAX }, resources)
+        self.mark(Stretch { from: at, to: at, may_be_inline: true, earlier }, resources)
     }
 
     /// Gives the state back; replies that are still held are discarded.
@@ -188,16 +205,7 @@ impl Connection {
         recorder: &mut R,
     ) {
         if self.certainty != Certainty::Open {
-            if !self.session.is_countable() {
-                return self.restart_pairing(resources, recorder);
-            }
             self.open_pairing(resources, recorder);
-            let is_countable = self.queue.iter(&resources.requests).all(|(_, request)| {
-                request.is_mark() || resources.settings.acts.of(request.command).is_countable()
-            });
-            if !is_countable {
-                return self.restart_pairing(resources, recorder);
-            }
         }
         if self.resync == NONE {
             return;
@@ -332,13 +340,17 @@ impl Connection {
         state.replies += 1;
         state.turns.reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.odd_kinds);
-        state.candidates.reply(reply.ack, &self.queue, requests, |request: &Request| {
+        state.candidates.reply(reply.ack, &self.queue, requests, |request: &Request, before: Option<&Request>| {
             let kinds = possible.of(request.command);
             let (Some(kind), act) = (reply.kind, acts.of(request.command)) else { return Verdict::Impossible };
             if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
                 return Verdict::Impossible;
             }
-            Verdict::Possible(if drained { POINTS_DRAINED } else { u16::from(is_change && kinds.is_narrow()) })
+            let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
+            Verdict::Possible(match drained {
+                true => POINTS_DRAINED,
+                false => u16::from(is_change && differs && kinds.is_narrow()),
+            })
         });
         None
     }

@@ -57,6 +57,9 @@ pub enum Verdict {
 /// hidden.
 const DOUBT_REQUESTS: u16 = 6;
 
+/// Candidates that must have failed by the kinds of replies for `window`: where all requests are of one kind it says nothing.
+const WINDOW_STRUCK_MIN: u16 = 4;
+
 /// How many replies a mark has taken, for the candidate that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Taken {
@@ -205,8 +208,8 @@ pub struct Candidates {
     /// The next set, while it is made.
     next: Places,
     marks: Vec<Mark>,
-    /// Something was struck because of its kind, since the set began.
-    struck_by_kind: bool,
+    /// So many were struck because of their kind, since the set began.
+    struck_by_kind: u16,
     /// The highest age that something struck had reached.
     struck_age: u16,
 }
@@ -225,7 +228,7 @@ impl Candidates {
             now: Places::default(),
             next: Places::default(),
             marks: Vec::new(),
-            struck_by_kind: false,
+            struck_by_kind: 0,
             struck_age: 0,
         }
     }
@@ -233,7 +236,7 @@ impl Candidates {
     /// Begins with one candidate: the first of the queue.
     pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Pool<Request>) {
         self.basis = basis;
-        self.struck_by_kind = false;
+        self.struck_by_kind = 0;
         self.struck_age = 0;
         self.read_marks(queue, pool);
         self.now.clear(queue.first());
@@ -259,18 +262,20 @@ impl Candidates {
     }
 
     /// A reply was seen, in a segment that acknowledges `acknowledged` of the requests. `judge` says what a request's command
-    /// lets it be.
+    /// lets it be, and is given the request before it as well.
     pub fn reply(
         &mut self,
         acknowledged: Offset,
         queue: &Queue,
         pool: &Pool<Request>,
-        mut judge: impl FnMut(&Request) -> Verdict,
+        mut judge: impl FnMut(&Request, Option<&Request>) -> Verdict,
     ) {
         self.next.clear(self.now.base);
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
+        let mut last = None;
         for (position, request) in queue.iter(pool) {
+            let before = last.replace(request);
             let Some(candidate) = self.now.get(position) else { continue };
             if let Some(stretch) = request.stretch {
                 let Some(taken) = self.now.taken(position) else { continue };
@@ -281,10 +286,10 @@ impl Candidates {
                 }
             } else if request.end > acknowledged {
                 strike(candidate);
-            } else if let Verdict::Possible(points) = judge(request) {
+            } else if let Verdict::Possible(points) = judge(request, before) {
                 self.next.enter(position + 1, candidate.explained(points), &self.marks);
             } else {
-                self.struck_by_kind = true;
+                self.struck_by_kind = self.struck_by_kind.saturating_add(1);
                 strike(candidate);
             }
         }
@@ -403,7 +408,7 @@ impl Candidates {
     /// The one candidate that is left, if it is a request's place: its position, and by which argument.
     pub fn only(&self) -> Option<(u64, Proof)> {
         let is_one = self.now.of.len() == 1 && self.now.taken.is_empty() && !self.now.overflows;
-        is_one.then_some((self.now.base, if self.struck_by_kind { Proof::Eliminated } else { Proof::Counted }))
+        is_one.then_some((self.now.base, if self.struck_by_kind > 0 { Proof::Eliminated } else { Proof::Counted }))
     }
 
     /// Whether a position is among them.
@@ -431,7 +436,7 @@ impl Candidates {
                 }
             }
         }
-        best.filter(|&(_, age)| age >= age_min && second <= age / 3).map(|(position, _)| position)
+        best.filter(|&(_, age)| age >= age_min && second <= age / 3 && self.struck_by_kind >= WINDOW_STRUCK_MIN).map(|(position, _)| position)
     }
 }
 

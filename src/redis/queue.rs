@@ -12,8 +12,8 @@ use super::request::Request;
 const MULTIBULK_BYTES_MIN: u64 = 10;
 /// Bytes of the shortest inline request: `x\n`.
 const INLINE_BYTES_MIN: u64 = 2;
-/// Bytes of the shortest CLIENT REPLY SKIP, which silences the command behind it.
-const SILENCING_BYTES_MIN: u64 = 41;
+/// Bytes of the shortest command that silences what is behind it: CLIENT REPLY OFF.
+const SILENCING_BYTES_MIN: u64 = 36;
 
 /// A stretch of the request stream of which it is not known what it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_stretch_holds_no_more_requests_than_its_bytes_allow() {
-        let stretch = Stretch { from: Offset(100), to: Offset(140), may_be_inline: false, earlier: 0 };
+        let stretch = Stretch { from: Offset(100), to: Offset(135), may_be_inline: false, earlier: 0 };
         assert_eq!((stretch.replies_max(Offset(100)), stretch.replies_max(Offset(119))), (0, 1));
-        assert_eq!((stretch.replies_max(Offset(999)), stretch.may_silence()), (4, false));
-        let stretch = Stretch { to: Offset(141), may_be_inline: true, earlier: 7, ..stretch };
-        assert_eq!((stretch.replies_max(Offset(141)), stretch.may_silence()), (7 + 20, true));
+        assert_eq!((stretch.replies_max(Offset(999)), stretch.may_silence()), (3, false));
+        let stretch = Stretch { to: Offset(136), may_be_inline: true, earlier: 7, ..stretch };
+        assert_eq!((stretch.replies_max(Offset(136)), stretch.may_silence()), (7 + 18, true));
     }
 }
