@@ -323,6 +323,8 @@ pub struct Connection {
     /// The client has sent multibulk commands, and nothing else.
     is_multibulk: bool,
     blocking_seen: bool,
+    /// It has changed how its replies are to be counted while nothing was certain.
+    is_uncountable: bool,
     /// A command waits whose reply must be read in its own way.
     watchful: bool,
     session: Session,

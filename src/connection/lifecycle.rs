@@ -86,6 +86,7 @@ impl Connection {
             odd_kinds: false,
             is_multibulk: false,
             blocking_seen: false,
+            is_uncountable: false,
             watchful: false,
             session: Session::new(known),
             children: Queue::default(),

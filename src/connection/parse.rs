@@ -447,7 +447,10 @@ impl Connection {
             Certainty::Open => self.request_while_open(handle, resources, recorder),
             // A client that uses CLIENT REPLY may have silenced its server before the silence that was taken for none
             // outstanding.
-            Certainty::Assumed(_) if act == Act::Reply => self.restart_pairing(resources, recorder),
+            Certainty::Assumed(_) if act == Act::Reply => {
+                self.is_uncountable = true;
+                self.restart_pairing(resources, recorder);
+            }
             _ => self.execute_silent(resources, recorder),
         }
         Ok(())
@@ -503,7 +506,7 @@ impl Connection {
             return;
         }
         let settings = &resources.settings;
-        if settings.resync == Resync::Strict || self.unpairable || self.blocking_seen {
+        if settings.resync == Resync::Strict || self.unpairable || self.blocking_seen || self.is_uncountable {
             return;
         }
         let silent = self.streams.iter().all(|stream| {

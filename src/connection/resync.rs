@@ -140,7 +140,9 @@ impl Connection {
         recorder: &mut R,
     ) {
         self.end_resync(resources);
-        let is_hopeless = basis == Basis::Nothing && resources.settings.resync == Resync::Strict || self.unpairable;
+        let is_hopeless = basis == Basis::Nothing && resources.settings.resync == Resync::Strict
+            || self.unpairable
+            || basis == Basis::Nothing && self.is_uncountable;
         let is_scarce = resources.requests.in_use() > resources.requests.capacity() / 4 * 3;
         if is_scarce && !is_hopeless {
             resources.counters.count(Counter::EvictedResyncs);
@@ -251,6 +253,7 @@ impl Connection {
         }
         let act = resources.act(handle);
         if !act.is_countable() {
+            self.is_uncountable = true;
             return self.restart_pairing(resources, recorder);
         }
         let Resources { resyncs, requests, settings, .. } = resources;
@@ -340,7 +343,7 @@ impl Connection {
         state.replies += 1;
         state.turns.reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.odd_kinds);
-        state.candidates.reply(reply.ack, &self.queue, requests, |request: &Request, before: Option<&Request>| {
+        state.candidates.reply(reply.ack, drained, &self.queue, requests, |request: &Request, before: Option<&Request>| {
             let kinds = possible.of(request.command);
             let (Some(kind), act) = (reply.kind, acts.of(request.command)) else { return Verdict::Impossible };
             if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
@@ -435,14 +438,12 @@ impl Connection {
         recorder: &mut R,
     ) {
         resources.counters.count(proof.counter());
-        let behind_mark = self
-            .queue
-            .iter(&resources.requests)
-            .take_while(|&(at, _)| at < position)
-            .filter(|(_, request)| request.is_mark())
-            .last()
-            .map_or(self.queue.first(), |(at, _)| at + 1);
-        let between = usize::try_from(position - behind_mark).unwrap_or(usize::MAX);
+        // What is directly behind a mark may have no reply.
+        let before = self.queue.iter(&resources.requests).take_while(|&(at, _)| at < position);
+        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch?))).last();
+        let behind_mark =
+            last_mark.map_or(self.queue.first(), |(at, stretch)| at + 1 + u64::from(stretch.may_silence()));
+        let between = usize::try_from(position.saturating_sub(behind_mark)).unwrap_or(usize::MAX);
         let released = sure.min(between).min(resources.resyncs.get(self.resync).held_count);
         self.discard_held(released, resources);
         self.lose_below(position - released as u64, resources, recorder);

@@ -192,6 +192,20 @@ impl Places {
         }
     }
 
+    /// A candidate for which what was seen is no reply stays where it is.
+    fn linger(&mut self, position: u64, candidate: Candidate, taken: Option<Taken>, marks: &[Mark]) {
+        let candidate = Candidate { alive: 1, ..Candidate::fresh(candidate.owed()) };
+        match (taken, marks.iter().find(|mark| mark.position == position)) {
+            (Some(taken), Some(mark)) => self.stay(taken, candidate, mark.may_silence, marks),
+            _ => self.put(position, candidate),
+        }
+    }
+
+    /// Whether a candidate has explained as much as it must.
+    fn is_convincing(&self) -> bool {
+        self.of.iter().any(|candidate| candidate.alive > 0 && candidate.points >= candidate.needed)
+    }
+
     fn trim(&mut self) {
         let dead = self.of.iter().take_while(|candidate| candidate.alive == 0).count();
         self.of.drain(..dead);
@@ -208,6 +222,8 @@ pub struct Candidates {
     /// The next set, while it is made.
     next: Places,
     marks: Vec<Mark>,
+    /// The framing of the replies was found again by its looks: any may be the content of one whose beginning was hidden.
+    in_doubt: bool,
     /// So many were struck because of their kind, since the set began.
     struck_by_kind: u16,
     /// The highest age that something struck had reached.
@@ -228,6 +244,7 @@ impl Candidates {
             now: Places::default(),
             next: Places::default(),
             marks: Vec::new(),
+            in_doubt: false,
             struck_by_kind: 0,
             struck_age: 0,
         }
@@ -236,6 +253,7 @@ impl Candidates {
     /// Begins with one candidate: the first of the queue.
     pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Pool<Request>) {
         self.basis = basis;
+        self.in_doubt = basis == Basis::Nothing;
         self.struck_by_kind = 0;
         self.struck_age = 0;
         self.read_marks(queue, pool);
@@ -262,21 +280,26 @@ impl Candidates {
     }
 
     /// A reply was seen, in a segment that acknowledges `acknowledged` of the requests. `judge` says what a request's command
-    /// lets it be, and is given the request before it as well.
+    /// lets it be, and is given the request before it as well. `is_anchored`: it is certainly a reply, and no content of one.
     pub fn reply(
         &mut self,
         acknowledged: Offset,
+        is_anchored: bool,
         queue: &Queue,
         pool: &Pool<Request>,
         mut judge: impl FnMut(&Request, Option<&Request>) -> Verdict,
     ) {
         self.next.clear(self.now.base);
+        self.in_doubt &= !is_anchored && !self.now.is_convincing();
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
         let mut last = None;
         for (position, request) in queue.iter(pool) {
             let before = last.replace(request);
             let Some(candidate) = self.now.get(position) else { continue };
+            if self.in_doubt {
+                self.next.linger(position, candidate, self.now.taken(position), &self.marks);
+            }
             if let Some(stretch) = request.stretch {
                 let Some(taken) = self.now.taken(position) else { continue };
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
@@ -293,7 +316,12 @@ impl Candidates {
                 strike(candidate);
             }
         }
-        self.now.get(queue.end()).into_iter().for_each(&mut strike);
+        if let Some(candidate) = self.now.get(queue.end()) {
+            if self.in_doubt {
+                self.next.linger(queue.end(), candidate, None, &self.marks);
+            }
+            strike(candidate);
+        }
         self.struck_age = struck_age;
         self.take_next();
     }
@@ -322,6 +350,7 @@ impl Candidates {
         doubt: impl Fn(Option<&Request>) -> u16,
     ) {
         self.next.clear(self.now.base);
+        self.in_doubt = true;
         self.struck_age = 0;
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
         // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
