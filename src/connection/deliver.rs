@@ -191,6 +191,8 @@ impl Connection {
             if direction == Direction::Request {
                 self.assume_silence(piece, resources, recorder);
             }
+            // Acknowledged before it was seen, and no copy: the directions come through different ways.
+            self.skewed |= piece.meta.late;
             let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
             self.stream_mut(direction.reverse()).window_closed = false;
             self.parse(direction, piece, time, resources, recorder)?;

@@ -20,9 +20,9 @@ use super::{Certainty, Connection, Exhausted, Recorder, Resources, Settings};
 
 /// Points that a candidate must earn, as the framing was found again by its looks: what seems to be replies may be the elements of
 /// an array or the content of a bulk string whose beginning was hidden.
-const DOUBT_ARRAY: u16 = 16;
+const DOUBT_ARRAY: u16 = 8;
 /// The same, if the hidden reply can be a bulk string but no array.
-const DOUBT_BULK: u16 = 8;
+const DOUBT_BULK: u16 = 6;
 /// What it is worth if a reply begins where its request's client, which has been waiting for its replies, had received
 /// everything before.
 const POINTS_DRAINED: u16 = 16;
@@ -352,7 +352,7 @@ impl Connection {
             let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
             Verdict::Possible(match drained {
                 true => POINTS_DRAINED,
-                false => u16::from(is_change && differs && kinds.is_narrow()),
+                false => u16::from(is_change && differs && !kinds.are_any()),
             })
         });
         None

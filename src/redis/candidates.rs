@@ -57,6 +57,9 @@ pub enum Verdict {
 /// hidden.
 const DOUBT_REQUESTS: u16 = 6;
 
+/// Once a candidate has explained so much, what follows is taken for replies, and not for the content of one.
+const DOUBT_LINGERS: u16 = 4;
+
 /// Candidates that must have failed by the kinds of replies for `window`: where all requests are of one kind it says nothing.
 const WINDOW_STRUCK_MIN: u16 = 4;
 
@@ -82,15 +85,18 @@ struct Candidate {
     alive: u16,
     /// So many of the newest replies it has certainly explained (the shorter past's).
     sure: u16,
-    /// What these were worth.
+    /// What the replies that it explained were worth (the better past).
     points: u16,
     /// What they must be worth to be believed.
     needed: u16,
+    /// What it takes for replies may be the content of one whose beginning was hidden.
+    in_doubt: bool,
 }
 
 impl Candidate {
+    /// One that begins, behind a hidden reply if it must explain something.
     fn fresh(needed: u16) -> Candidate {
-        Candidate { alive: 1, sure: 0, points: 0, needed }
+        Candidate { alive: 1, sure: 0, points: 0, needed, in_doubt: needed > 0 }
     }
 
     /// What it has yet to earn.
@@ -100,15 +106,18 @@ impl Candidate {
 
     /// The same in a mark: it keeps its age, but what it has explained was before.
     fn in_mark(self) -> Candidate {
-        Candidate { alive: self.alive, ..Candidate::fresh(self.owed().max(DOUBT_REQUESTS)) }
+        let needed = self.owed().max(DOUBT_REQUESTS);
+        Candidate { alive: self.alive, sure: 0, points: 0, needed, in_doubt: self.in_doubt }
     }
 
-    fn explained(self, points: u16) -> Candidate {
+    fn explained(self, worth: u16, is_anchored: bool) -> Candidate {
+        let points = self.points.saturating_add(worth);
         Candidate {
             alive: self.alive.saturating_add(1),
             sure: self.sure.saturating_add(1),
-            points: self.points.saturating_add(points),
+            points,
             needed: self.needed,
+            in_doubt: self.in_doubt && !is_anchored && points < self.needed,
         }
     }
 
@@ -119,8 +128,9 @@ impl Candidate {
             Candidate {
                 alive: self.alive.max(other.alive),
                 sure: self.sure.min(other.sure),
-                points: self.points.min(other.points),
+                points: self.points.max(other.points),
                 needed: self.needed.max(other.needed),
+                in_doubt: self.in_doubt || other.in_doubt,
             }
         };
     }
@@ -194,16 +204,11 @@ impl Places {
 
     /// A candidate for which what was seen is no reply stays where it is.
     fn linger(&mut self, position: u64, candidate: Candidate, taken: Option<Taken>, marks: &[Mark]) {
-        let candidate = Candidate { alive: 1, ..Candidate::fresh(candidate.owed()) };
+        let candidate = Candidate { in_doubt: true, ..Candidate::fresh(candidate.owed()) };
         match (taken, marks.iter().find(|mark| mark.position == position)) {
             (Some(taken), Some(mark)) => self.stay(taken, candidate, mark.may_silence, marks),
             _ => self.put(position, candidate),
         }
-    }
-
-    /// Whether a candidate has explained as much as it must.
-    fn is_convincing(&self) -> bool {
-        self.of.iter().any(|candidate| candidate.alive > 0 && candidate.points >= candidate.needed)
     }
 
     fn trim(&mut self) {
@@ -222,8 +227,6 @@ pub struct Candidates {
     /// The next set, while it is made.
     next: Places,
     marks: Vec<Mark>,
-    /// The framing of the replies was found again by its looks: any may be the content of one whose beginning was hidden.
-    in_doubt: bool,
     /// So many were struck because of their kind, since the set began.
     struck_by_kind: u16,
     /// The highest age that something struck had reached.
@@ -244,7 +247,6 @@ impl Candidates {
             now: Places::default(),
             next: Places::default(),
             marks: Vec::new(),
-            in_doubt: false,
             struck_by_kind: 0,
             struck_age: 0,
         }
@@ -253,7 +255,6 @@ impl Candidates {
     /// Begins with one candidate: the first of the queue.
     pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Pool<Request>) {
         self.basis = basis;
-        self.in_doubt = basis == Basis::Nothing;
         self.struck_by_kind = 0;
         self.struck_age = 0;
         self.read_marks(queue, pool);
@@ -290,14 +291,16 @@ impl Candidates {
         mut judge: impl FnMut(&Request, Option<&Request>) -> Verdict,
     ) {
         self.next.clear(self.now.base);
-        self.in_doubt &= !is_anchored && !self.now.is_convincing();
+        // What explains so much shows that these are replies.
+        let shown = self.now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
+        let lingers = |candidate: Candidate| candidate.in_doubt && !is_anchored && shown < DOUBT_LINGERS;
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
         let mut last = None;
         for (position, request) in queue.iter(pool) {
             let before = last.replace(request);
             let Some(candidate) = self.now.get(position) else { continue };
-            if self.in_doubt {
+            if lingers(candidate) {
                 self.next.linger(position, candidate, self.now.taken(position), &self.marks);
             }
             if let Some(stretch) = request.stretch {
@@ -310,14 +313,14 @@ impl Candidates {
             } else if request.end > acknowledged {
                 strike(candidate);
             } else if let Verdict::Possible(points) = judge(request, before) {
-                self.next.enter(position + 1, candidate.explained(points), &self.marks);
+                self.next.enter(position + 1, candidate.explained(points, is_anchored), &self.marks);
             } else {
                 self.struck_by_kind = self.struck_by_kind.saturating_add(1);
                 strike(candidate);
             }
         }
         if let Some(candidate) = self.now.get(queue.end()) {
-            if self.in_doubt {
+            if lingers(candidate) {
                 self.next.linger(queue.end(), candidate, None, &self.marks);
             }
             strike(candidate);
@@ -350,7 +353,6 @@ impl Candidates {
         doubt: impl Fn(Option<&Request>) -> u16,
     ) {
         self.next.clear(self.now.base);
-        self.in_doubt = true;
         self.struck_age = 0;
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
         // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
