@@ -303,7 +303,7 @@ impl Clerk<'_> {
         let (Answer::Reply(_), Some(facts), Some(reply)) = (exchange.answer, told.reply, &exchange.reply) else {
             return None;
         };
-        if !in_order || told.request.flags.has(Flags::GAP) {
+        if !in_order || !self.coverage.is_timed(link) || told.request.flags.has(Flags::GAP) {
             return None;
         }
         let request = &exchange.request;
