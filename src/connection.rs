@@ -191,6 +191,8 @@ pub struct ReplyFacts<'a> {
     pub error: &'a [u8],
     /// Its shown form.
     pub response: &'a [u8],
+    /// Which of the first 64 elements of an aggregate are nulls, a bit each; not known of an item of EXEC's array.
+    pub nulls: Option<u64>,
 }
 
 /// A request whose fate is decided.

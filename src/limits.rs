@@ -55,6 +55,19 @@ pub const ERROR_CODES_MAX: usize = 256;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
+/// Keys of which one worker keeps statistics; a smaller budget makes them fewer. Few under test, so that the edge is reached.
+pub const KEYS_PER_WORKER_MAX: usize = if cfg!(test) { 64 } else { 1 << 17 };
+/// Prefixes of keys of which one worker keeps statistics.
+pub const PREFIXES_PER_WORKER_MAX: usize = if cfg!(test) { 16 } else { 1 << 14 };
+/// Longest name of a key, or prefix, that statistics show whole, in bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 126;
+/// Keys in use that wait to be counted together.
+pub const KEY_BATCH: usize = 64;
+/// Keys and prefixes that the summary lists in each order.
+pub const KEYS_LISTED: usize = 100;
+/// The biggest requests, and as many replies, that the summary lists.
+pub const BIGGEST_LISTED: usize = 20;
+
 /// Longest name of a service (`--names`), in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Connections whose processes are remembered (`--processes`). About 6 MB.
@@ -112,6 +125,8 @@ pub struct Budget {
     pub messages: u64,
     /// Statistics: histograms, servers, clients.
     pub statistics: u64,
+    /// Statistics of keys.
+    pub keys: u64,
     /// Records and frames under way in rings.
     pub rings: u64,
 }
@@ -127,7 +142,8 @@ impl Budget {
             pending: percent(20),
             reassembly: percent(15),
             messages: percent(5),
-            statistics: percent(15),
+            statistics: percent(11),
+            keys: percent(4),
             rings: percent(5),
         };
         assert!(budget.sum() <= total, "the parts are within the whole");
@@ -135,7 +151,7 @@ impl Budget {
     }
 
     fn sum(&self) -> u64 {
-        self.connections + self.pending + self.reassembly + self.messages + self.statistics + self.rings
+        self.connections + self.pending + self.reassembly + self.messages + self.statistics + self.keys + self.rings
     }
 }
 

@@ -24,6 +24,7 @@ use crate::flow::key::FlowKey;
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
+use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
@@ -57,7 +58,7 @@ pub struct Worker {
 }
 
 /// What a worker says at the end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WorkerReport {
     /// All it counted.
     pub counters: Counters,
@@ -65,6 +66,8 @@ pub struct WorkerReport {
     pub memory_peak: u64,
     /// Its replication links.
     pub replication: Vec<ReplicationLink>,
+    /// Its statistics of keys, unless keys are not to be known.
+    pub keys: Option<KeyStatistics>,
 }
 
 impl Worker {
@@ -95,7 +98,8 @@ impl Worker {
     /// Processes frames in the order of the capture.
     pub fn process(&mut self, frames: &[Frame<'_>]) {
         for frames in frames.chunks(BATCH_FRAMES) {
-            let arrivals = self.arrivals(frames);
+            let mut arrivals = ArrayVec::new();
+            self.decode(frames, &mut arrivals);
             let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
                 arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
             for slot in slots.iter().flatten() {
@@ -119,9 +123,8 @@ impl Worker {
 
     /// Decodes a batch; what is no segment of interest is counted and left out.
     #[inline]
-    fn arrivals<'a>(&mut self, frames: &[Frame<'a>]) -> ArrayVec<Arrival<'a>, BATCH_FRAMES> {
+    fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) {
         let counters = &mut self.resources.counters;
-        let mut arrivals = ArrayVec::new();
         for frame in frames {
             counters.count(Counter::FramesSeen);
             counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
@@ -138,7 +141,6 @@ impl Worker {
                 Err(skip) => counters.count(skip.counter()),
             }
         }
-        arrivals
     }
 
     /// Brings a segment to its connection.
@@ -234,9 +236,9 @@ impl Worker {
         debug_assert_eq!(self.resources.in_use(), 0, "pools are empty when all connections have ended");
         self.debug_check();
         let memory_peak = self.table.memory() + self.resources.memory() + self.recording.memory();
-        self.recording.finish();
+        let keys = self.recording.finish(&mut self.resources.counters);
         let replication = self.resources.take_replication();
-        WorkerReport { counters: self.resources.counters, memory_peak, replication }
+        WorkerReport { counters: self.resources.counters, memory_peak, replication, keys }
     }
 
     /// The laws of SPEC section 4, in debug builds.

@@ -203,6 +203,7 @@ impl Connection {
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
             response: &reply.response,
+            nulls: Some(reply.nulls),
         };
         self.decide(head, outcome, Some(facts), resources, recorder);
         let succeeded = kind != Kind::Error;
@@ -340,7 +341,8 @@ impl Connection {
                 let (t3, t4) = (Timestamp::NONE, time);
                 // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
                 let (begin, bytes) = (reply.begin, QUEUED_BYTES);
-                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error: item.error(), response: &[] };
+                let (error, response) = (item.error(), &[][..]);
+                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error, response, nulls: None };
                 self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
@@ -371,7 +373,7 @@ impl Connection {
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
-            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response };
+            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response, nulls: None };
             self.decide(child, outcome, Some(facts), resources, recorder);
             resources.requests.give_back(child);
         }

@@ -13,9 +13,12 @@ use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
 use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
+use crate::record::keys::KeyStatistics;
 use crate::record::totals::{Entry, Totals};
 use crate::redis::replication::SyncResult;
 use crate::units::Timestamp;
+
+use super::keys;
 
 /// Everything that the summary tells.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Report<'a> {
     pub counters: &'a Counters,
     /// All workers' statistics together.
     pub totals: &'a Totals,
+    /// All workers' statistics of keys; `None` where keys are not shown.
+    pub keys: Option<&'a KeyStatistics>,
     /// Replication links, in an order of their own.
     pub replication: &'a [ReplicationLink],
     /// Names of services.
@@ -119,7 +124,13 @@ pub fn to_json(report: &Report<'_>) -> Value {
         }),
     );
     summary.insert("input".into(), input(report));
-    for (section, fields) in sections(report.counters) {
+    for (section, mut fields) in sections(report.counters) {
+        if section == "keys" {
+            match report.keys {
+                Some(statistics) => fields.extend(keys::lists(statistics)),
+                None => fields = Map::from_iter([("hidden".to_owned(), json!("--payload none"))]),
+            }
+        }
         if section != "memory" {
             summary.insert(section.into(), Value::Object(fields));
         }

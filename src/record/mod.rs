@@ -2,6 +2,8 @@
 
 pub mod filter;
 pub mod histograms;
+pub mod keys;
+pub mod top;
 pub mod totals;
 pub mod transaction;
 

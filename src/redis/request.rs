@@ -16,7 +16,6 @@ use super::guess;
 use super::keys::finder::{KeyFinder, Role, Settle};
 use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
-use super::redact;
 use super::session::{Act, Acts};
 
 /// What of requests is kept to be shown.
@@ -98,8 +97,6 @@ pub struct Request {
     pub args: u32,
     /// Keys among them.
     pub keys: u32,
-    /// Cluster slot of the first key, where its bytes were seen.
-    pub slot: Option<u16>,
     /// More facts.
     pub flags: Flags,
     /// Earlier requests that were outstanding at t2.
@@ -154,7 +151,6 @@ impl Request {
             command: CommandId::UNKNOWN,
             args: 0,
             keys: 0,
-            slot: None,
             flags: Flags::default(),
             pipeline: 0,
             confirmations_left: 0,
@@ -188,7 +184,6 @@ impl Request {
         self.command = CommandId::UNKNOWN;
         self.args = 0;
         self.keys = 0;
-        self.slot = None;
         self.flags = Flags::default();
         self.pipeline = 0;
         self.confirmations_left = 0;
@@ -268,6 +263,17 @@ impl Request {
             _ => 1,
         };
         !self.word_cut && self.begun >= words && self.collect != Collect::Word
+    }
+
+    /// Cluster slot of the first key, where its bytes are kept.
+    pub fn slot(&self) -> Option<u16> {
+        arguments::keys(&self.arguments).next().filter(|key| !key.is_cut).map(|key| slot(key.name))
+    }
+
+    /// Whether its command is one that carries secrets, so that nothing of its arguments is told.
+    #[inline]
+    pub fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// RESP bytes.
@@ -410,7 +416,7 @@ impl RequestVisitor<'_> {
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.secret = redact::hides_arguments(&command.name);
+        request.secret = self.acts.hides_arguments(request.command);
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
         }
@@ -475,11 +481,8 @@ impl RequestVisitor<'_> {
         let text = request.arguments.len() - at - ENTRY_HEADER_BYTES;
         let known = if request.length == UNKNOWN_LENGTH { text as u64 } else { request.length };
         let cut = request.cut || (text as u64) < known;
-        if key.is_some() && request.keys == 1 && !cut {
-            request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
-            if text == 0 {
-                request.finder.first_key_is_empty();
-            }
+        if key.is_some() && request.keys == 1 && !cut && text == 0 {
+            request.finder.first_key_is_empty();
         }
         arguments::close(&mut request.arguments, at, key, cut);
     }
@@ -569,7 +572,6 @@ impl RequestVisitor<'_> {
             Settle::FirstKey(role) => arguments::set_first_key_role(&mut request.arguments, role),
             Settle::NoKeys => {
                 request.keys = 0;
-                request.slot = None;
                 arguments::withdraw_keys(&mut request.arguments, 0, instead);
             }
             Settle::Beyond(last, keys) => {
@@ -618,6 +620,7 @@ fn no_key(shown: Shown, secret: bool) -> NoKey {
 }
 
 /// Appends a whole entry, or once the mark that more follow.
+#[inline]
 fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>) {
     let room = shown.arguments_bytes_max().saturating_sub(list.len() + ENTRY_HEADER_BYTES);
     let length = match entry {

@@ -36,6 +36,7 @@ pub fn run(config: &Config) -> Result<bool> {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        keys: outcome.keys.as_ref(),
         replication: &outcome.replication,
         names: &config.names,
         workers: &outcome.workers,
