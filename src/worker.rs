@@ -52,6 +52,8 @@ pub struct Worker {
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
+    /// Connections have come or gone since the slots of the batch were looked up.
+    is_changed: bool,
     /// Frames since the counters were published.
     unpublished: usize,
     published: Arc<Published>,
@@ -80,6 +82,7 @@ impl Worker {
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
+            is_changed: false,
             unpublished: 0,
             published: Arc::default(),
         }
@@ -105,6 +108,7 @@ impl Worker {
             for slot in slots.iter().flatten() {
                 prefetch(self.table.get(*slot));
             }
+            self.is_changed = false;
             for (arrival, slot) in arrivals.iter().zip(slots) {
                 self.arrive(arrival, slot);
             }
@@ -147,8 +151,12 @@ impl Worker {
     #[inline]
     fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
         // An earlier frame of the batch may have brought the connection, or ended the one that was found.
-        let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
-        let slot = slot.or_else(|| self.table.find(arrival.hash, &arrival.key));
+        let slot = if self.is_changed {
+            let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
+            slot.or_else(|| self.table.find(arrival.hash, &arrival.key))
+        } else {
+            slot
+        };
         let Arrival { segment, at, direction, .. } = arrival;
         let Some(slot) = slot else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
@@ -168,6 +176,7 @@ impl Worker {
 
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
+        self.is_changed = true;
         let Arrival { segment, at, key, direction, hash } = arrival;
         let may_swap = self.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {

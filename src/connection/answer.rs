@@ -35,14 +35,16 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let slot = self.unfinished[Direction::Reply as usize];
         let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        let reply = std::mem::take(&mut place.reply);
+        let mut reply = resources.stand_in.take().unwrap_or_default();
+        std::mem::swap(&mut place.reply, &mut reply);
         let done = self.read_reply(&reply, end, time, resources, recorder);
-        // A connection that was given up meanwhile has returned its place.
+        // A connection that was given up meanwhile has returned its place, and the stand-in with it.
         if slot == NONE {
-            resources.scratch.reply = reply;
+            std::mem::swap(&mut resources.scratch.reply, &mut reply);
         } else if self.unfinished[Direction::Reply as usize] == slot {
-            resources.unfinished.get_mut(slot).reply = reply;
+            std::mem::swap(&mut resources.unfinished.get_mut(slot).reply, &mut reply);
         }
+        resources.stand_in = Some(reply);
         self.previous = self.previous.max(time);
         done
     }
@@ -185,10 +187,9 @@ impl Connection {
         });
         self.head_at = self.stream(Direction::Reply).time();
         let request = resources.requests.get_mut(head);
-        let flags = [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)];
-        for (_, flag) in flags.into_iter().filter(|(is_set, _)| *is_set) {
-            request.flags.set(flag);
-        }
+        let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
+        request.flags.0 |=
+            set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
         if self.session.is_queued(reply) && !request.timed_out {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::limits::KEYS_LISTED;
 use crate::record::keys::{Big, Biggest, KeyStatistics};
-use crate::record::top::{Entry, METRICS, Metric, Name, PerMetric, Tally, Top};
+use crate::record::top::{Entry, METRICS, Metric, PerMetric, Tally, Top};
 
 /// A key or prefix that is listed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,12 +22,12 @@ pub struct Row {
 
 /// The name of a key or prefix as text: here and nowhere else. Bytes that are not UTF-8 are written as in records; `…` stands
 /// for what was cut off.
-pub fn shown(name: &Name) -> String {
-    let mut text = String::with_capacity(name.bytes().len());
+pub fn shown(name: &[u8], is_cut: bool) -> String {
+    let mut text = String::with_capacity(name.len());
     // A character that was cut in two is left out, so that it does not look like a foreign byte.
-    let whole = match std::str::from_utf8(name.bytes()) {
-        Err(error) if name.is_cut() && error.error_len().is_none() => &name.bytes()[..error.valid_up_to()],
-        _ => name.bytes(),
+    let whole = match std::str::from_utf8(name) {
+        Err(error) if is_cut && error.error_len().is_none() => &name[..error.valid_up_to()],
+        _ => name,
     };
     if let Ok(whole) = std::str::from_utf8(whole) {
         text.push_str(whole);
@@ -39,7 +39,7 @@ pub fn shown(name: &Name) -> String {
             }
         }
     }
-    if name.is_cut() {
+    if is_cut {
         text.push('…');
     }
     text
@@ -47,26 +47,28 @@ pub fn shown(name: &Name) -> String {
 
 /// Those that have most of a metric, at most [`KEYS_LISTED`]; of equals the first by name. What has none of it is left out.
 pub fn ranked(top: &Top, metric: Metric) -> Vec<Row> {
-    let value = |entry: &Entry| entry.tally.metrics()[metric as usize];
-    let mut best: Vec<(&Entry, &PerMetric)> = Vec::with_capacity(2 * KEYS_LISTED);
-    let rank = |(entry, error): &(&Entry, &PerMetric)| {
-        (Reverse(value(entry)), entry.name.bytes().to_vec(), entry.name.is_cut(), Reverse(entry.tally), **error)
+    let value = |entry: &Entry<'_>| entry.tally.metrics()[metric as usize];
+    let mut best: Vec<Entry<'_>> = Vec::with_capacity(2 * KEYS_LISTED);
+    let rank = |entry: &Entry<'_>| {
+        (Reverse(value(entry)), entry.name.to_vec(), entry.is_cut, Reverse(*entry.tally), entry.error)
     };
     let mut least = 1;
-    for row in top.iter() {
-        if value(row.0) < least {
+    for entry in top.iter() {
+        if value(&entry) < least {
             continue;
         }
-        best.push(row);
+        best.push(entry);
         if best.len() == 2 * KEYS_LISTED {
             best.select_nth_unstable_by_key(KEYS_LISTED - 1, rank);
             best.truncate(KEYS_LISTED);
-            least = best.iter().map(|(entry, _)| value(entry)).min().unwrap_or(1);
+            least = best.iter().map(value).min().unwrap_or(1);
         }
     }
     best.sort_by_cached_key(rank);
     best.truncate(KEYS_LISTED);
-    best.iter().map(|(entry, error)| Row { name: shown(&entry.name), tally: entry.tally, error: **error }).collect()
+    best.iter()
+        .map(|entry| Row { name: shown(entry.name, entry.is_cut), tally: *entry.tally, error: entry.error })
+        .collect()
 }
 
 /// The share of hits, if there was any read that could be one.
@@ -77,7 +79,7 @@ pub fn hit_ratio(tally: &Tally) -> Option<f64> {
 
 /// How many there are, as long as none had to leave its table.
 pub fn distinct(top: &Top) -> Option<usize> {
-    (top.missed() == PerMetric::default()).then(|| top.iter().count())
+    top.is_whole().then(|| top.len())
 }
 
 /// The lists of the summary's section.
@@ -127,7 +129,7 @@ fn biggest(statistics: &KeyStatistics, of: &Biggest) -> Value {
     let told = |big: &Big| {
         let mut fields = json!({"bytes": big.bytes, "command": statistics.command(big)});
         if let Some(key) = &big.key {
-            fields["key"] = json!(shown(key));
+            fields["key"] = json!(shown(key.bytes(), key.is_cut()));
         }
         fields["client"] = json!(big.client.to_string());
         fields["server"] = json!(big.server.to_string());

@@ -267,8 +267,8 @@ impl KeyStatistics {
     pub fn finish(&mut self, counters: &mut Counters) {
         self.count_batch(counters);
         let KeyStatistics { keys, prefixes, separator, seed, .. } = self;
-        for (entry, _) in keys.iter() {
-            count_prefix(prefixes, entry, *separator, *seed, counters);
+        for entry in keys.iter() {
+            count_prefix(prefixes, &entry, *separator, *seed, counters);
         }
     }
 
@@ -282,11 +282,11 @@ impl KeyStatistics {
 }
 
 /// Adds what a key had to its prefix: all up to the last separator.
-fn count_prefix(prefixes: &mut Top, key: &Entry, separator: u8, seed: Seed, counters: &mut Counters) {
-    let name = key.name.bytes();
+fn count_prefix(prefixes: &mut Top, key: &Entry<'_>, separator: u8, seed: Seed, counters: &mut Counters) {
+    let name = key.name;
     let prefix = &name[..memchr::memrchr(separator, name).map_or(0, |at| at + 1)];
     let prefix = Hashed { hash: seed.of_bytes(prefix), name: prefix, is_cut: false };
-    *prefixes.tally(&prefix, |_| counters.count(Counter::PrefixesGivenUp)) += &key.tally;
+    *prefixes.tally(&prefix, |_| counters.count(Counter::PrefixesGivenUp)) += key.tally;
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ use crate::prefetch::prefetch;
 
 use std::ops::AddAssign;
 
-/// What was done with a name, and how it went.
+/// What was done with a name, and how it went. A cache line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(align(64))]
 pub struct Tally {
     /// Operations.
     pub operations: u64,
@@ -119,22 +120,26 @@ pub struct Hashed<'a> {
     pub is_cut: bool,
 }
 
-/// A name of the table and its tally. The tally has a cache line of its own, as names are counted far more often than read.
+/// A name of the table.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub struct Entry {
-    /// What was counted.
-    pub tally: Tally,
+pub struct Entry<'a> {
     /// The name.
-    pub name: Name,
+    pub name: &'a [u8],
+    /// It is the beginning of a longer one.
+    pub is_cut: bool,
+    /// What was counted.
+    pub tally: &'a Tally,
+    /// What may be missing: what it may have had before it came in.
+    pub error: PerMetric,
 }
 
-/// What is seldom needed of an entry.
+/// Where a name is, and its hash.
 #[derive(Clone, Copy, Debug)]
-struct Origin {
+struct Place {
     hash: u64,
-    /// What it may have had before it came in.
-    error: PerMetric,
+    name_at: u32,
+    length: u8,
+    is_cut: bool,
 }
 
 /// Names in the sample that decides who leaves.
@@ -144,41 +149,84 @@ const FREED_PART_MIN: usize = 8;
 /// The shares of the names, in percent, that are tried as light.
 const LIGHT_PERCENT: [usize; 3] = [50, 75, 88];
 
-/// The table.
+/// The table. What belongs to a name has one number in all of its parts, which are apart so that counting touches few cache
+/// lines and few pages.
 #[derive(Debug)]
 pub struct Top {
     capacity: usize,
-    /// By hash, linear probing; a power of two, at most half full. 0 is free; else the hash's upper half, and the number of the entry + 1.
-    index: Vec<u64>,
-    entries: Vec<Entry>,
-    origins: Vec<Origin>,
+    /// By hash, linear probing; a power of two, at most half full. 0 is free, else the number of the name + 1.
+    index: Vec<u32>,
+    places: Vec<Place>,
+    tallies: Vec<Tally>,
+    /// What each may have had before it came in, if it is kept: not as long as none has left, as that is nothing.
+    errors: Vec<PerMetric>,
+    keeps_errors: bool,
+    /// None has left.
+    is_whole: bool,
+    /// Their bytes, in the same order.
+    text: Vec<u8>,
     missed: PerMetric,
 }
 
 impl Top {
     /// Bytes that a name costs at most.
-    pub const NAME_BYTES: usize = size_of::<Entry>() + size_of::<Origin>() + 4 * size_of::<u64>();
+    pub const NAME_BYTES: usize =
+        size_of::<Place>() + size_of::<Tally>() + size_of::<PerMetric>() + 4 * size_of::<u32>() + KEY_NAME_BYTES_MAX;
 
     /// An empty table for so many names.
     pub fn new(capacity: usize) -> Top {
-        assert!(capacity > 0 && u32::try_from(capacity).is_ok(), "a table holds something, and numbers are of 32 bits");
+        let text = capacity * KEY_NAME_BYTES_MAX;
+        assert!(capacity > 0 && u32::try_from(text).is_ok(), "a table holds something, and numbers are of 32 bits");
         Top {
             capacity,
             index: vec![0; (2 * capacity).next_power_of_two()],
-            entries: Vec::with_capacity(capacity),
-            origins: Vec::with_capacity(capacity),
+            places: Vec::with_capacity(capacity),
+            tallies: Vec::with_capacity(capacity),
+            errors: Vec::with_capacity(capacity),
+            keeps_errors: false,
+            is_whole: true,
+            text: Vec::with_capacity(text),
             missed: PerMetric::default(),
         }
     }
 
     /// Bytes of memory in use.
     pub fn memory(&self) -> u64 {
-        (self.entries.len() * (size_of::<Entry>() + size_of::<Origin>()) + self.index.len() * size_of::<u64>()) as u64
+        (self.places.len() * (size_of::<Place>() + size_of::<Tally>())
+            + self.errors.len() * size_of::<PerMetric>()
+            + self.index.len() * size_of::<u32>()
+            + self.text.len()) as u64
     }
 
-    /// The names that are in the table, and of each what may be missing in its tally.
-    pub fn iter(&self) -> impl Iterator<Item = (&Entry, &PerMetric)> {
-        self.entries.iter().zip(self.origins.iter().map(|origin| &origin.error))
+    /// Names in the table.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no name had to leave: everything is there, and exact.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The names that are in the table.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.len()).map(|at| self.entry(at))
+    }
+
+    fn entry(&self, at: usize) -> Entry<'_> {
+        let error = self.errors.get(at).copied().unwrap_or_default();
+        Entry { name: self.name(at), is_cut: self.places[at].is_cut, tally: &self.tallies[at], error }
+    }
+
+    #[inline]
+    fn name(&self, at: usize) -> &[u8] {
+        let Place { name_at, length, .. } = self.places[at];
+        &self.text[name_at as usize..][..usize::from(length)]
     }
 
     /// What a name that is not in the table may have had at the most; nothing as long as none has left.
@@ -189,23 +237,22 @@ impl Top {
     /// Asks for the memory that [`Top::tally`] will need for this hash.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        let mask = self.index.len() - 1;
-        let slot = self.index[hash as usize & mask];
-        if let Some(entry) = self.entries.get((slot as u32 as usize).wrapping_sub(1)) {
-            prefetch(&entry.tally);
-            prefetch(&entry.name.bytes[0]);
+        let at = (self.index[hash as usize & (self.index.len() - 1)] as usize).wrapping_sub(1);
+        if let (Some(place), Some(tally)) = (self.places.get(at), self.tallies.get(at)) {
+            prefetch(place);
+            prefetch(tally);
         }
     }
 
     /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`
     /// is told of each.
     #[inline]
-    pub fn tally(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry)) -> &mut Tally {
+    pub fn tally(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
         let at = match self.find(wanted) {
             Ok(at) => at,
             Err(slot) => self.insert(wanted, slot, leaves),
         };
-        &mut self.entries[at].tally
+        &mut self.tallies[at]
     }
 
     /// Where the name is, or the free slot of the index where its number belongs.
@@ -218,38 +265,35 @@ impl Top {
             if found == 0 {
                 return Err(slot);
             }
-            if found >> 32 == wanted.hash >> 32 {
-                let at = found as u32 as usize - 1;
-                if self.is_at(at, wanted) {
-                    return Ok(at);
-                }
+            let at = found as usize - 1;
+            let place = &self.places[at];
+            if place.hash == wanted.hash && place.is_cut == wanted.is_cut && self.name(at) == wanted.name {
+                return Ok(at);
             }
             slot = (slot + 1) & mask;
         }
     }
 
-    #[inline]
-    fn is_at(&self, at: usize, wanted: &Hashed<'_>) -> bool {
-        let name = &self.entries[at].name;
-        name.bytes() == wanted.name
-            && name.is_cut == wanted.is_cut
-            && (!name.is_cut || self.origins[at].hash == wanted.hash)
-    }
-
     #[cold]
-    fn insert(&mut self, wanted: &Hashed<'_>, mut slot: usize, leaves: impl FnMut(&Entry)) -> usize {
-        if self.entries.len() == self.capacity {
+    fn insert(&mut self, wanted: &Hashed<'_>, mut slot: usize, leaves: impl FnMut(&Entry<'_>)) -> usize {
+        if self.len() == self.capacity {
             self.purge(leaves);
             slot = self.free_slot(wanted.hash);
         }
-        self.push(wanted, slot, Tally::default(), self.missed)
+        if self.keeps_errors {
+            self.errors.push(self.missed);
+        }
+        self.push(wanted, slot, Tally::default())
     }
 
-    fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally, error: PerMetric) -> usize {
-        let at = self.entries.len();
-        self.index[slot] = slot_of(wanted.hash, at);
-        self.entries.push(Entry { tally, name: Name::new(wanted.name, wanted.is_cut) });
-        self.origins.push(Origin { hash: wanted.hash, error });
+    /// Takes a name in; its error is the caller's to add.
+    fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally) -> usize {
+        let at = self.len();
+        self.index[slot] = at as u32 + 1;
+        let &Hashed { hash, name, is_cut } = wanted;
+        self.places.push(Place { hash, name_at: self.text.len() as u32, length: name.len() as u8, is_cut });
+        self.tallies.push(tally);
+        self.text.extend_from_slice(name);
         at
     }
 
@@ -263,28 +307,45 @@ impl Top {
     }
 
     /// The lightest leave: those that are light in every metric.
-    fn purge(&mut self, mut leaves: impl FnMut(&Entry)) {
+    fn purge(&mut self, mut leaves: impl FnMut(&Entry<'_>)) {
         let least = self.capacity.div_ceil(FREED_PART_MIN);
-        let light = LIGHT_PERCENT.iter().map(|&percent| self.quantiles(percent));
-        let enough =
-            |limits: &PerMetric| (0..self.entries.len()).filter(|&at| self.is_light(at, limits)).count() >= least;
+        let mut light = LIGHT_PERCENT.iter().map(|&percent| self.quantiles(percent));
+        let frees_enough =
+            |limits: &PerMetric| (0..self.len()).filter(|&at| self.is_light(at, limits)).count() >= least;
         // If the sample says nothing of the rest, everything leaves: the bound on what is missed tells.
-        let limits = light.into_iter().find(enough).unwrap_or_else(|| self.most());
+        let limits = light.find(frees_enough).unwrap_or_else(|| self.most());
         self.missed = limits;
-        for at in (0..self.entries.len()).rev() {
+        self.keep_errors();
+        self.is_whole = false;
+        let (mut kept, mut text_end) = (0, 0);
+        for at in 0..self.len() {
             if self.is_light(at, &limits) {
-                leaves(&self.entries[at]);
-                self.entries.swap_remove(at);
-                self.origins.swap_remove(at);
+                leaves(&self.entry(at));
+                continue;
             }
+            let mut place = self.places[at];
+            let from = place.name_at as usize;
+            self.text.copy_within(from..from + usize::from(place.length), text_end);
+            place.name_at = text_end as u32;
+            text_end += usize::from(place.length);
+            self.places[kept] = place;
+            self.tallies[kept] = self.tallies[at];
+            self.errors[kept] = self.errors[at];
+            kept += 1;
         }
+        self.places.truncate(kept);
+        self.tallies.truncate(kept);
+        self.errors.truncate(kept);
+        self.text.truncate(text_end);
         self.rebuild_index();
     }
 
     /// What a name of the table may have had in all.
     fn most_of(&self, at: usize) -> PerMetric {
-        let (mut most, error) = (self.entries[at].tally.metrics(), self.origins[at].error);
-        most.iter_mut().zip(error).for_each(|(most, error)| *most += error);
+        let mut most = self.tallies[at].metrics();
+        if let Some(error) = self.errors.get(at) {
+            add(&mut most, error);
+        }
         most
     }
 
@@ -295,12 +356,12 @@ impl Top {
     /// Of each metric the value below which so many percent of a sample of the names are; never less than before.
     fn quantiles(&self, percent: usize) -> PerMetric {
         let mut limits = self.missed;
-        let step = self.entries.len().div_ceil(SAMPLE);
+        let step = self.len().div_ceil(SAMPLE);
         let mut sample = [0; SAMPLE];
         for (metric, limit) in limits.iter_mut().enumerate() {
             let mut length = 0;
-            for (at, place) in (0..self.entries.len()).step_by(step).zip(&mut sample) {
-                *place = self.most_of(at)[metric];
+            for (at, value) in (0..self.len()).step_by(step).zip(&mut sample) {
+                *value = self.most_of(at)[metric];
                 length += 1;
             }
             let sample = &mut sample[..length];
@@ -312,58 +373,60 @@ impl Top {
 
     /// Of each metric the most that a name may have.
     fn most(&self) -> PerMetric {
-        (0..self.entries.len()).fold(self.missed, |mut most, at| {
+        (0..self.len()).fold(self.missed, |mut most, at| {
             most.iter_mut().zip(self.most_of(at)).for_each(|(most, of)| *most = (*most).max(of));
             most
         })
     }
 
+    fn keep_errors(&mut self) {
+        self.keeps_errors = true;
+        self.errors.resize(self.len(), PerMetric::default());
+    }
+
     fn rebuild_index(&mut self) {
         self.index.fill(0);
-        for at in 0..self.origins.len() {
-            let hash = self.origins[at].hash;
-            let slot = self.free_slot(hash);
-            self.index[slot] = slot_of(hash, at);
+        for at in 0..self.len() {
+            let slot = self.free_slot(self.places[at].hash);
+            self.index[slot] = at as u32 + 1;
         }
     }
 
     /// Adds another table, which used the same seed: of another worker or interval. Not bounded by the capacity of one but by
     /// those of both.
     pub fn absorb(&mut self, other: &Top) {
-        // Names that the other has not may have had there what it missed.
         let before = self.missed;
-        for origin in &mut self.origins {
-            add(&mut origin.error, &other.missed);
+        self.keep_errors();
+        self.is_whole &= other.is_whole;
+        // Names that the other has not may have had there what it missed.
+        for error in &mut self.errors {
+            add(error, &other.missed);
         }
         add(&mut self.missed, &other.missed);
-        if 2 * (self.entries.len() + other.entries.len()) > self.index.len() {
-            self.index = vec![0; (2 * (self.entries.len() + other.entries.len())).next_power_of_two()];
+        let most = self.len() + other.len();
+        if 2 * most > self.index.len() {
+            self.index = vec![0; (2 * most).next_power_of_two()];
             self.rebuild_index();
         }
-        for (entry, origin) in other.entries.iter().zip(&other.origins) {
-            let name = Hashed { hash: origin.hash, name: entry.name.bytes(), is_cut: entry.name.is_cut };
+        for (place, entry) in other.places.iter().zip(other.iter()) {
+            let name = Hashed { hash: place.hash, name: entry.name, is_cut: entry.is_cut };
             match self.find(&name) {
                 Ok(at) => {
-                    self.entries[at].tally += &entry.tally;
-                    for ((error, added), missed) in
-                        self.origins[at].error.iter_mut().zip(origin.error).zip(other.missed)
-                    {
+                    self.tallies[at] += entry.tally;
+                    for ((error, added), missed) in self.errors[at].iter_mut().zip(entry.error).zip(other.missed) {
                         *error = *error - missed + added;
                     }
                 }
                 Err(slot) => {
-                    let mut error = origin.error;
+                    let mut error = entry.error;
                     add(&mut error, &before);
-                    self.push(&name, slot, entry.tally, error);
+                    self.errors.push(error);
+                    self.push(&name, slot, *entry.tally);
                 }
             }
         }
-        self.capacity = self.capacity.max(self.entries.len());
+        self.capacity = self.capacity.max(self.len());
     }
-}
-
-fn slot_of(hash: u64, at: usize) -> u64 {
-    hash & (u64::from(u32::MAX) << 32) | (at as u64 + 1)
 }
 
 fn add(sum: &mut PerMetric, other: &PerMetric) {

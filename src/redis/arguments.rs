@@ -53,7 +53,7 @@ const CUT: u8 = 0x40;
 pub const ENTRY_HEADER_BYTES: usize = 3;
 
 /// Appends an entry; its text is cut to what a length field can say.
-#[inline]
+#[inline(always)]
 pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     let (kind, text) = match argument {
         Argument::Word(text) => (WORD, text),

@@ -156,9 +156,11 @@ impl CommandTable {
     /// The command that is spelt so (any case); for a subcommand both words with one space between.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<CommandId> {
-        self.index
-            .find(hash(name), |&id| self.commands[usize::from(id)].name.as_bytes().eq_ignore_ascii_case(name))
-            .map(|&id| CommandId(id))
+        let is_it = |command: &Command| {
+            let known = command.name.as_bytes();
+            known == name || known.eq_ignore_ascii_case(name)
+        };
+        self.index.find(hash(name), |&id| is_it(&self.commands[usize::from(id)])).map(|&id| CommandId(id))
     }
 
     /// The command's entry; `None` for [`CommandId::UNKNOWN`].

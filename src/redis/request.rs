@@ -409,8 +409,11 @@ impl RequestVisitor<'_> {
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
             let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
-            let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
-            append(&mut request.arguments, &mut request.full, self.shown, entry);
+            if is_word {
+                append(&mut request.arguments, &mut request.full, self.shown, Argument::Word(word));
+            } else {
+                append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+            }
         }
         let Some(command) = self.table.get(request.command) else { return };
         if command.flags.blocking && !command.flags.blocking_option {
@@ -453,8 +456,12 @@ impl RequestVisitor<'_> {
             return 0;
         }
         if self.request.secret || self.shown.payload_bytes == 0 {
-            let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
-            append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
+            let request = &mut *self.request;
+            if request.secret {
+                append(&mut request.arguments, &mut request.full, self.shown, Argument::Redacted);
+            } else {
+                append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+            }
             return 0;
         }
         self.entry(length, None)
@@ -619,8 +626,8 @@ fn no_key(shown: Shown, secret: bool) -> NoKey {
     }
 }
 
-/// Appends a whole entry, or once the mark that more follow.
-#[inline]
+/// Appends a whole entry, or once the mark that more follow. Inlined, so that each kind's own is short.
+#[inline(always)]
 fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>) {
     let room = shown.arguments_bytes_max().saturating_sub(list.len() + ENTRY_HEADER_BYTES);
     let length = match entry {

@@ -246,7 +246,7 @@ impl Page<'_> {
         if most_used.is_empty() {
             return Ok(());
         }
-        self.tallies("KEYS (the most used)", &most_used)?;
+        self.tallies("KEYS (most used)", &most_used)?;
         for (metric, what) in [
             (Metric::BytesIn, "Most bytes were sent to"),
             (Metric::BytesOut, "Most bytes were read from"),
@@ -279,11 +279,14 @@ impl Page<'_> {
             );
             self.paragraph(&text, false)?;
         }
-        self.tallies("PREFIXES (of keys)", &ranked_keys(&statistics.prefixes, Metric::Operations))?;
+        self.tallies("PREFIXES", &ranked_keys(&statistics.prefixes, Metric::Operations))?;
         self.heading("BIGGEST MESSAGES")?;
         for (what, biggest) in [("request", &statistics.requests), ("reply", &statistics.replies)] {
             if let Some(big) = biggest.iter().next() {
-                let key = big.key.as_ref().map_or(String::new(), |key| format!(" {}", printable(&shown(key))));
+                let key = big
+                    .key
+                    .as_ref()
+                    .map_or(String::new(), |key| format!(" {}", printable(&shown(key.bytes(), key.is_cut()))));
                 let (size, command) = (bytes(big.bytes), statistics.command(big));
                 let text = format!("{what} of {size}: {command}{key}, {} to {}", big.client, big.server);
                 self.paragraph(&text, false)?;

@@ -25,7 +25,7 @@ fn names_are_written_as_in_records() {
         (b"caf\xc3", true, "caf…"),
         (b"caf\xc3", false, r"caf\xc3"),
     ] {
-        assert_eq!(shown(&Name::new(name, is_cut)), text);
+        assert_eq!(shown(name, is_cut), text);
     }
 }
 

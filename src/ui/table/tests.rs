@@ -257,21 +257,38 @@ fn section<'a>(printed: &'a str, heading: &str) -> Vec<&'a str> {
 #[test]
 fn keys_and_prefixes_are_listed_with_their_hits() {
     let mut uses = vec![("user:1", Some(10)); 3];
-    uses.extend([("user:2", None), ("plain", Some(9_000_000)), ("evil\x1b[2J\n", None)]);
+    uses.extend([("user:2", None), ("plain", Some(9_000_000)), ("\x1b[2J\n", None)]);
     let printed = print_with_keys(&healthy(), &totals(), Some(&keys(&uses)), None, Style::default());
     assert_eq!(
         section(&printed, "KEYS"),
         [
-            "KEYS (the most used)    operations   reads    hits       in      out",
-            "  user:1                         3   100 %   100 %    120 B     30 B",
-            "  evil\\u{1b}[2J\\n               1   100 %     0 %     40 B      5 B",
-            "  plain                          1   100 %   100 %     40 B   9.0 MB",
-            "  user:2                         1   100 %     0 %     40 B      5 B",
-            "  Most bytes were sent to user:1 (120 B), evil\\u{1b}[2J\\n (40 B), plain (40 B)",
+            "KEYS (most used)      operations   reads    hits       in      out",
+            "  user:1                       3   100 %   100 %    120 B     30 B",
+            "  \\u{1b}[2J\\n                  1   100 %     0 %     40 B      5 B",
+            "  plain                        1   100 %   100 %     40 B  8.6 MiB",
+            "  user:2                       1   100 %     0 %     40 B      5 B",
+            "  Most bytes were sent to user:1 (120 B), \\u{1b}[2J\\n (40 B), plain (40 B)",
+            "  Most bytes were read from plain (8.6 MiB), user:1 (30 B), \\u{1b}[2J\\n (5 B)",
+            "  Most time was spent on user:1 (3.00 µs), \\u{1b}[2J\\n (1.00 µs), plain (1.00",
+            "  µs)",
         ]
     );
-    assert_eq!(section(&printed, "PREFIXES"), ["PREFIXES (of keys)",]);
-    assert_eq!(section(&printed, "BIGGEST"), ["BIGGEST MESSAGES"]);
+    assert_eq!(
+        section(&printed, "PREFIXES"),
+        [
+            "PREFIXES              operations   reads    hits       in      out",
+            "  user:                        4   100 %    75 %    160 B     35 B",
+            "  (without)                    2   100 %    50 %     80 B  8.6 MiB",
+        ]
+    );
+    assert_eq!(
+        section(&printed, "BIGGEST"),
+        [
+            "BIGGEST MESSAGES",
+            "  request of 40 B: GET user:1, 10.0.1.3:40000 to 10.0.0.9:6379",
+            "  reply of 8.6 MiB: GET plain, 10.0.1.3:40000 to 10.0.0.9:6379",
+        ]
+    );
 }
 
 #[test]
