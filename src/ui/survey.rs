@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::capture::file::{FileSource, OpenOptions};
 use crate::capture::{Polled, Source};
-use crate::decode::{Segment, Skip, decode};
+use crate::decode::{Segment, decode};
 use crate::limits::BATCH_FRAMES;
 use crate::redis::command::{CommandId, CommandTable};
 
@@ -49,8 +49,8 @@ impl Survey {
         while left > 0 {
             let mut tally = |frame| match decode(&frame) {
                 Ok(segment) => note(&mut ports, &segment, commands),
-                Err(Skip::CutOff | Skip::NotIp | Skip::NotTcp | Skip::Fragment | Skip::Malformed | Skip::OtherPort) => {
-                }
+                // They were counted when the capture was read.
+                Err(_) => {}
             };
             // A damaged file has been complained of already.
             let Ok(Polled::Frames(frames)) = source.poll(BATCH_FRAMES.min(left), &mut tally) else { break };
