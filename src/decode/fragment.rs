@@ -95,7 +95,7 @@ impl Fragments {
             let outer = std::mem::take(&mut self.outer);
             let joined = Frame { bytes: &outer, wire_len, ..*frame };
             if !matches!(decode(&joined), Err(Skip::Fragment)) {
-                self.whole = outer;
+                self.outer = std::mem::replace(&mut self.whole, outer);
                 return Some(Frame { bytes: &self.whole, wire_len, ..*frame });
             }
             let inner = self.take(&joined, counters);

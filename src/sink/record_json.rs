@@ -32,7 +32,7 @@ pub struct RecordFormat {
     pub table: &'static CommandTable,
 }
 
-/// Connections whose texts are kept ready; a power of two. About 1.3 MB.
+/// Connections whose texts are kept ready; a power of two. About 1.5 MB.
 const CONNECTIONS_CACHED: usize = 4096;
 
 /// Writes records.
@@ -425,8 +425,8 @@ struct Connection {
     /// `"ip":"10.0.0.1","port":40001`; IPv6 takes up to 65 bytes.
     client_text: ArrayVec<u8, 72>,
     server_text: ArrayVec<u8, 72>,
-    /// `,"network":{…}`, 110 bytes and up to 50 for VLANs.
-    network_text: ArrayVec<u8, 160>,
+    /// `,"network":{…}`, 110 bytes and up to 52 for VLANs.
+    network_text: ArrayVec<u8, 168>,
     /// Who is at its ends, if anything is known of them.
     labels: Option<Box<LabelTexts>>,
     /// The version of those.

@@ -1,5 +1,8 @@
 //! What tags, tunnels and fragmentation make of a frame on its way to the tap.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::Random;
 
 /// One step of encapsulation.
@@ -9,8 +12,10 @@ pub enum Step {
     Vlans,
     /// MPLS labels before the IP packet.
     Mpls,
-    /// MPLS labels before the frame, with a control word or without.
+    /// MPLS labels and a control word before the frame.
     PseudoWire,
+    /// Labels before the frame and nothing between.
+    PseudoWireBare,
     Vxlan,
     Geneve,
     Gre,
@@ -22,10 +27,11 @@ pub enum Step {
     Fragments,
 }
 
-pub const STEPS: [Step; 11] = [
+pub const STEPS: [Step; 12] = [
     Step::Vlans,
     Step::Mpls,
     Step::PseudoWire,
+    Step::PseudoWireBare,
     Step::Vxlan,
     Step::Geneve,
     Step::Gre,
@@ -43,13 +49,20 @@ impl Step {
     }
 }
 
-/// Some steps, of which at most `tunnels` are tunnels.
+/// Labels of what is neither of the pseudo-wires' kinds: nothing but the label tells (by agreement of its ends) what is behind it.
+const LABELS: Range<u64> = 3000..1 << 20;
+pub const LABELS_PSEUDO_WIRE: Range<u64> = 1000..1100;
+pub const LABELS_PSEUDO_WIRE_BARE: Range<u64> = 2000..2100;
+
+/// Some steps, of which at most `tunnels` are tunnels, and two at most fragmentation: more would be more packets at the same
+/// time than are put together.
 pub fn random_nest(tunnels: usize, random: &mut Random) -> Vec<Step> {
     let mut nest = Vec::new();
     let mut left = tunnels;
     for _ in 0..random.within(1, 3 * tunnels as u64) {
         let step = random.pick(&STEPS);
-        if step.is_tunnel() && left == 0 {
+        let fragmented = nest.iter().filter(|&&before| before == Step::Fragments).count();
+        if step.is_tunnel() && left == 0 || step == Step::Fragments && fragmented == 2 {
             continue;
         }
         left -= usize::from(step.is_tunnel());
@@ -75,9 +88,11 @@ pub fn encapsulate(frame: Vec<u8>, nest: &[Step], without_lengths: bool, random:
     }
     let mut frames = vec![frame];
     for &step in nest {
+        // All that comes of one packet takes the same way.
+        let way = Random(random.next());
         let taken = frames.iter().flat_map(|frame| match step {
             Step::Fragments => fragments(frame, random),
-            step => vec![wrapped(frame, step, without_lengths, random)],
+            step => vec![wrapped(frame, step, without_lengths, &mut way.clone())],
         });
         frames = taken.collect();
         if step == Step::Fragments {
@@ -122,17 +137,21 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
             }
             [&frame[..12], &tags, &frame[12..]].concat()
         }
-        Step::Mpls if ip.is_some() => ethernet([0x88, 0x47], &[&labels(random)[..], &frame[14..]].concat()),
+        Step::Mpls if ip.is_some() => ethernet([0x88, 0x47], &[&labels(LABELS, random)[..], &frame[14..]].concat()),
         Step::PseudoWire => {
-            let has_control_word = random.chance(0.5);
-            // An address that can be told from a control word.
-            frame[0] = if has_control_word { random.next() as u8 } else { 0xa2 };
-            let control_word: &[u8] = if has_control_word { &[0, 0, 0, 9] } else { &[] };
-            ethernet([0x88, 0x48], &[&labels(random)[..], control_word, &frame].concat())
+            frame[0] = random.next() as u8;
+            ethernet([0x88, 0x48], &[&labels(LABELS_PSEUDO_WIRE, random)[..], &[0, 0, 0, 9], &frame].concat())
+        }
+        Step::PseudoWireBare => {
+            // An address that can't be taken for something else.
+            frame[0] = 0xa2;
+            ethernet([0x88, 0x47], &[&labels(LABELS_PSEUDO_WIRE_BARE, random)[..], &frame].concat())
         }
         Step::Vxlan => {
             let port = if frame.len() % 2 == 0 { 4789u16 } else { 8472 };
-            outer(17, &[&[0xc0, 1], &port.to_be_bytes(), &[0; 4], &[8, 0, 0, 0, 0, 1, 2, 0], &frame])
+            let length = u16::try_from(16 + frame.len()).unwrap_or(0).to_be_bytes();
+            let header = [8, 0, 0, 0, 0, 1, 2, 0];
+            outer(17, &[&[0xc0, 1], &port.to_be_bytes(), &length, &[0; 2], &header, &frame])
         }
         Step::Geneve => {
             let words = frame.len() % 15;
@@ -141,7 +160,8 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
                 _ => ([0x65, 0x58], &frame[..]),
             };
             let header = [words as u8, 0, protocol[0], protocol[1], 0, 1, 2, 0];
-            outer(17, &[&[0xc0, 1, 0x17, 0xc1, 0, 0, 0, 0], &header, &vec![7; words * 4], inside])
+            let length = u16::try_from(16 + words * 4 + inside.len()).unwrap_or(0).to_be_bytes();
+            outer(17, &[&[0xc0, 1, 0x17, 0xc1], &length, &[0; 2], &header, &vec![7; words * 4], inside])
         }
         Step::Gre => {
             let flags = [0x00, 0x20, 0x80, 0xa0, 0xb0, 0x30][frame.len() % 6];
@@ -169,11 +189,14 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
     }
 }
 
-fn labels(random: &mut Random) -> Vec<u8> {
+/// A stack of labels, the last one of which is in `last`.
+fn labels(last: Range<u64>, random: &mut Random) -> Vec<u8> {
     let count = random.within(1, 9);
     let label = |at| {
-        let number = random.within(16, 1 << 20) as u32;
-        (number << 12 | u32::from(at + 1 == count) << 8 | 64).to_be_bytes()
+        let is_last = at + 1 == count;
+        let range = if is_last { last.clone() } else { LABELS };
+        let number = random.within(range.start, range.end) as u32;
+        (number << 12 | u32::from(is_last) << 8 | 64).to_be_bytes()
     };
     (0..count).flat_map(label).collect()
 }
@@ -203,7 +226,9 @@ fn in_ip(protocol: u8, payload: &[u8], without_lengths: bool, random: &mut Rando
 
 /// The packet of a frame in fragments; itself, if it can't be cut.
 fn fragments(frame: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
-    let number = random.next() as u32;
+    /// No two packets under way at the same time have the same.
+    static NUMBERS: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let Some(packet) = ip(frame) else { return vec![frame.to_vec()] };
     let field = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
     let is_v4 = ethertype(frame) == IPV4;

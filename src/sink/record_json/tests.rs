@@ -234,7 +234,7 @@ fn vlans_are_named_as_ecs_has_them() {
     let network = |vlans| {
         let text = line(Payload::Keys, Transaction { vlans, ..set() }, &SET, b"", b"");
         let (_, network) = text.split_once(r#""network":"#).unwrap();
-        network.split_once(r#","redis""#).unwrap().0.split_once(r#"QKtw=","#).map(|(_, vlans)| vlans.to_owned())
+        network.split_once(r#","redis""#).unwrap().0.split_once(r#"KQtw=","#).map(|(_, vlans)| vlans.to_owned())
     };
     assert_eq!(network([0, 0]), None, "community_id is the last field");
     assert_eq!(network([12, 0]).unwrap(), r#""vlan":{"id":"12"}}"#);
