@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::capture::fault::Faults;
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
@@ -65,6 +66,8 @@ pub struct Options {
     pub names: Option<FilePath>,
     pub processes: Option<bool>,
     pub no_mmap: Option<bool>,
+    #[serde(deserialize_with = "values::faults")]
+    pub fault: Option<Faults>,
 }
 
 impl Options {
@@ -102,6 +105,7 @@ impl Options {
             names: self.names.or(other.names),
             processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
+            fault: self.fault.or(other.fault),
         }
     }
 }
@@ -159,6 +163,8 @@ pub struct Config {
     pub processes: bool,
     /// Whether files are mapped into memory.
     pub mmap: bool,
+    /// Faults that are added to the capture.
+    pub fault: Option<Faults>,
 }
 
 /// What `resptap hist` will do.
@@ -250,7 +256,9 @@ impl Config {
             sensor: options.sensor.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
             names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
             processes: options.processes.unwrap_or(false),
-            mmap: !options.no_mmap.unwrap_or(false),
+            // Where faults change frames, these are copies.
+            mmap: !options.no_mmap.unwrap_or(false) && options.fault.is_none(),
+            fault: options.fault,
             files,
         };
         if config.sensor.is_empty() {
