@@ -127,6 +127,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
         frame.resize(60, 0);
     }
     let ip = ip(&frame);
+    let choice = random.next() as usize;
     let mut outer = |protocol: u8, payload: &[&[u8]]| in_ip(protocol, &payload.concat(), without_lengths, random);
     match step {
         Step::Vlans if ip.is_some() => {
@@ -148,15 +149,15 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
             ethernet([0x88, 0x47], &[&labels(LABELS_PSEUDO_WIRE_BARE, random)[..], &frame].concat())
         }
         Step::Vxlan => {
-            let port = if frame.len() % 2 == 0 { 4789u16 } else { 8472 };
+            let port = if choice % 2 == 0 { 4789u16 } else { 8472 };
             let length = u16::try_from(16 + frame.len()).unwrap_or(0).to_be_bytes();
             let header = [8, 0, 0, 0, 0, 1, 2, 0];
             outer(17, &[&[0xc0, 1], &port.to_be_bytes(), &length, &[0; 2], &header, &frame])
         }
         Step::Geneve => {
-            let words = frame.len() % 15;
+            let words = choice % 15;
             let (protocol, inside) = match ip {
-                Some(ip) if frame.len() % 2 == 0 => (ethertype(&frame), ip),
+                Some(ip) if choice % 2 == 0 => (ethertype(&frame), ip),
                 _ => ([0x65, 0x58], &frame[..]),
             };
             let header = [words as u8, 0, protocol[0], protocol[1], 0, 1, 2, 0];
@@ -164,11 +165,11 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
             outer(17, &[&[0xc0, 1, 0x17, 0xc1], &length, &[0; 2], &header, &vec![7; words * 4], inside])
         }
         Step::Gre => {
-            let flags = [0x00, 0x20, 0x80, 0xa0, 0xb0, 0x30][frame.len() % 6];
+            let flags = [0x00, 0x20, 0x80, 0xa0, 0xb0, 0x30][choice % 6];
             let fields =
                 vec![9; (flags >> 7 & 1) as usize * 4 + (flags >> 5 & 1) as usize * 4 + (flags >> 4 & 1) as usize * 4];
             let (protocol, inside) = match ip {
-                Some(ip) if frame.len() % 2 == 0 => (ethertype(&frame), ip),
+                Some(ip) if choice % 2 == 0 => (ethertype(&frame), ip),
                 _ => ([0x65, 0x58], &frame[..]),
             };
             outer(47, &[&[flags, 0], &protocol, &fields, inside])
@@ -176,7 +177,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
         Step::ErspanI => outer(47, &[&[0, 0, 0x88, 0xbe], &frame]),
         Step::ErspanII => outer(47, &[&[0x10, 0, 0x88, 0xbe], &[0; 4], &[0x10, 5, 0, 9, 0, 0, 0, 1], &frame]),
         Step::ErspanIII => {
-            let subheader: &[u8] = if frame.len() % 2 == 0 { &[5; 8] } else { &[] };
+            let subheader: &[u8] = if choice % 2 == 0 { &[5; 8] } else { &[] };
             let last = u8::from(!subheader.is_empty());
             let header = [0x20, 5, 0, 9, 1, 1, 1, 1, 0, 0, 0, last];
             outer(47, &[&[0x10, 0, 0x22, 0xeb], &[0; 4], &header, subheader, &frame])
@@ -244,11 +245,11 @@ fn fragments(frame: &[u8], random: &mut Random) -> Vec<Vec<u8>> {
     if is_fragment || data.len() <= 8 || len + 8 > 65_535 {
         return vec![frame.to_vec()];
     }
+    let (least, most) = ((data.len() / 40).max(8) as u64, data.len().min(1500) as u64);
     let mut made = Vec::new();
     let mut from = 0;
     while from < data.len() {
-        let least = (data.len() / 40).max(8) as u64;
-        let to = data.len().min(from + random.within(least, least + 1500) as usize / 8 * 8);
+        let to = data.len().min(from + random.within(least, least + most) as usize / 8 * 8);
         let more = to < data.len();
         let mut header = header.to_vec();
         if is_v4 {
