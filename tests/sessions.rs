@@ -134,7 +134,8 @@ impl Talk {
 }
 
 fn records(mut inbox: Inbox<Message>, table: &'static CommandTable) -> Vec<Value> {
-    let mut writer = RecordWriter::new(&RecordFormat { sensor: "t".into(), payload: Payload::Full, table });
+    let mut writer =
+        RecordWriter::new(&RecordFormat { sensor: "t".into(), payload: Payload::Full, key_hasher: None, table });
     let mut lines = Vec::new();
     while let Some(message) = inbox.take() {
         if let Message::Records(batch) = message {

@@ -59,6 +59,8 @@ pub struct Reply {
     depth_one: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// The value that streams in belongs to the shown form.
+    is_shown: bool,
     /// Which value's bytes come.
     collects: Collects,
     first_length: u8,
@@ -105,6 +107,7 @@ impl Reply {
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.is_shown = false;
         self.collects = Collects::Nothing;
         self.first_length = 0;
     }
@@ -205,7 +208,7 @@ impl Visitor for ReplyVisitor<'_> {
                 }
             }
         }
-        if self.payload_bytes > 0 {
+        if reply.is_shown {
             let room = self.payload_bytes.saturating_sub(reply.response.len());
             reply.response.extend_from_slice(&chunk[..room.min(chunk.len())]);
         }
@@ -248,20 +251,23 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
+    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`, errors among their items, which may quote
+    /// anything, as `(error)`. Answers the bytes that still fit.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
         match kind {
             Kind::Null => self.append(b"(nil)"),
+            Kind::Error if depth > 0 => self.append(b"(error)"),
             Kind::Array | Kind::Map | Kind::Set | Kind::Push => {
                 self.append(b"[");
                 self.reply.opened = depth + 1;
             }
             _ => {}
         }
-        self.payload_bytes.saturating_sub(self.reply.response.len())
+        self.reply.is_shown = kind != Kind::Error || depth == 0;
+        if self.reply.is_shown { self.payload_bytes.saturating_sub(self.reply.response.len()) } else { 0 }
     }
 
     fn append(&mut self, text: &[u8]) {

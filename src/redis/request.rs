@@ -128,6 +128,11 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// An inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
+    /// like inline commands.
+    pub inline_is_believed: bool,
+    /// What it is is not known for certain: nothing of it is shown.
+    veiled: bool,
     /// Bytes of the command's words are missing.
     word_cut: bool,
     word_length: u8,
@@ -168,6 +173,8 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            inline_is_believed: true,
+            veiled: false,
             word_cut: false,
             word_length: 0,
             word: [0; 2 * WORD_BYTES_MAX + 1],
@@ -204,8 +211,21 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.inline_is_believed = true;
+        self.veiled = false;
         self.word_cut = false;
         self.word_length = 0;
+    }
+
+    /// No more of it will be seen: nothing is kept of the argument that was streaming in.
+    pub fn break_off(&mut self) {
+        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.noting, Noting::Nothing) {
+            self.notes.truncate(at);
+        }
+        if let Collect::Entry { at, .. } = std::mem::replace(&mut self.collect, Collect::Nothing) {
+            // Its entry began as one that is hidden.
+            self.arguments.truncate(at + ENTRY_HEADER_BYTES);
+        }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -291,6 +311,7 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             if length == UNKNOWN_LENGTH {
                 self.request.flags.set(Flags::INLINE);
+                self.request.veiled = !self.request.inline_is_believed;
             }
             self.request.declared = u32::try_from(length).unwrap_or(u32::MAX);
             return 0;
@@ -387,7 +408,8 @@ impl RequestVisitor<'_> {
         }
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
-            let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let is_word = is_name && !request.veiled;
             let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
@@ -395,7 +417,8 @@ impl RequestVisitor<'_> {
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.secret = redact::hides_arguments(&command.name);
+        request.secret = redact::hides(command);
+        request.veiled |= request.begun == 2 && found.is_none();
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
         }
@@ -431,17 +454,26 @@ impl RequestVisitor<'_> {
         if !self.shown.keys {
             return 0;
         }
-        if self.request.secret || self.shown.payload_bytes == 0 {
-            let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
-            append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
-            return 0;
+        let request = &self.request;
+        if request.secret || request.veiled || self.shown.payload_bytes == 0 || !request.command.is_known() {
+            return self.hide();
         }
         self.entry(length, None)
+    }
+
+    /// Keeps the place of an argument, and nothing of it.
+    fn hide(&mut self) -> usize {
+        let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
+        append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
+        0
     }
 
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
     fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
+        if self.request.veiled {
+            return self.hide();
+        }
         let request = &mut *self.request;
         let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || request.full || room == 0 && length > 0 {
@@ -467,6 +499,7 @@ impl RequestVisitor<'_> {
             }
         }
         arguments::close(&mut request.arguments, at, key, cut);
+        request.veiled |= request.secret && redact::ends_keys(&request.arguments[at + ENTRY_HEADER_BYTES..], cut);
     }
 
     /// Begins to note an argument that changes the session. Passwords are none of them.
@@ -481,6 +514,8 @@ impl RequestVisitor<'_> {
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
             Act::Hello if request.noting == Noting::Secret => None,
+            // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
+            Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
             _ => Some(Noted::Word),
@@ -528,11 +563,11 @@ impl RequestVisitor<'_> {
             request.finder.seen(&command.keys, request.begun - 1, request.declared, whole.then_some(text))
         };
         if self.shown.keys {
-            let entry = match (self.shown.payload_bytes > 0 && !request.cut, request.secret) {
-                (_, true) => Argument::Redacted,
-                (true, false) if whole => Argument::Value(text),
-                (true, false) => Argument::ValueCut(text),
-                (false, false) => Argument::Hidden,
+            let entry = match self.shown.payload_bytes > 0 && !request.cut && !request.veiled {
+                _ if request.secret => Argument::Redacted,
+                true if whole => Argument::Value(text),
+                true => Argument::ValueCut(text),
+                false => Argument::Hidden,
             };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
@@ -573,7 +608,7 @@ impl RequestVisitor<'_> {
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
         let name = &request.word[..usize::from(request.word_length)];
-        if index != 1 || !self.shown.keys || request.cut || !guess::has_key(name, request.declared) {
+        if index != 1 || !self.shown.keys || request.word_cut || !guess::has_key(name, request.declared) {
             return self.value(length);
         }
         request.keys = 1;
