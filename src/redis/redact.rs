@@ -38,8 +38,7 @@ fn is_secretive(name: &str) -> bool {
 /// Whether the reply to a command is never shown.
 pub fn hides_reply(table: &CommandTable, command: CommandId) -> bool {
     let Some(command) = table.get(command) else { return true };
-    hides(command)
-        || matches!(&command.name[..], "SLOWLOG" | "SLOWLOG GET" | "COMMANDLOG" | "COMMANDLOG GET" | "MONITOR")
+    hides(command) || matches!(&command.name[..], "SLOWLOG" | "SLOWLOG GET" | "COMMANDLOG" | "COMMANDLOG GET")
 }
 
 /// Whether a key of a command that [`hides`] could be the word behind which a password follows. So can one of which bytes are

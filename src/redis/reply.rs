@@ -61,6 +61,8 @@ pub struct Reply {
     opened: usize,
     /// The value that streams in belongs to the shown form.
     is_shown: bool,
+    /// But only its beginning that looks like an error's code.
+    is_code: bool,
     /// Which value's bytes come.
     collects: Collects,
     first_length: u8,
@@ -108,6 +110,7 @@ impl Reply {
         self.depth_one = 0;
         self.opened = 0;
         self.is_shown = false;
+        self.is_code = false;
         self.collects = Collects::Nothing;
         self.first_length = 0;
     }
@@ -209,6 +212,10 @@ impl Visitor for ReplyVisitor<'_> {
             }
         }
         if reply.is_shown {
+            let is_code = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
+            let code = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
+            reply.is_shown = code == chunk.len();
+            let chunk = &chunk[..code];
             let room = self.payload_bytes.saturating_sub(reply.response.len());
             reply.response.extend_from_slice(&chunk[..room.min(chunk.len())]);
         }
@@ -251,23 +258,23 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`, errors among their items, which may quote
-    /// anything, as `(error)`. Answers the bytes that still fit.
+    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`, of errors among their items, which may quote
+    /// anything, the code. Answers the bytes that still fit.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
         match kind {
             Kind::Null => self.append(b"(nil)"),
-            Kind::Error if depth > 0 => self.append(b"(error)"),
             Kind::Array | Kind::Map | Kind::Set | Kind::Push => {
                 self.append(b"[");
                 self.reply.opened = depth + 1;
             }
             _ => {}
         }
-        self.reply.is_shown = kind != Kind::Error || depth == 0;
-        if self.reply.is_shown { self.payload_bytes.saturating_sub(self.reply.response.len()) } else { 0 }
+        self.reply.is_shown = true;
+        self.reply.is_code = kind == Kind::Error && depth > 0;
+        self.payload_bytes.saturating_sub(self.reply.response.len())
     }
 
     fn append(&mut self, text: &[u8]) {

@@ -410,7 +410,11 @@ impl RequestVisitor<'_> {
             // A second word that is no subcommand is an argument, and may be anything.
             let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
             let is_word = is_name && !request.veiled;
-            let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
+            let entry = match request.secret {
+                _ if is_word => Argument::Word(word),
+                true => Argument::Redacted,
+                false => Argument::Hidden,
+            };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
         let Some(command) = self.table.get(request.command) else { return };
