@@ -11,6 +11,7 @@
 mod answer;
 mod deliver;
 mod lifecycle;
+mod opaque;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -234,6 +235,8 @@ enum Framing {
     Found,
     /// The client broke the protocol: the server won't read on.
     Broken,
+    /// It is no RESP, or no client's: it is not looked into.
+    Opaque,
 }
 
 /// How much of a connection's beginning was seen.

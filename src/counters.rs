@@ -88,6 +88,14 @@ counters! {
     ConnectionsReplication => "connections"/"replication",
     /// In a state from before the capture in which requests and replies can't be told to be pairs.
     ConnectionsUnpairable => "connections"/"unpairable",
+    /// Of TLS: not looked into.
+    OpaqueTls => "connections"/"opaque.tls",
+    /// Of the bus of a cluster: not looked into.
+    OpaqueClusterBus => "connections"/"opaque.cluster_bus",
+    /// On which nodes replicate or gossip by commands of their server's own: not looked into.
+    OpaqueReplication => "connections"/"opaque.replication",
+    /// Bytes that such connections carried from then on.
+    OpaqueBytes => "connections"/"opaque_bytes",
     /// Requests.
     Requests => "requests"/"total",
     /// Paired, nothing hidden.

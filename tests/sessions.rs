@@ -15,7 +15,7 @@ use resptap::record::filter::{Criteria, Filter};
 use resptap::redis::arguments::Payload;
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::Resync;
-use resptap::redis::replication::SyncResult;
+use resptap::redis::replication::{Channel, SyncResult};
 use resptap::redis::request::Shown;
 use resptap::redis::session::Acts;
 use resptap::ring::{Inbox, ring};
@@ -33,6 +33,8 @@ struct Talk {
     seq: [u32; 2],
     /// Bytes of a segment, at most.
     piece: usize,
+    /// Client and server.
+    ends: [([u8; 4], u16); 2],
 }
 
 const SYN: u8 = 2;
@@ -42,7 +44,12 @@ const FIN: u8 = 1;
 
 impl Talk {
     fn new(piece: usize) -> Talk {
-        let mut talk = Talk { frames: Vec::new(), at: 1_000_000_000_000, seq: [u32::MAX - 5, u32::MAX - 50], piece };
+        Talk::between([([10, 0, 0, 1], 40_001), ([10, 0, 0, 9], 6379)], piece)
+    }
+
+    fn between(ends: [([u8; 4], u16); 2], piece: usize) -> Talk {
+        let (at, seq) = (1_000_000_000_000, [u32::MAX - 5, u32::MAX - 50]);
+        let mut talk = Talk { frames: Vec::new(), at, seq, piece, ends };
         talk.segment(0, SYN, &[]);
         talk.seq[0] = talk.seq[0].wrapping_add(1);
         talk.segment(1, SYN | ACK, &[]);
@@ -52,8 +59,7 @@ impl Talk {
     }
 
     fn segment(&mut self, side: usize, flags: u8, payload: &[u8]) {
-        let ends = [([10, 0, 0, 1], 40_001u16), ([10, 0, 0, 9], 6379u16)];
-        let (from, to) = (ends[side], ends[1 - side]);
+        let (from, to) = (self.ends[side], self.ends[1 - side]);
         let mut frame = vec![0x45, 0];
         frame.extend(((40 + payload.len()) as u16).to_be_bytes());
         frame.extend([0, 0, 0, 0, 64, 6, 0, 0]);
@@ -94,6 +100,17 @@ impl Talk {
     /// The server sends bytes.
     fn s(self, bytes: &str) -> Talk {
         self.say(1, bytes.as_bytes())
+    }
+
+    /// The client sends bytes.
+    fn raw(self, bytes: &[u8]) -> Talk {
+        self.say(0, bytes)
+    }
+
+    /// Nothing happens for so many milliseconds.
+    fn wait(mut self, milliseconds: u64) -> Talk {
+        self.at += milliseconds * 1_000_000;
+        self
     }
 
     fn fin(mut self) -> Talk {
@@ -620,4 +637,331 @@ fn a_replica_that_is_refused_stays_a_client() {
         |talk| talk.c(&["PSYNC ? -1", "PING"]).s("-NOMASTERLINK Can't SYNC while not connected\r\n+PONG\r\n"),
         &["PING => PONG"],
     );
+}
+
+// Row 24.
+
+#[test]
+fn row_24_what_waits_behind_a_blocking_command_waits_in_the_queue_and_nothing_times_out() {
+    let told = expect(
+        |talk| {
+            talk.c(&["BLPOP q 0", "GET k", "XREAD BLOCK 0 STREAMS s $"])
+                .wait(100_000)
+                .s("*2\r\n$1\r\nq\r\n$1\r\nx\r\n$1\r\nv\r\n")
+                .wait(100_000)
+                .s("*-1\r\n")
+                .c(&["WAIT 1 0"])
+                .wait(40_000)
+                .s(":1\r\n")
+                .c(&["XREAD COUNT 1 STREAMS BLOCK 0", "XREADGROUP GROUP g c BLOCK 5 STREAMS s >"])
+                .s("*-1\r\n*-1\r\n")
+        },
+        &[
+            "BLPOP q 0 => [q, x] blocking",
+            "GET k => v",
+            "XREAD BLOCK 0 STREAMS s $ => (nil) blocking",
+            "WAIT 1 0 => 1 blocking",
+            "XREAD COUNT 1 STREAMS BLOCK 0 => (nil)",
+            "XREADGROUP GROUP g c BLOCK 5 STREAMS s > => (nil) blocking",
+        ],
+    );
+    let time = |n: usize, name: &str| told.records[n]["redis"][name].as_u64().unwrap() / 1_000_000_000;
+    assert_eq!((time(0, "server"), time(0, "queue")), (100, 0));
+    assert_eq!((time(1, "server"), time(1, "queue")), (0, 100), "the wait is the pipeline's, not the server's");
+}
+
+#[test]
+fn row_24_inside_multi_nothing_blocks() {
+    expect(
+        |talk| {
+            talk.c(&["MULTI", "BLPOP q 0", "WAITAOF 0 0 0", "EXEC"])
+                .s("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*-1\r\n*2\r\n:0\r\n:0\r\n")
+        },
+        &["MULTI => OK", "BLPOP q 0 => (null) in EXEC", "WAITAOF 0 0 0 => (array) in EXEC", "EXEC => [(nil), [0, 0]]"],
+    );
+}
+
+#[test]
+fn row_26_the_protocol_changes_with_hellos_reply_and_back_by_reset() {
+    let told = expect(
+        |talk| {
+            talk.c(&["HELLO 9", "HELLO 3", "GET a", "SUBSCRIBE a", "PING"])
+                .s(&["-NOPROTO unsupported protocol version\r\n", HELLO, "_\r\n", PUSH_A, "+PONG\r\n"].concat())
+                .c(&["MULTI", "GET b", "RESET", "GET c", "SUBSCRIBE a", "PING"])
+                .s(&["+OK\r\n+QUEUED\r\n+RESET\r\n$-1\r\n", SUBSCRIBED_A, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"].concat())
+        },
+        &[
+            "HELLO (redacted) => -NOPROTO",
+            "HELLO (redacted) => (map)",
+            "GET a => (nil)",
+            "SUBSCRIBE a => [subscribe, a, 1]",
+            "PING => PONG",
+            "MULTI => OK",
+            "GET b => QUEUED not_executed",
+            "RESET => RESET",
+            "GET c => (nil)",
+            "SUBSCRIBE a => [subscribe, a, 1]",
+            "PING => [pong, ]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::UnsolicitedPush], 0);
+}
+
+#[test]
+fn row_32_a_script_is_named_by_its_sha_and_its_keys_are_those_announced() {
+    const SHA: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    let told = expect(
+        |talk| {
+            talk.c(&[
+                &format!("EVALSHA {SHA} 2 a b x"),
+                "EVAL return 1 a x",
+                "FCALL my_function 1 k",
+                "EVALSHA no(name) 0",
+            ])
+            .s("-NOSCRIPT No matching script. Please use EVAL.\r\n:1\r\n+OK\r\n-NOSCRIPT No matching script.\r\n")
+        },
+        &[
+            &format!("EVALSHA {SHA} 2 a b x => -NOSCRIPT"),
+            "EVAL return 1 a x => 1",
+            "FCALL my_function 1 k => OK",
+            "EVALSHA no(name) 0 => -NOSCRIPT",
+        ],
+    );
+    let redis = |n: usize| &told.records[n]["redis"];
+    assert_eq!((&redis(0)["script"], &redis(0)["keys"]), (&SHA.into(), &2.into()));
+    assert_eq!((redis(1).get("script"), &redis(1)["keys"]), (None, &1.into()));
+    assert_eq!(redis(2)["script"], "my_function");
+    assert_eq!(redis(3).get("script"), None, "what has not the form of a name is not shown as one");
+}
+
+// Rows 38 to 41.
+
+#[test]
+fn row_38_the_two_channels_of_a_synchronisation_are_told_apart() {
+    let id = "25974c1ac0c49903d52106cb5da422518def26bf";
+    // Valkey: the main connection asks twice, the second time from where the snapshot ends.
+    let told = expect(
+        |talk| {
+            talk.c(&["REPLCONF capa eof capa psync2 capa dual-channel", "PSYNC ? -1"])
+                .s("+OK\r\n+DUALCHANNELSYNC\r\n")
+                .c(&["REPLCONF set-rdb-client-id 17", &format!("PSYNC {id} 101")])
+                .s(&format!("+OK\r\n+CONTINUE {id}\r\n*1\r\n$4\r\nping\r\n"))
+                .c(&["REPLCONF ACK 114"])
+        },
+        &[],
+    );
+    let facts = told.links[0].facts;
+    assert_eq!((told.links.len(), facts.channel), (1, Channel::Main));
+    assert_eq!((facts.primary_offset, facts.replica_offset, facts.sync_bytes), (Some(114), Some(114), 0));
+    let told = expect(
+        |talk| {
+            talk.c(&["REPLCONF ip-address 10.0.0.1", "REPLCONF rdb-only 1 rdb-channel 1", "SYNC"])
+                .s(&format!("+OK\r\n+OK\r\n$ENDOFF:100 {id} 0 17\r\n\n$EOF:{MARK}\r\nREDIS0010{MARK}"))
+        },
+        &[],
+    );
+    let facts = told.links[0].facts;
+    assert_eq!((facts.channel, facts.sync_result, facts.sync_bytes), (Channel::Snapshot, SyncResult::Done, 9));
+    assert_eq!((facts.primary_offset, facts.stream_bytes), (Some(100), 0));
+    // Redis: the commands come on the main connection at once.
+    let told = expect(
+        |talk| {
+            talk.c(&["REPLCONF capa rdb-channel-repl", "PSYNC ? -1"])
+                .s("+OK\r\n+RDBCHANNELSYNC 17\r\n\n*1\r\n$4\r\nping\r\n")
+                .c(&["REPLCONF ACK 114"])
+        },
+        &[],
+    );
+    let facts = told.links[0].facts;
+    assert_eq!((facts.channel, facts.stream_bytes, facts.primary_offset), (Channel::Main, 14, None));
+    let told = expect(
+        |talk| {
+            talk.c(&["REPLCONF main-ch-client-id 17", "PSYNC ? -1"])
+                .s(&format!("+OK\r\n+FULLRESYNC {id} 100\r\n$EOF:{MARK}\r\nREDIS0010{MARK}"))
+        },
+        &[],
+    );
+    let facts = told.links[0].facts;
+    assert_eq!((facts.channel, facts.sync_result, facts.sync_bytes), (Channel::Snapshot, SyncResult::Done, 9));
+    assert_eq!(told.counters[Counter::Requests], 0, "no client's transactions");
+}
+
+/// What does not depend on where it was cut: of an opaque connection there is nothing to tell.
+#[track_caller]
+fn expect_opaque(talk: impl Fn(Talk) -> Talk, pieces: &[usize], counter: Counter) {
+    for &piece in pieces {
+        let told = talk(Talk::new(piece)).fin().run();
+        assert_eq!(told.lines(), [""; 0], "in pieces of {piece}");
+        let counters = &told.counters;
+        assert_eq!((counters[counter], counters[Counter::Requests], counters[Counter::Replies]), (1, 0, 0), "{piece}");
+        assert_eq!(counters[Counter::RequestBytesSkipped] + counters[Counter::ReplyBytesSkipped], 0, "{piece}");
+        assert_eq!((counters[Counter::Malformed], counters[Counter::Contradictions]), (0, 0), "{piece}");
+        assert_eq!((counters[Counter::Gaps], counters[Counter::ClosedFin]), (0, 1), "{piece}");
+    }
+}
+
+#[test]
+fn row_39_the_cluster_bus_is_a_class_of_its_own() {
+    let message = [&b"RCmb\0\0\x08\xd0\0\x01\x18\xeb\0\x01"[..], &[b'\n'; 2242]].concat();
+    let answer: String = message.iter().map(|&byte| char::from(byte % 128)).collect();
+    let talk = |talk: Talk| talk.raw(&message).s(&answer).raw(&message).s(&answer);
+    expect_opaque(talk, &[5, 700, 1400], Counter::OpaqueClusterBus);
+}
+
+#[test]
+fn row_39_other_servers_replication_is_no_clients_transaction() {
+    let flow = |talk: Talk| {
+        talk.c(&["REPLCONF capa dragonfly"])
+            .s("*4\r\n$2\r\nid\r\n$5\r\nSYNC1\r\n:2\r\n:4\r\n")
+            .c(&["DFLY FLOW id SYNC1 0"])
+            .s("*2\r\n$4\r\nFULL\r\n$3\r\neof\r\nREDIS0009 anything \r\n+OK\r\n")
+            .c(&["REPLCONF ACK 5"])
+    };
+    let append = |talk: Talk| {
+        talk.c(&["CLUSTER APPENDLOG node 0 64 128 payload", "CLUSTER APPENDLOG node 128 64 192 GET"])
+            .s("+OK\r\n")
+            .c(&["CLUSTER GOSSIP x"])
+    };
+    for piece in [1, 3, 7, 1400] {
+        for told in [flow(Talk::new(piece)).fin().run(), append(Talk::new(piece)).fin().run()] {
+            assert_eq!(told.lines(), [""; 0], "in pieces of {piece}");
+            assert_eq!(
+                (told.counters[Counter::OpaqueReplication], told.counters[Counter::Requests]),
+                (1, 0),
+                "{piece}"
+            );
+            assert_eq!(told.counters[Counter::Malformed], 0, "{piece}");
+        }
+    }
+    // What was a client's before is told as a client's.
+    let told = append(Talk::new(1400).c(&["GET k"]).s("$1\r\nv\r\n").c(&["GET j"])).fin().run();
+    assert_eq!(told.lines(), ["GET k => v", "GET j => (none) [lost]"]);
+}
+
+#[test]
+fn row_39_a_sentinel_is_spoken_to_as_any_server() {
+    let switch = "*3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n$29\r\nm 10.0.0.2 6379 10.0.0.3 6379\r\n";
+    let told = expect(
+        |talk| {
+            talk.c(&["SENTINEL get-master-addr-by-name m", "SENTINEL CKQUORUM m", "PUBLISH __sentinel__:hello x"])
+                .s("*2\r\n$8\r\n10.0.0.2\r\n$4\r\n6379\r\n+OK 3 usable Sentinels\r\n:1\r\n")
+                .c(&["SUBSCRIBE +switch-master"])
+                .s("*3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n")
+                .s(switch)
+                .c(&["PING"])
+                .s(switch)
+                .s("*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        },
+        &[
+            "SENTINEL GET-MASTER-ADDR-BY-NAME m => [10.0.0.2, 6379]",
+            "SENTINEL CKQUORUM m => OK 3 usable Sentinels",
+            "PUBLISH __sentinel__:hello x => 1",
+            "SUBSCRIBE +switch-master => [subscribe, +switch-master, 1]",
+            "PING => [pong, ]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::UnsolicitedPush], 2);
+}
+
+#[test]
+fn row_40_tls_is_a_class_of_its_own_and_never_looked_into() {
+    let hello = [&[0x16, 3, 1, 0, 200, 1][..], &[b'*'; 199]].concat();
+    let data = [&[0x17, 3, 3, 0, 14][..], b"*1\r\n$4\r\nPING\r\n"].concat();
+    let answer = "\u{16}\u{3}\u{3}\0\u{9}+OK\r\n+OK\r";
+    let talk = |talk: Talk| talk.raw(&hello).s(answer).raw(&data).s(answer).raw(&data).s(answer);
+    expect_opaque(talk, &[1, 3, 7, 1400], Counter::OpaqueTls);
+}
+
+#[test]
+fn row_40_tls_from_before_the_capture_is_known_by_its_records() {
+    let data = [&[0x17, 3, 3, 0, 14][..], b"*1\r\n$4\r\nPING\r\n"].concat();
+    let mut talk = Talk::new(1400);
+    talk.frames.clear();
+    let told =
+        talk.raw(&data).s("\u{17}\u{3}\u{3}\0\u{5}+OK\r\n").raw(b"*1\r\n$4\r\nPING\r\n").s("+OK\r\n").fin().run();
+    assert_eq!(told.lines(), [""; 0]);
+    assert_eq!((told.counters[Counter::OpaqueTls], told.counters[Counter::ConnectionsMidstream]), (1, 1));
+    assert_eq!(told.counters[Counter::OpaqueBytes], 19 + 10 + 14 + 5);
+}
+
+#[test]
+fn row_43_commands_are_found_in_any_case_and_others_keep_the_name_that_was_sent() {
+    let told = expect(
+        |talk| {
+            talk.c(&[
+                "gEt k",
+                "cLiEnT gEtNaMe",
+                "FT.SEARCH idx q",
+                "set_7f3a k v",
+                "naughty\"name k",
+                "client nosuch x",
+            ])
+            .s("$1\r\nv\r\n$-1\r\n*1\r\n:0\r\n+OK\r\n-ERR unknown command\r\n-ERR unknown subcommand\r\n")
+        },
+        &[
+            "GET k => v",
+            "CLIENT GETNAME => (nil)",
+            "FT.SEARCH idx q => [0] key_guessed",
+            "SET_7F3A k v => OK key_guessed",
+            "unknown k => -ERR",
+            "CLIENT ? x => -ERR",
+        ],
+    );
+    let methods: Vec<&str> = told.records.iter().map(|record| record["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["GET", "CLIENT GETNAME", "FT.SEARCH", "SET_7F3A", "unknown", "CLIENT"]);
+}
+
+#[test]
+fn row_30_who_sent_the_syn_is_the_client_whatever_the_ports() {
+    let (low, high) = (([10, 0, 0, 1], 6379), ([10, 0, 0, 9], 6379));
+    for ends in [[low, high], [high, low], [([10, 0, 0, 1], 40_001), low], [([10, 0, 0, 1], 80), low]] {
+        let told = Talk::between(ends, 1400).c(&["GET k"]).s("$1\r\nv\r\n").fin().run();
+        assert_eq!(told.lines(), ["GET k => v"]);
+        let [client, server] = ends.map(|(address, port)| format!("{}:{port}", std::net::Ipv4Addr::from(address)));
+        let end = |side: &str| {
+            let end = &told.records[0][side];
+            format!("{}:{}", end["ip"].as_str().unwrap(), end["port"])
+        };
+        assert_eq!(
+            [end("source"), end("destination"), end("client"), end("server")],
+            [&*client, &server, &client, &server]
+        );
+    }
+}
+
+#[test]
+fn row_41_both_legs_of_a_proxy_are_connections_of_their_own() {
+    // Two clients' requests go on over one connection, in another order.
+    let (proxy, server) = (([10, 0, 0, 5], 6379), ([10, 0, 0, 9], 6379));
+    let front = |client: u8, key: &str| {
+        let talk = Talk::between([([10, 0, 0, client], 40_001), proxy], 1400).c(&[&format!("GET {key}")]);
+        talk.wait(10).s(&format!("$1\r\n{key}\r\n")).fin()
+    };
+    let back =
+        Talk::between([([10, 0, 0, 5], 51_000), server], 1400).c(&["GET b", "GET a"]).s("$1\r\nb\r\n$1\r\na\r\n");
+    let mut all = back.fin();
+    all.frames.extend(front(1, "a").frames);
+    all.frames.extend(front(2, "b").frames);
+    all.frames.sort_by_key(|(at, _)| *at);
+    let told = all.run();
+    let mut legs: Vec<String> = told
+        .records
+        .iter()
+        .map(|record| {
+            let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+            assert_eq!((text("/redis/pairing"), record["redis"].get("parent")), ("exact".to_owned(), None));
+            format!("{} -> {}: {}", text("/source/ip"), text("/destination/ip"), text("/query"))
+        })
+        .collect();
+    legs.sort();
+    let expected = [
+        "10.0.0.1 -> 10.0.0.5: GET a",
+        "10.0.0.2 -> 10.0.0.5: GET b",
+        "10.0.0.5 -> 10.0.0.9: GET a",
+        "10.0.0.5 -> 10.0.0.9: GET b",
+    ];
+    assert_eq!(legs, expected);
+    let ids: std::collections::BTreeSet<&str> =
+        told.records.iter().map(|record| record["event"]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 4);
 }

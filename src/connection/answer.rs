@@ -5,7 +5,7 @@ use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
 use crate::redis::redact;
-use crate::redis::replication::{Link, number};
+use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
 use crate::redis::session::{Act, Reading};
@@ -159,7 +159,7 @@ impl Connection {
             self.contradiction(resources, recorder);
             return Ok(());
         }
-        if act == Act::Psync && reply.kind == Some(Kind::Simple) {
+        if act == Act::Psync && reply.kind == Some(Kind::Simple) && !is_deferred(reply.text()) {
             self.begin_link(head, reply.text(), time, resources)?;
         }
         self.pair(reply, outcome, end, time, resources, recorder);
@@ -458,7 +458,7 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let asked = resources.requests.get(request).note(1).and_then(number);
         self.link = resources.links.take(Link::default).ok_or(Exhausted(Counter::EvictedMessages))?;
-        resources.links.get_mut(self.link).begin(answer, asked, at);
+        resources.links.get_mut(self.link).begin(answer, asked, self.session.channel(), at);
         resources.counters.count(Counter::ConnectionsReplication);
         Ok(())
     }

@@ -59,6 +59,10 @@ impl Connection {
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);
+        if self.is_opaque() {
+            self.pass_by(segment, direction, resources, recorder);
+            return Ok(());
+        }
         let fin = segment.flags.any(TcpFlags::FIN);
         if segment.wire_payload_len == 0 && !fin {
             return Ok(());

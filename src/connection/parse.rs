@@ -4,6 +4,7 @@ use crate::counters::Counter;
 use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
 use crate::reassembly::pages::Piece;
+use crate::redis::foreign::Foreign;
 use crate::redis::pairing::{Certainty, Flags, Outcome, Proof, Resync};
 use crate::redis::reply::ReplyVisitor;
 use crate::redis::request::{Request, RequestVisitor};
@@ -39,9 +40,17 @@ impl Connection {
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         match self.framing[direction as usize] {
-            Framing::Known => {}
-            Framing::Broken => return Ok(()),
+            Framing::Known if self.requests > 0 || self.building != NONE => {}
+            Framing::Known => {
+                if self.is_foreign(direction, piece.bytes, resources, recorder) {
+                    return Ok(());
+                }
+            }
+            Framing::Broken | Framing::Opaque => return Ok(()),
             Framing::Seeking | Framing::Found => {
+                if self.is_foreign(direction, piece.bytes, resources, recorder) {
+                    return Ok(());
+                }
                 if !self.seek(direction, piece, resources) {
                     return Ok(());
                 }
@@ -109,7 +118,7 @@ impl Connection {
         // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
         let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
         let mut at = 0;
-        while at < bytes.len() && !self.closed {
+        while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
             let Resources { settings, requests, unfinished, scratch, .. } = resources;
             if self.building == NONE {
@@ -253,7 +262,7 @@ impl Connection {
         }
         match self.framing[direction as usize] {
             Framing::Known => {}
-            Framing::Broken => return Ok(()),
+            Framing::Broken | Framing::Opaque => return Ok(()),
             Framing::Seeking | Framing::Found => {
                 self.framing[direction as usize] = Framing::Seeking;
                 self.skip_bytes(direction, bytes, resources);
@@ -382,6 +391,11 @@ impl Connection {
         let handle = std::mem::replace(&mut self.building, NONE);
         let request = resources.requests.get_mut(handle);
         request.break_off();
+        if request.is_of_nodes {
+            resources.requests.give_back(handle);
+            self.become_opaque(Foreign::Replication, resources, recorder);
+            return Ok(());
+        }
         request.t2 = time;
         request.end = end;
         request.index = self.requests;
@@ -487,7 +501,7 @@ impl Connection {
         let between_messages = !self.has_unfinished(Direction::Request) && !self.has_unfinished(Direction::Reply);
         if !silent
             || !between_messages
-            || self.framing[Direction::Request as usize] == Framing::Broken
+            || matches!(self.framing[Direction::Request as usize], Framing::Broken | Framing::Opaque)
             || !looks_whole::<true>(bytes, meta.push, &mut resources.scratch.parser)
         {
             return;

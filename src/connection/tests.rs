@@ -196,6 +196,23 @@ fn row_68_what_was_assumed_stays_assumed() {
     assert_eq!(played.told, expected);
 }
 
+#[test]
+fn row_69_whether_replies_were_silenced_before_the_capture_is_not_assumed() {
+    // Since before the capture there have been no replies: the first one is not the first request's.
+    let played = play("C GET a | C GET b | S ACK | C CLIENT REPLY ON | S +OK | C GET c | S $3 | C GET d | S $4");
+    assert!(played.told.iter().all(|told| !told.contains("exact") && !told.contains("resynced")), "{:?}", played.told);
+    // What was assumed after a silence ends with the command that shows that it may have been silence of another kind.
+    let silence = "C GET a | S $1 | C ACK | wait 3s";
+    let played = play(&format!("{silence} | C GET b | S $2 | C CLIENT REPLY ON | C GET c | S +OK | S $3"));
+    assert_eq!(played.told[1], "GET b => resynced silence 2");
+    assert!(played.told[2..].iter().all(|told| told.ends_with("lost")), "{:?}", played.told);
+    // Where the beginning was seen it is known.
+    let played = play("C SYN | S SYN | C CLIENT REPLY OFF | C GET a | C CLIENT REPLY ON | S +OK | C GET c | S $3");
+    let expected =
+        ["CLIENT REPLY OFF => no_reply", "GET a => no_reply", "CLIENT REPLY ON => exact OK", "GET c => exact 3"];
+    assert_eq!(played.told, expected);
+}
+
 // What was hidden: PAIRING.
 
 #[test]

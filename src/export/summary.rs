@@ -151,6 +151,9 @@ fn replication(link: &ReplicationLink) -> Value {
     let mut fields = Map::new();
     fields.insert("primary".into(), json!(link.identity.server.to_string()));
     fields.insert("replica".into(), json!(link.identity.client.to_string()));
+    if let Some(channel) = facts.channel.name() {
+        fields.insert("channel".into(), json!(channel));
+    }
     let mut sync = Map::from_iter([("result".to_owned(), json!(facts.sync_result.name()))]);
     if facts.sync_result != SyncResult::Partial {
         sync.insert("started".into(), json!(facts.sync_started.to_string()));

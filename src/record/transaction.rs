@@ -96,6 +96,8 @@ pub struct Transaction {
     pub redirect_len: u16,
     /// Bytes of what is known of the client.
     pub client_len: u16,
+    /// Bytes of the name of the script or function that it runs.
+    pub script_len: u16,
 }
 
 #[cfg(test)]
@@ -126,6 +128,7 @@ impl Transaction {
             response_len: 0,
             redirect_len: 0,
             client_len: 0,
+            script_len: 0,
             db: None,
             parent: None,
         }
@@ -167,6 +170,8 @@ pub struct Texts<'a> {
     pub redirect: &'a [u8],
     /// What is known of the client, as a list (`redis::arguments`): its name as word, user as key, library as value.
     pub client: &'a [u8],
+    /// The script (by its SHA-1) or function that it runs.
+    pub script: &'a [u8],
 }
 
 impl RecordBatch {
@@ -177,7 +182,9 @@ impl RecordBatch {
         let (error, text) = text.split_at(usize::from(transaction.error_len));
         let (response, text) = text.split_at(usize::from(transaction.response_len));
         let (redirect, text) = text.split_at(usize::from(transaction.redirect_len));
-        Texts { arguments, error, response, redirect, client: &text[..usize::from(transaction.client_len)] }
+        let (client, text) = text.split_at(usize::from(transaction.client_len));
+        let script = &text[..usize::from(transaction.script_len)];
+        Texts { arguments, error, response, redirect, client, script }
     }
 
     /// Appends a transaction with its texts (each at most 65,535 bytes; longer ones are cut).
@@ -193,6 +200,7 @@ impl RecordBatch {
         transaction.response_len = append(texts.response);
         transaction.redirect_len = append(texts.redirect);
         transaction.client_len = append(texts.client);
+        transaction.script_len = append(texts.script);
         transaction.text_at = text_at;
         self.transactions.push(transaction);
     }

@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod command;
+pub mod foreign;
 mod guess;
 pub mod keys;
 pub mod pairing;

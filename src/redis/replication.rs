@@ -9,8 +9,8 @@ use crate::units::Timestamp;
 
 /// Length of the mark that ends a snapshot of unknown length.
 const MARK_BYTES: usize = 40;
-/// Longest header line.
-const HEADER_BYTES_MAX: usize = 64;
+/// Longest header line: `$ENDOFF:` with an offset, an identifier and two numbers more.
+const HEADER_BYTES_MAX: usize = 128;
 
 /// How a full synchronisation went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,9 +38,50 @@ impl SyncResult {
     }
 }
 
+/// What a link carries. Newer servers synchronise over two connections at once (Valkey calls it dual channel, Redis RDB
+/// channel): the snapshot comes on one of its own, while the commands come on the main one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Channel {
+    /// Snapshot and commands.
+    #[default]
+    Only,
+    /// Commands: the snapshot comes on another connection.
+    Main,
+    /// The snapshot alone.
+    Snapshot,
+}
+
+impl Channel {
+    /// As summaries spell it; nothing of a link that is the only one.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Channel::Only => None,
+            Channel::Main => Some("main"),
+            Channel::Snapshot => Some("snapshot"),
+        }
+    }
+
+    /// What a replica says of its connection by an option of REPLCONF.
+    pub fn of_option(word: &[u8]) -> Option<Channel> {
+        let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+        if is("rdb-channel") || is("main-ch-client-id") {
+            Some(Channel::Snapshot)
+        } else {
+            is("set-rdb-client-id").then_some(Channel::Main)
+        }
+    }
+}
+
+/// Whether an answer to PSYNC only sends the replica to another connection for its snapshot; it will ask here again.
+pub fn is_deferred(answer: &[u8]) -> bool {
+    answer == b"DUALCHANNELSYNC"
+}
+
 /// What is known of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkFacts {
+    /// What it carries.
+    pub channel: Channel,
     /// When the snapshot began to come, or the link began.
     pub sync_started: Timestamp,
     /// When its last byte came.
@@ -82,6 +123,8 @@ enum State {
     Sized(u64),
     /// The snapshot ends with the mark.
     Marked,
+    /// Newlines, then the stream.
+    Awaiting,
     Stream,
     /// Not understood: bytes are not counted.
     Lost,
@@ -117,9 +160,10 @@ impl Default for Link {
 
 impl Link {
     /// A link begins at `at`. `answer`: what the server said to PSYNC, without the `+`; nothing to SYNC. `asked`: the offset
-    /// from which the replica asked to go on.
-    pub fn begin(&mut self, answer: &[u8], asked: Option<u64>, at: Timestamp) {
+    /// from which the replica asked to go on. `channel`: what it said that the connection is for.
+    pub fn begin(&mut self, answer: &[u8], asked: Option<u64>, channel: Channel, at: Timestamp) {
         *self = Link::default();
+        self.facts.channel = channel;
         self.facts.sync_started = at;
         self.facts.last_at = at;
         let mut words = answer.split(|&byte| byte == b' ');
@@ -132,6 +176,11 @@ impl Link {
                 self.state = State::Stream;
                 // The replica asks for the byte behind its own offset.
                 self.facts.primary_offset = asked.and_then(|asked| asked.checked_sub(1));
+            }
+            // The commands follow at once; from which offset on is said on the other connection.
+            Some(b"RDBCHANNELSYNC") => {
+                self.facts.channel = Channel::Main;
+                self.state = State::Awaiting;
             }
             _ => self.facts.sync_result = SyncResult::Running,
         }
@@ -154,6 +203,13 @@ impl Link {
                     here
                 }
                 State::Marked => self.marked(bytes, at),
+                State::Awaiting => {
+                    let newlines = bytes.iter().take_while(|&&byte| byte == b'\n').count();
+                    if newlines < bytes.len() {
+                        self.state = State::Stream;
+                    }
+                    newlines
+                }
                 State::Stream => {
                     self.streamed(bytes.len() as u64);
                     bytes.len()
@@ -167,7 +223,10 @@ impl Link {
     /// Bytes from the server are missing.
     pub fn missing(&mut self, bytes: u64, at: Timestamp) {
         match self.state {
-            State::Stream => self.streamed(bytes),
+            State::Awaiting | State::Stream => {
+                self.state = State::Stream;
+                self.streamed(bytes);
+            }
             State::Sized(left) if bytes < left => {
                 self.facts.sync_bytes += bytes;
                 self.state = State::Sized(left - bytes);
@@ -242,6 +301,13 @@ impl Link {
     fn header_done(&mut self, at: Timestamp) {
         let line = self.header[..self.header_length].trim_ascii_end();
         let Some(line) = line.strip_prefix(b"$") else { return self.lose() };
+        if let Some(line) = line.strip_prefix(b"ENDOFF:") {
+            // Where the commands of the main connection will go on; the snapshot's own header follows.
+            self.facts.primary_offset = line.split(|&byte| byte == b' ').next().and_then(number);
+            self.facts.channel = Channel::Snapshot;
+            self.state = State::Preamble;
+            return;
+        }
         if let Some(mark) = line.strip_prefix(b"EOF:") {
             let Ok(mark) = <[u8; MARK_BYTES]>::try_from(mark) else { return self.lose() };
             self.mark = mark;
@@ -297,7 +363,7 @@ mod tests {
 
     fn fed(answer: &[u8], bytes: &[u8], piece: usize) -> LinkFacts {
         let mut link = Link::default();
-        link.begin(answer, Some(101), Timestamp(1));
+        link.begin(answer, Some(101), Channel::Only, Timestamp(1));
         for (n, piece) in bytes.chunks(piece).enumerate() {
             link.feed(piece, Timestamp(10 + n as u64));
         }
@@ -330,6 +396,21 @@ mod tests {
     }
 
     #[test]
+    fn row_38_of_two_channels_one_has_the_snapshot_and_one_the_commands() {
+        let id = "25974c1ac0c49903d52106cb5da422518def26bf";
+        let snapshot =
+            [format!("$ENDOFF:18446744073709551 {id} 15 123456789\r\n").as_bytes(), b"$9\r\nREDIS0010"].concat();
+        for piece in [1, 7, 1000] {
+            let facts = fed(b"", &snapshot, piece);
+            assert_eq!((facts.channel, facts.sync_bytes, facts.sync_result), (Channel::Snapshot, 9, SyncResult::Done));
+            assert_eq!((facts.primary_offset, facts.stream_bytes), (Some(18_446_744_073_709_551), 0));
+            let facts = fed(b"RDBCHANNELSYNC 17", b"\n\n*1\r\n$4\r\nping\r\n", piece);
+            assert_eq!((facts.channel, facts.sync_result), (Channel::Main, SyncResult::Partial));
+            assert_eq!((facts.primary_offset, facts.stream_bytes), (None, 14), "its newlines are none of the stream");
+        }
+    }
+
+    #[test]
     fn a_link_that_continues_counts_from_what_was_asked_for() {
         let facts = fed(b"CONTINUE 25974c1a", b"*1\r\n$4\r\nping\r\n", 5);
         assert_eq!((facts.sync_result, facts.primary_offset), (SyncResult::Partial, Some(114)));
@@ -338,7 +419,7 @@ mod tests {
     #[test]
     fn lag_is_what_is_not_acknowledged_and_since_when() {
         let mut link = Link::default();
-        link.begin(b"CONTINUE", Some(1), Timestamp(5));
+        link.begin(b"CONTINUE", Some(1), Channel::Only, Timestamp(5));
         link.feed(&[b'x'; 50], Timestamp(100));
         assert_eq!(link.facts.lag_bytes(), None);
         link.acknowledged(20, Timestamp(200));
@@ -349,13 +430,13 @@ mod tests {
     #[test]
     fn missing_bytes_inside_snapshot_or_stream_keep_the_offset() {
         let mut link = Link::default();
-        link.begin(b"FULLRESYNC id 0", None, Timestamp(1));
+        link.begin(b"FULLRESYNC id 0", None, Channel::Only, Timestamp(1));
         link.feed(b"$100\r\nREDIS", Timestamp(2));
         link.missing(95, Timestamp(3));
         link.feed(b"abc", Timestamp(4));
         link.missing(7, Timestamp(5));
         assert_eq!((link.facts.sync_result, link.facts.primary_offset), (SyncResult::Done, Some(10)));
-        link.begin(b"FULLRESYNC id 0", None, Timestamp(1));
+        link.begin(b"FULLRESYNC id 0", None, Channel::Only, Timestamp(1));
         link.feed(b"$10", Timestamp(2));
         link.missing(96, Timestamp(3));
         assert_eq!((link.facts.sync_result, link.facts.primary_offset), (SyncResult::Failed, None));

@@ -11,6 +11,7 @@ use crate::units::{Offset, Timestamp};
 
 use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, NoKey};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use super::foreign;
 use super::guess;
 use super::keys::finder::{KeyFinder, Role, Settle};
 use super::keys::{KeyRole, slot};
@@ -67,6 +68,7 @@ enum Noted {
     Word,
     User,
     Name,
+    Script,
 }
 
 /// A request.
@@ -133,6 +135,8 @@ pub struct Request {
     pub inline_is_believed: bool,
     /// What it is is not known for certain: nothing of it is shown.
     veiled: bool,
+    /// Its command is one that only nodes send one another.
+    pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
     word_cut: bool,
     word_length: u8,
@@ -175,6 +179,7 @@ impl Request {
             secret: false,
             inline_is_believed: true,
             veiled: false,
+            is_of_nodes: false,
             word_cut: false,
             word_length: 0,
             word: [0; 2 * WORD_BYTES_MAX + 1],
@@ -213,6 +218,7 @@ impl Request {
         self.secret = false;
         self.inline_is_believed = true;
         self.veiled = false;
+        self.is_of_nodes = false;
         self.word_cut = false;
         self.word_length = 0;
     }
@@ -249,6 +255,14 @@ impl Request {
     pub fn noted_name(&self) -> Option<&[u8]> {
         arguments::iter(&self.notes).find_map(|note| match note {
             Argument::Value(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The script (by its SHA-1) or function that it runs, where it names one.
+    pub fn noted_script(&self) -> Option<&[u8]> {
+        arguments::iter(&self.notes).find_map(|note| match note {
+            Argument::ValueCut(script) => Some(script),
             _ => None,
         })
     }
@@ -402,6 +416,7 @@ impl RequestVisitor<'_> {
         let words = &request.word[..usize::from(request.word_length)];
         let word = if request.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
         let found = if request.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };
+        request.is_of_nodes = found.is_none() && !request.cut && foreign::is_replication(words);
         // An unknown subcommand leaves the request with its container's name.
         if let Some(found) = found {
             request.command = found;
@@ -515,8 +530,11 @@ impl RequestVisitor<'_> {
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
         let what = match act {
             _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            // Nothing of it is to be shown.
+            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if request.veiled => None,
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
+            Act::Script => (index == 1).then_some(Noted::Script),
             Act::Hello if request.noting == Noting::Secret => None,
             // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
             Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
@@ -543,6 +561,11 @@ impl RequestVisitor<'_> {
             Noted::Word => arguments::close_word(&mut request.notes, at),
             Noted::User => arguments::close(&mut request.notes, at, Some(KeyRole::UNKNOWN), false),
             Noted::Name => arguments::close(&mut request.notes, at, None, false),
+            // Part of a name is none, and what has not the form of one may be anything.
+            Noted::Script if request.cut || !is_name(&request.notes[at + ENTRY_HEADER_BYTES..]) => {
+                request.notes.truncate(at);
+            }
+            Noted::Script => arguments::close(&mut request.notes, at, None, true),
         }
         request.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
             Noting::Secret
@@ -619,6 +642,11 @@ impl RequestVisitor<'_> {
         request.flags.set(Flags::KEY_GUESSED);
         self.entry(length, Some(KeyRole::UNKNOWN))
     }
+}
+
+/// Whether it can be the name of a script or function, as servers name them: a SHA-1 in hex, or letters, digits and `_`.
+fn is_name(text: &[u8]) -> bool {
+    (1..=WORD_BYTES_MAX).contains(&text.len()) && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// What becomes of a key that is none.

@@ -6,6 +6,7 @@
 //! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a few bytes a connection.
 
 use super::command::{CommandId, CommandTable};
+use super::replication::Channel;
 use super::reply::Reply;
 use super::request::Request;
 use crate::resp::parser::Kind;
@@ -58,6 +59,8 @@ pub enum Act {
     Unsubscribe(Topic),
     /// MONITOR
     Monitor,
+    /// EVALSHA, FCALL and their read-only forms, which name what they run.
+    Script,
     /// SYNC
     Sync,
     /// PSYNC
@@ -89,6 +92,7 @@ impl Act {
             "PUNSUBSCRIBE" => Act::Unsubscribe(Topic::Pattern),
             "SUNSUBSCRIBE" => Act::Unsubscribe(Topic::Shard),
             "MONITOR" => Act::Monitor,
+            "EVALSHA" | "EVALSHA_RO" | "FCALL" | "FCALL_RO" => Act::Script,
             "SYNC" => Act::Sync,
             "PSYNC" => Act::Psync,
             "REPLCONF" => Act::Replconf,
@@ -96,10 +100,10 @@ impl Act {
         }
     }
 
-    /// Whether its arguments matter to the session, so that they are noted with the request.
+    /// Whether its arguments matter to the session or its records, so that they are noted with the request.
     pub fn notes_arguments(self) -> bool {
-        use Act::{Auth, Hello, Psync, Replconf, Reply, Select, SetInfo, SetName};
-        matches!(self, Hello | Auth | Select | Reply | SetName | SetInfo | Psync | Replconf)
+        use Act::{Auth, Hello, Psync, Replconf, Reply, Script, Select, SetInfo, SetName};
+        matches!(self, Hello | Auth | Select | Reply | SetName | SetInfo | Script | Psync | Replconf)
     }
 
     /// Whether it has exactly one reply, whatever the session's state, and leaves that so for the commands behind it.
@@ -175,6 +179,8 @@ pub struct Session {
     channels: u32,
     patterns: u32,
     shards: u32,
+    /// What the connection is for, as its replica said.
+    channel: Channel,
 }
 
 impl Session {
@@ -190,6 +196,7 @@ impl Session {
             channels: 0,
             patterns: 0,
             shards: 0,
+            channel: Channel::Only,
         }
     }
 
@@ -339,7 +346,7 @@ impl Session {
         let ok = kind == Kind::Simple && text == b"OK";
         match act {
             _ if queued => false,
-            Act::None | Act::Ping | Act::Replconf => false,
+            Act::None | Act::Ping | Act::Script | Act::Replconf => false,
             Act::Hello => !matches!(kind, Kind::Map | Kind::Array),
             Act::Reset => !(kind == Kind::Simple && text == b"RESET"),
             Act::Exec => !matches!(kind, Kind::Array | Kind::Null),
@@ -388,8 +395,17 @@ impl Session {
                 self.is_irregular = false;
             }
             Act::Monitor => self.monitors = true,
+            Act::Replconf => {
+                let said = (0..).map_while(|n| request.note(n)).find_map(Channel::of_option);
+                self.channel = said.unwrap_or(self.channel);
+            }
             _ => {}
         }
+    }
+
+    /// What a replica has said that its connection is for.
+    pub fn channel(&self) -> Channel {
+        self.channel
     }
 
     fn end_multi(&mut self) {

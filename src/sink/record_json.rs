@@ -179,6 +179,11 @@ impl RecordWriter {
         if let Some(db) = transaction.db {
             append_field(out, br#","db":"#, u64::from(db));
         }
+        if !texts.script.is_empty() {
+            out.extend_from_slice(br#","script":""#);
+            append_text(out, texts.script);
+            out.push(b'"');
+        }
         if let Some(kind) = transaction.reply {
             append_word(out, br#","reply":""#, kind.name());
         }

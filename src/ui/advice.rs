@@ -53,6 +53,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
         gaps(counters),
         midstream(counters),
         one_sided(counters),
+        tls(counters),
         not_redis(counters, observed),
         other_link_type(counters),
     ];
@@ -74,9 +75,21 @@ fn nothing_found(counters: &Counters, observed: Observed<'_>) -> String {
     }
     if let Some(encrypted) = observed.ports.iter().find_map(|&port| encrypted(port, observed.survey)) {
         return format!(
-            "Port {} carries encrypted traffic (TLS), whose content can't be seen. Capture where it is decrypted: between \
-             the TLS proxy and the server, or on a plain-text port of the server.",
+            "Port {} carries encrypted traffic (TLS), whose content can't be seen. {DECRYPTED}",
             encrypted.port
+        );
+    }
+    if counters[Counter::OpaqueTls] > 0 {
+        return format!(
+            "All of it on {} is encrypted traffic (TLS), whose content can't be seen. {DECRYPTED}",
+            observed.named()
+        );
+    }
+    if counters[Counter::OpaqueClusterBus] > 0 {
+        return format!(
+            "On {} only the nodes of a cluster talk to each other (the cluster bus). Clients use another port, usually the \
+             bus's less 10000: name that with --port.",
+            observed.named()
         );
     }
     if counters[Counter::Replies] > 0 {
@@ -132,6 +145,9 @@ fn other_ports(survey: Option<&Survey>) -> String {
     )
 }
 
+const DECRYPTED: &str = "Capture where it is decrypted: between the TLS proxy and the server, or on a plain-text port of \
+                         the server.";
+
 const BOTH_DIRECTIONS: &str = "A mirror port must copy both directions (received and transmitted). A passive tap has an \
                                interface for each: merge the two captures by time with mergecap -w both.pcap A B, and \
                                read that.";
@@ -186,6 +202,13 @@ fn one_sided(counters: &Counters) -> Option<String> {
             "Of connections with {} only the clients' side was captured. {BOTH_DIRECTIONS}",
             counted(requests, "request")
         )
+    })
+}
+
+fn tls(counters: &Counters) -> Option<String> {
+    let connections = counters[Counter::OpaqueTls];
+    (connections > 0).then(|| {
+        format!("Encrypted (TLS): {}, whose content can't be seen. {DECRYPTED}", counted(connections, "connection"))
     })
 }
 

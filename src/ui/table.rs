@@ -377,6 +377,10 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::ConnectionsUnpairable => {
             ("had subscriptions from before the capture: replies and messages can't be told apart", false)
         }
+        Counter::OpaqueTls => ("encrypted (TLS): their content can't be seen", true),
+        Counter::OpaqueClusterBus => ("the bus between a cluster's nodes, which is not Redis's protocol", false),
+        Counter::OpaqueReplication => ("on which nodes replicate by commands of their own (Dragonfly, Garnet)", false),
+        Counter::OpaqueBytes => ("of connections that are not looked into", false),
         Counter::RequestsResynced => {
             ("paired again after a gap or a mid-stream start, by the proof named below", false)
         }

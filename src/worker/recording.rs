@@ -201,6 +201,7 @@ impl Recording {
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
             arguments: if may_show { &request.arguments } else { &[] },
+            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
                 _ => code.as_str().as_bytes(),
@@ -232,6 +233,7 @@ impl Recording {
             response_len: 0,
             redirect_len: 0,
             client_len: 0,
+            script_len: 0,
             db: exchange.db,
             parent: exchange.parent,
         };

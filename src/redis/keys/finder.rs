@@ -28,7 +28,7 @@ pub struct KeyFinder {
     /// An option has named a key before.
     named: bool,
     next: Next,
-    /// The next key.
+    /// The first key, of those that no spec before it has passed by.
     first: u32,
     /// The last one, at most.
     last: u32,
@@ -117,6 +117,7 @@ impl KeyFinder {
                             continue;
                         };
                         self.open(*begin, last, find);
+                        self.pass_by(index);
                     }
                 }
             }
@@ -218,10 +219,11 @@ impl KeyFinder {
         match plan.specs.get(usize::from(self.spec)) {
             Some(KeySpec { begin, find: find @ Find::Range { .. }, .. }) if self.open => {
                 let keys_before = |end: u32| end.saturating_sub(self.first).div_ceil(self.step);
-                match (last_of_range(self.first, find, count), begin) {
+                let from = if let Begin::Index(begin) = begin { *begin } else { self.first };
+                match (last_of_range(from, find, count), begin) {
                     (None, Begin::Keyword { .. }) => Settle::NoKeys,
                     (last, _) => {
-                        let end = last.map_or(self.first, |last| last + 1);
+                        let end = last.map_or(self.first, |last| (last + 1).max(self.first));
                         let found = keys_before(self.last.saturating_add(1).min(count));
                         Settle::Beyond(end - 1, found.saturating_sub(keys_before(end)))
                     }
@@ -241,6 +243,12 @@ impl KeyFinder {
         self.first = first;
         self.last = last;
         self.step = step;
+    }
+
+    /// Arguments before `index` belong to the specs before this one.
+    fn pass_by(&mut self, index: u32) {
+        let steps = index.saturating_sub(self.first).div_ceil(self.step);
+        self.first = self.first.saturating_add(steps.saturating_mul(self.step));
     }
 
     fn next_spec(&mut self) {

@@ -105,6 +105,17 @@ fn a_contradiction_takes_back_the_keys_before_it() {
 }
 
 #[test]
+fn a_range_that_begins_among_the_keys_before_it_takes_back_none_of_those() {
+    // Told their number the range ends at argument 5, which the numbered keys have passed by.
+    let overlapping = "2/keynum:1:2:2=RW 3/range:-1:3:2=RW";
+    assert_eq!(keys(overlapping, "X . . 2 a . b . . c"), ["a:ReadWrite", "b:ReadWrite"]);
+    assert_eq!(
+        keys("2/keynum:0:1:1=RO 3/range:-1:1:0=RW", "X . 1 a b c"),
+        ["a:ReadOnly", "b:ReadWrite", "c:ReadWrite"]
+    );
+}
+
+#[test]
 fn an_option_names_a_key_and_the_last_one_counts() {
     let sort = "1/range:0:1:0=RO 2/words:LIMIT.2:GET.1:BY.1:STORE>OW";
     assert_eq!(keys(sort, "SORT k"), ["k:ReadOnly"]);

@@ -55,6 +55,7 @@ fn set() -> Transaction {
         response_len: 0,
         redirect_len: 0,
         client_len: 0,
+        script_len: 0,
         db: None,
         parent: None,
     }
@@ -132,6 +133,23 @@ fn what_is_not_to_be_shown_is_not_shown() {
     assert_eq!(full["redis"]["error"], std::str::from_utf8(error).unwrap());
     assert_eq!(full["redis"]["response"], full["redis"]["error"]);
     assert_eq!(full["redis"].get("return_value"), None);
+}
+
+#[test]
+fn row_32_a_script_or_function_is_named() {
+    let mut batch = RecordBatch::default();
+    let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    batch.push(set(), Texts { script: sha, client: &list(&[Argument::Word(b"web")]), ..Texts::default() });
+    batch.push(set(), Texts::default());
+    let mut writer = RecordWriter::new(&format(Payload::Keys));
+    let mut lines = batch.transactions.iter().map(|transaction| {
+        let mut out = Vec::new();
+        writer.append(&mut out, transaction, batch.texts(transaction), &Labels::default());
+        parsed(&String::from_utf8(out).unwrap())
+    });
+    let redis = lines.next().unwrap()["redis"].clone();
+    assert_eq!((&redis["script"], &redis["client"]["name"]), (&json!(str::from_utf8(sha).unwrap()), &json!("web")));
+    assert_eq!(lines.next().unwrap()["redis"].get("script"), None);
 }
 
 #[test]
@@ -218,7 +236,9 @@ fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
     let line = |transaction, error: &[u8]| {
         let format = RecordFormat { key_hasher: Some(hasher.clone()), ..format(Payload::Full) };
         let mut list = Vec::new();
-        entries.iter().for_each(|&entry| arguments::append(&mut list, entry));
+        for entry in entries {
+            arguments::append(&mut list, entry);
+        }
         let mut out = Vec::new();
         let texts = Texts { arguments: &list, error, response: b"user:1", ..Texts::default() };
         RecordWriter::new(&format).append(&mut out, &transaction, texts, &Labels::default());

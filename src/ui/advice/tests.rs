@@ -60,6 +60,9 @@ fn what_is_spoken_on_the_port_instead_is_told() {
     let malformed = [&analysed[..], &[(Counter::Malformed, 2)]].concat();
     says(&malformed, None, &["is not Redis's protocol"]);
     says(&malformed, Some(&[seen(6379, 0, 3)]), &["Port 6379 carries encrypted traffic (TLS)"]);
+    says(&[&analysed[..], &[(Counter::OpaqueTls, 2)]].concat(), None, &["port 6379 is encrypted", "decrypted"]);
+    says(&[&analysed[..], &[(Counter::OpaqueClusterBus, 2)]].concat(), None, &["cluster bus", "--port"]);
+    says(&[(Counter::Requests, 9), (Counter::OpaqueTls, 2)], None, &["(TLS): 2 connections", "decrypted"]);
     says(&[&analysed[..], &[(Counter::Replies, 4)]].concat(), None, &["Only replies", "mergecap"]);
 }
 
