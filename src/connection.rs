@@ -272,6 +272,8 @@ pub struct Connection {
     start: Start,
     /// A SYN that may begin another connection between the same ends.
     candidate: Option<Seq>,
+    /// Where its own SYN said that requests begin; a copy of that may come late.
+    first: Option<Seq>,
     /// The end that was taken for the server sent the SYN: it is the client.
     swapped: bool,
     closed: bool,

@@ -336,6 +336,79 @@ fn row_19_execs_array_is_read_with_the_queued_list() {
 }
 
 #[test]
+fn row_19_what_exec_has_subscribed_to_sends_messages() {
+    let told = expect(
+        |talk| {
+            talk.c(&["MULTI", "SUBSCRIBE a b", "SUBSCRIBE b", "EXEC", "PING"])
+                .s("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n")
+                .s(&[SUBSCRIBED_A, SUBSCRIBED_B, SUBSCRIBED_B, MESSAGE, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"].concat())
+                .c(&["MULTI", "UNSUBSCRIBE", "EXEC", "GET k"])
+                .s("-ERR Can't execute 'multi'\r\n-ERR unsubscribed of a\r\n-ERR Can't execute 'exec'\r\n")
+                .s("-ERR Can't execute 'get'\r\n")
+                .c(&["UNSUBSCRIBE", "LRANGE l 0 -1"])
+                .s("*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n")
+                .s(MESSAGE)
+        },
+        &[
+            "MULTI => OK",
+            "SUBSCRIBE a b => (array) in EXEC",
+            "SUBSCRIBE b => (array) in EXEC",
+            "EXEC => [[subscribe, a, 1], [subscribe, b, 2], [subscribe, b, 2]]",
+            "PING => [pong, ]",
+            "MULTI => -ERR",
+            "UNSUBSCRIBE => -ERR",
+            "EXEC => -ERR",
+            "GET k => -ERR",
+            "UNSUBSCRIBE => [unsubscribe, a, 0]",
+            "LRANGE l 0 -1 => [message, a, m]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::UnsolicitedPush], 1);
+}
+
+#[test]
+fn row_19_where_execs_items_can_not_be_told_nothing_behind_it_is() {
+    // A HELLO that may fail decides in which form the confirmations come.
+    let told = expect(
+        |talk| {
+            talk.c(&["MULTI", "HELLO 3", "SUBSCRIBE a", "EXEC", "GET k"]).s(&[
+                "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n",
+                HELLO,
+                PUSH_A,
+                "$1\r\nv\r\n",
+            ]
+            .concat())
+        },
+        &[
+            "MULTI => OK",
+            "HELLO (redacted) => (none) [lost]",
+            "SUBSCRIBE a => (none) [lost]",
+            "EXEC => (none) [lost]",
+            "GET k => (none) [lost]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::RequestsLost], 4);
+    // Queued in silence: its confirmation comes when nobody waits for one.
+    expect(
+        |talk| {
+            talk.c(&["CLIENT REPLY OFF", "MULTI", "SUBSCRIBE a", "EXEC", "CLIENT REPLY ON", "PING"]).s(&[
+                SUBSCRIBED_A,
+                "+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+            ]
+            .concat())
+        },
+        &[
+            "CLIENT REPLY OFF => (none) [no_reply]",
+            "MULTI => (none) [no_reply]",
+            "SUBSCRIBE a => (none) [lost]",
+            "EXEC => (none) [lost]",
+            "CLIENT REPLY ON => (none) [lost]",
+            "PING => (none) [lost]",
+        ],
+    );
+}
+
+#[test]
 fn row_20_client_reply_silences_commands_in_their_order() {
     expect(
         |talk| {
@@ -732,6 +805,15 @@ fn row_32_a_script_is_named_by_its_sha_and_its_keys_are_those_announced() {
     assert_eq!((redis(1).get("script"), &redis(1)["keys"]), (None, &1.into()));
     assert_eq!(redis(2)["script"], "my_function");
     assert_eq!(redis(3).get("script"), None, "what has not the form of a name is not shown as one");
+}
+
+#[test]
+fn row_11_a_verbatim_string_is_shown_without_its_kind_and_counted_with_it() {
+    let told = expect(
+        |talk| talk.c(&["HELLO 3", "INFO x", "ECHO a"]).s(&[HELLO, "=8\r\ntxt:text\r\n$4\r\ntxt:\r\n"].concat()),
+        &["HELLO (redacted) => (map)", "INFO x => text", "ECHO a => txt:"],
+    );
+    assert_eq!(told.records[1]["destination"]["bytes"], 14);
 }
 
 // Rows 38 to 41.

@@ -73,6 +73,7 @@ impl Connection {
             framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
             start,
             candidate: None,
+            first: known.then(|| Seq::of(streams[Direction::Request as usize].next())),
             swapped,
             closed: false,
             may_push: !known,
@@ -145,7 +146,8 @@ impl Connection {
     /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.
     fn is_elsewhere_syn(&self, seq: Seq, direction: Direction) -> bool {
         let stream = self.stream(direction);
-        !stream.is_known() || Seq::of(stream.next()) != seq.after(1)
+        let is_first = self.first == Some(seq.after(1));
+        !is_first && (!stream.is_known() || Seq::of(stream.next()) != seq.after(1))
     }
 
     /// Learns from handshake segments and acknowledgements where the streams begin.
@@ -184,6 +186,7 @@ impl Connection {
         self.certainty = Certainty::Unproved;
         self.framing = [Framing::Seeking; 2];
         self.start = Start::Midstream;
+        self.first = None;
         self.may_push = true;
         self.lose_all(resources, recorder);
         for direction in [Direction::Request, Direction::Reply] {

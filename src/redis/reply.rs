@@ -7,11 +7,16 @@ use crate::units::{Offset, Timestamp};
 /// Bytes of an aggregate's first element, or of a simple string, that are looked at: enough for `punsubscribe`.
 const FIRST_BYTES: usize = 16;
 
+/// How a verbatim string begins: `txt:` or `mkd:`.
+const VERBATIM_KIND_BYTES: u8 = 4;
+
 /// An item of EXEC's array.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Item {
     /// Its kind.
     pub kind: Kind,
+    /// The number that is its own third element: of a confirmation, the subscriptions that are left.
+    pub third_integer: Option<u32>,
     /// The beginning of an error's text.
     error: [u8; Item::ERROR_BYTES],
     length: u8,
@@ -57,12 +62,16 @@ pub struct Reply {
     pub response: Vec<u8>,
     elements: u64,
     depth_one: u64,
+    /// Elements of the item that comes.
+    depth_two: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
     /// The value that streams in belongs to the shown form.
     is_shown: bool,
     /// But only its beginning that looks like an error's code.
     is_code: bool,
+    /// Bytes of the value that comes which are left out of the shown form.
+    unshown: u8,
     /// Which value's bytes come.
     collects: Collects,
     first_length: u8,
@@ -81,6 +90,8 @@ enum Collects {
     Third,
     /// The error that is the last item.
     ItemError,
+    /// The last item's third element.
+    ItemThird,
 }
 
 impl Reply {
@@ -111,6 +122,7 @@ impl Reply {
         self.opened = 0;
         self.is_shown = false;
         self.is_code = false;
+        self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
     }
@@ -171,16 +183,26 @@ impl Visitor for ReplyVisitor<'_> {
             };
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
-            if depth == 1 {
-                reply.depth_one += 1;
-                self.element(kind);
+            match depth {
+                1 => {
+                    reply.depth_one += 1;
+                    reply.depth_two = 0;
+                    self.element(kind);
+                }
+                2 if reply.exec.is_some() => {
+                    reply.depth_two += 1;
+                    if (reply.depth_two, kind) == (3, Kind::Integer) {
+                        reply.collects = Collects::ItemThird;
+                    }
+                }
+                _ => {}
             }
         }
         let wanted = match self.reply.collects {
             Collects::Nothing => 0,
             Collects::Text => ERROR_BYTES_MAX,
             Collects::First => FIRST_BYTES,
-            Collects::Third => 12,
+            Collects::Third | Collects::ItemThird => 12,
             Collects::ItemError => Item::ERROR_BYTES,
         };
         if self.payload_bytes > 0 { wanted.max(self.show(depth, kind)) } else { wanted }
@@ -202,6 +224,11 @@ impl Visitor for ReplyVisitor<'_> {
                 reply.first_length += length as u8;
             }
             Collects::Third => reply.third_integer = Some(digits(reply.third_integer.unwrap_or_default(), chunk)),
+            Collects::ItemThird => {
+                if let Some(Item { third_integer, .. }) = reply.items.last_mut() {
+                    *third_integer = Some(digits(third_integer.unwrap_or_default(), chunk));
+                }
+            }
             Collects::ItemError => {
                 if let Some(item) = reply.items.last_mut() {
                     let from = usize::from(item.length);
@@ -212,12 +239,15 @@ impl Visitor for ReplyVisitor<'_> {
             }
         }
         if reply.is_shown {
+            let unshown = usize::from(reply.unshown).min(chunk.len());
+            reply.unshown -= unshown as u8;
+            let chunk = &chunk[unshown..];
             let is_code = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
-            let code = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
-            reply.is_shown = code == chunk.len();
-            let chunk = &chunk[..code];
+            let shown = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
+            reply.is_shown = shown == chunk.len();
+            let shown = &chunk[..shown];
             let room = self.payload_bytes.saturating_sub(reply.response.len());
-            reply.response.extend_from_slice(&chunk[..room.min(chunk.len())]);
+            reply.response.extend_from_slice(&shown[..room.min(shown.len())]);
         }
     }
 
@@ -246,7 +276,7 @@ impl ReplyVisitor<'_> {
         let reply = &mut *self.reply;
         if reply.exec.is_some() {
             if reply.items.len() < EXEC_ITEMS_MAX {
-                reply.items.push(Item { kind, error: [0; Item::ERROR_BYTES], length: 0 });
+                reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });
                 reply.collects = if kind == Kind::Error { Collects::ItemError } else { Collects::Nothing };
             }
             return;
@@ -258,9 +288,10 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`, of errors among their items, which may quote
-    /// anything, the code. Answers the bytes that still fit.
+    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`, of
+    /// errors among their items, which may quote anything, the code. Answers how many bytes are wanted.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
+        self.reply.unshown = if kind == Kind::Verbatim { VERBATIM_KIND_BYTES } else { 0 };
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
@@ -274,7 +305,7 @@ impl ReplyVisitor<'_> {
         }
         self.reply.is_shown = true;
         self.reply.is_code = kind == Kind::Error && depth > 0;
-        self.payload_bytes.saturating_sub(self.reply.response.len())
+        self.payload_bytes.saturating_sub(self.reply.response.len()) + usize::from(self.reply.unshown)
     }
 
     fn append(&mut self, text: &[u8]) {

@@ -146,6 +146,7 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
             (packet.flags, packet.seq) = (Flags::SYN, packet.seq.wrapping_add(1 << 31));
             return packet;
         }
+        "SYN-COPY" => return sent[direction as usize][0].clone(),
         "STRAY-SYN-AHEAD" => {
             (packet.flags, packet.seq) = (Flags::SYN, packet.seq.wrapping_add(20));
             return packet;
