@@ -128,7 +128,8 @@ struct Records {
     #[arg(long, value_name = "1/N")]
     sample: Option<Sample>,
     /// What of requests and replies is shown, in every output. keys: names of keys, other arguments as `?`, of errors the
-    /// code. full: also arguments and replies. none: no keys either. Passwords are never shown [default: keys]
+    /// code. full: also arguments and replies. none: no keys either. Of commands that can carry a password nothing is shown
+    /// [default: keys]
     #[arg(long, value_name = "none|keys|full")]
     payload: Option<Payload>,
     /// With `--payload full`, bytes that are shown of a request's arguments, and of a reply [default: 256]

@@ -331,35 +331,37 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Runs the program twice, as only without `--summary` there is a table, at the highest level of logs.
+    /// Runs the program at the highest level of logs; gives what it prints.
+    fn run(&self, arguments: &[&str], more: &[&str]) -> (String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_resptap"));
+        command.args(["-vvv", "read"]).arg(self.at("capture.pcap")).args(arguments).args(more);
+        let output = command.env("RUST_LOG", "trace").output().expect("resptap starts");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), errors)
+    }
+
+    /// All that it writes. It runs twice, as only without `--summary` there is a table.
     fn read(&self, arguments: &[&str]) -> Outputs {
-        let run = |more: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_resptap"));
-            command.args(["-vvv", "read"]).arg(self.at("capture.pcap")).args(arguments).args(more);
-            let output = command.env("RUST_LOG", "trace").output().expect("resptap starts");
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{errors}");
-            (String::from_utf8_lossy(&output.stdout).into_owned(), errors)
-        };
+        let mut outputs = self.read_files(arguments);
+        let (table, log) = self.run(arguments, &[]);
+        outputs.texts.extend([("table", table), ("log beside the table", log)]);
+        outputs
+    }
+
+    /// All but the table.
+    fn read_files(&self, arguments: &[&str]) -> Outputs {
         let [records, summary, hlog] = ["records.jsonl", "summary.json", "out.hlog"].map(|name| self.at(name));
         let text = |path: &PathBuf| path.to_str().expect("text").to_owned();
-        let (_, log) = run(&[
-            "--sink",
-            &format!("jsonl:{}", text(&records)),
-            "--summary",
-            &text(&summary),
-            "--hist-log",
-            &text(&hlog),
-        ]);
-        let (table, log_of_table) = run(&[]);
+        let sink = format!("jsonl:{}", text(&records));
+        let outputs = ["--sink", &sink, "--summary", &text(&summary), "--hist-log", &text(&hlog)];
+        let (_, log) = self.run(arguments, &outputs);
         let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).expect("it was written")).into_owned();
         let texts = vec![
             ("records", read(&records)),
             ("summary", read(&summary)),
             ("interval log", without_histograms(&read(&hlog))),
-            ("table", table),
             ("log", log),
-            ("log beside the table", log_of_table),
         ];
         Outputs { texts }
     }
@@ -406,7 +408,8 @@ fn search(capture: Capture) -> Outputs {
     let folder = Folder::with(capture);
     for (payload, shown) in [("none", false), ("keys", true)] {
         let arguments = ["--payload", payload];
-        let outputs = folder.read(&arguments);
+        // What the table could show the summary does.
+        let outputs = folder.read_files(&arguments);
         outputs.assert_no_canary(&arguments);
         assert_eq!((outputs.shows(KEY), outputs.shows(NAME)), (shown, shown), "--payload {payload}");
         assert!(!outputs.shows(VALUE) && !outputs.shows(ERROR_TEXT), "--payload {payload}");
