@@ -323,7 +323,7 @@ impl Clerk<'_> {
         let mut text = format!("request {} at {request} {:?}", number(exchange), told.outcome);
         if let Some(reply) = told.reply {
             let begin = place(reply.begin, isn[1]);
-            let begins = |exchange: &Exchange| exchange.reply.as_ref().is_some_and(|reply| reply.start == begin);
+            let begins = |exchange: &Exchange| exchange.reply.is_some() && exchange.last_reply == begin;
             let whose = exchanges.iter().position(begins);
             let _ = write!(text, " {:?} at {begin}, which answers {}", reply.kind, number(whose));
         }
@@ -349,14 +349,14 @@ fn fault(told: &Told<'_>, link: &Link, at: usize) -> Option<String> {
     let executed_by = exchange.executed_by.and_then(|at| link.exchanges[at].reply.as_ref());
     let (expected, kind, bytes) = match (exchange.answer, own) {
         (Answer::Silence, _) | (_, None) => return Some("it has no reply".to_owned()),
-        (Answer::Reply(kind), Some(own)) => (own, kind, own.end - own.start),
+        (Answer::Reply(kind), Some(own)) => (exchange.last_reply, kind, own.end - own.start),
         (Answer::Queued(kind), Some(_)) => match executed_by {
-            Some(exec) => (exec, kind, QUEUED_BYTES),
+            Some(exec) => (exec.start, kind, QUEUED_BYTES),
             None => return Some("it was never executed".to_owned()),
         },
     };
-    if begin != expected.start {
-        return Some(format!("its reply begins at {begin}, not at {}", expected.start));
+    if begin != expected {
+        return Some(format!("its reply begins at {begin}, not at {expected}"));
     }
     let is_discarded = told.request.flags.has(Flags::NOT_EXECUTED);
     if !is_discarded && kind_of(reply.kind) != Some(kind) {
@@ -377,6 +377,7 @@ fn kind_of(kind: parser::Kind) -> Option<Kind> {
         K::Map => Kind::Map,
         K::Set => Kind::Set,
         K::Double => Kind::Double,
+        K::Push => Kind::Push,
         _ => return None,
     })
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     Set,
     /// `,1.5`
     Double,
+    /// `>3`
+    Push,
 }
 
 /// How a request is answered.
@@ -43,8 +45,18 @@ pub enum Answer {
 pub(crate) struct Made {
     pub(crate) command: &'static str,
     pub(crate) answer: Answer,
-    /// It is an EXEC: the queued ones before it have their replies in its own.
+    /// It is an EXEC or DISCARD: the queued ones before it have their replies in its own.
     pub(crate) executes: bool,
+    /// Bytes of its replies before the last one, if there are several.
+    pub(crate) before_last: u64,
+    /// Messages of subscriptions may come before its reply.
+    pub(crate) listens: bool,
+}
+
+impl Made {
+    fn new(command: &'static str, answer: Answer) -> Made {
+        Made { command, answer, executes: false, before_last: 0, listens: false }
+    }
 }
 
 /// What a connection's earlier commands mean for the next one.
@@ -55,6 +67,8 @@ pub(crate) struct Mode {
     skips: bool,
     /// Commands that MULTI has queued, and the items that EXEC will have.
     queued: Option<(u32, Vec<u8>)>,
+    /// Channels that are subscribed to.
+    channels: u32,
 }
 
 const PIECES: [&[u8]; 16] = [
@@ -90,7 +104,7 @@ pub(crate) fn make(
         mode.begun = true;
         made.words(&[b"HELLO", b"3"]);
         made.reply.extend_from_slice(b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n");
-        return Made { command: "HELLO", answer: Answer::Reply(Kind::Map), executes: false };
+        return Made::new("HELLO", Answer::Reply(Kind::Map));
     }
     let token = format!("tk{number:08}");
     match traffic.mix {
@@ -102,6 +116,8 @@ pub(crate) fn make(
 
 /// What the server pushes between replies.
 pub(crate) const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$12\r\nk:tk99999999\r\n";
+/// A message to a subscriber, behind `*` or `>`.
+pub(crate) const MESSAGE: &[u8] = b"3\r\n$7\r\nmessage\r\n$1\r\na\r\n$10\r\ntk99999999\r\n";
 
 struct Maker<'a> {
     traffic: &'a Traffic,
@@ -138,7 +154,7 @@ impl Maker<'_> {
             4 if !only => self.wrong_type(token),
             _ => self.bulk(token),
         };
-        Made { command: "GET", answer: Answer::Reply(kind), executes: false }
+        Made::new("GET", Answer::Reply(kind))
     }
 
     fn mixed(&mut self, token: &str) -> Made {
@@ -203,34 +219,40 @@ impl Maker<'_> {
                 ("ZSCORE", self.score(token))
             }
         };
-        Made { command, answer: Answer::Reply(kind), executes: false }
+        Made::new(command, Answer::Reply(kind))
     }
 
     /// As `mixed`, with commands that change how replies are counted.
     fn modal(&mut self, token: &str, mode: &mut Mode) -> Made {
         let reply_from = self.reply.len();
+        if mode.queued.is_none() && !mode.silenced && !mode.skips && (mode.channels > 0 || self.random.chance(0.01)) {
+            let listens = mode.channels > 0;
+            if let Some(made) = self.subscriber(token, mode) {
+                return Made { listens, ..made };
+            }
+        }
         let choice = self.random.within(0, 100);
         let made = match (choice, &mut mode.queued) {
             (0..=1, None) if !mode.silenced => {
                 self.words(&[b"CLIENT", b"REPLY", b"SKIP"]);
                 mode.skips = true;
-                return Made { command: "CLIENT REPLY", answer: Answer::Silence, executes: false };
+                return Made::new("CLIENT REPLY", Answer::Silence);
             }
             (2, None) if !mode.silenced => {
                 self.words(&[b"client", b"reply", b"off"]);
                 mode.silenced = true;
                 mode.skips = false;
-                return Made { command: "CLIENT REPLY", answer: Answer::Silence, executes: false };
+                return Made::new("CLIENT REPLY", Answer::Silence);
             }
             (0..=40, None) if mode.silenced => {
                 self.words(&[b"CLIENT", b"REPLY", b"ON"]);
                 (mode.silenced, mode.skips) = (false, false);
-                return Made { command: "CLIENT REPLY", answer: Answer::Reply(self.simple("OK")), executes: false };
+                return Made::new("CLIENT REPLY", Answer::Reply(self.simple("OK")));
             }
             (3..=4, None) if !mode.silenced && !mode.skips => {
                 self.words(&[b"MULTI"]);
                 mode.queued = Some((0, Vec::new()));
-                return Made { command: "MULTI", answer: Answer::Reply(self.simple("OK")), executes: false };
+                return Made::new("MULTI", Answer::Reply(self.simple("OK")));
             }
             (0..=24, Some((queued, items))) => {
                 let executes = choice < 20;
@@ -238,17 +260,17 @@ impl Maker<'_> {
                 mode.queued = None;
                 if !executes {
                     self.words(&[b"DISCARD"]);
-                    return Made { command: "DISCARD", answer: Answer::Reply(self.simple("OK")), executes: true };
+                    return Made { executes: true, ..Made::new("DISCARD", Answer::Reply(self.simple("OK"))) };
                 }
                 self.words(&[b"EXEC"]);
                 self.reply.push(b'*');
                 decimal(count as usize, self.reply);
                 self.reply.extend_from_slice(&items);
-                return Made { command: "EXEC", answer: Answer::Reply(Kind::Array), executes: true };
+                return Made { executes: true, ..Made::new("EXEC", Answer::Reply(Kind::Array)) };
             }
             (5, None) => {
                 self.words(&[b"SELECT", b"3"]);
-                Made { command: "SELECT", answer: Answer::Reply(self.simple("OK")), executes: false }
+                Made::new("SELECT", Answer::Reply(self.simple("OK")))
             }
             _ => self.mixed(token),
         };
@@ -264,6 +286,42 @@ impl Maker<'_> {
             return Made { answer: Answer::Silence, ..made };
         }
         made
+    }
+
+    /// What a subscriber says, or is to become one; in RESP3 often anything else.
+    fn subscriber(&mut self, token: &str, mode: &mut Mode) -> Option<Made> {
+        let sign = if self.traffic.resp3 { '>' } else { '*' };
+        let kind = if self.traffic.resp3 { Kind::Push } else { Kind::Array };
+        match (mode.channels, self.random.within(0, 4)) {
+            (0, _) => {
+                self.words(&[b"SUBSCRIBE", b"a", b"b"]);
+                mode.channels = 2;
+                self.confirm(sign, "subscribe", "a", 1);
+                let before_last = self.confirm(sign, "subscribe", "b", 2);
+                Some(Made { before_last, ..Made::new("SUBSCRIBE", Answer::Reply(kind)) })
+            }
+            (_, 0) => {
+                self.words(&[b"UNSUBSCRIBE"]);
+                mode.channels = 0;
+                self.confirm(sign, "unsubscribe", "b", 1);
+                let before_last = self.confirm(sign, "unsubscribe", "a", 0);
+                Some(Made { before_last, ..Made::new("UNSUBSCRIBE", Answer::Reply(kind)) })
+            }
+            _ if self.traffic.resp3 => None,
+            _ => {
+                self.words(&[b"PING", token.as_bytes()]);
+                self.reply.extend_from_slice(b"*2\r\n$4\r\npong\r\n");
+                bulk(token.as_bytes(), self.reply);
+                Some(Made::new("PING", Answer::Reply(Kind::Array)))
+            }
+        }
+    }
+
+    /// A confirmation of the last of two subscriptions; answers how long the one before was, which is as long.
+    fn confirm(&mut self, sign: char, what: &str, channel: &str, left: u32) -> u64 {
+        let text = format!("{sign}3\r\n${}\r\n{what}\r\n$1\r\n{channel}\r\n:{left}\r\n", what.len());
+        self.reply.extend_from_slice(text.as_bytes());
+        text.len() as u64
     }
 
     fn simple(&mut self, text: &str) -> Kind {

@@ -37,8 +37,12 @@ pub struct Exchange {
     pub reply: Option<Range<u64>>,
     /// Of a queued command: which exchange executed or discarded it.
     pub executed_by: Option<usize>,
+    /// Where the last reply is, of several.
+    pub last_reply: u64,
     /// The number of its token.
     pub number: u32,
+    /// Messages of subscriptions may come before its reply.
+    listens: bool,
     /// Which of its client's threads asked.
     pub(crate) thread: u32,
     /// Where the reply is in the store of those made up.
@@ -217,7 +221,9 @@ impl World {
             answer: made.answer,
             reply: None,
             executed_by: None,
+            last_reply: made.before_last,
             number,
+            listens: made.listens,
             thread,
             made: made_from..link.replies.len(),
         });
@@ -233,8 +239,13 @@ impl World {
         if scenario.traffic.resp3 && link.executed > 0 && random.chance(0.05) {
             stream.extend_from_slice(mix::PUSH);
         }
+        if exchange.listens && random.chance(0.3) {
+            stream.push(if scenario.traffic.resp3 { b'>' } else { b'*' });
+            stream.extend_from_slice(mix::MESSAGE);
+        }
         if exchange.is_answered() {
             let begin = stream.len() as u64;
+            exchange.last_reply += begin;
             stream.extend_from_slice(&link.replies[exchange.made.clone()]);
             exchange.reply = Some(begin..stream.len() as u64);
         }
