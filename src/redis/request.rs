@@ -228,9 +228,10 @@ impl Request {
         if let Noting::Entry { at, .. } = std::mem::replace(&mut self.noting, Noting::Nothing) {
             self.notes.truncate(at);
         }
-        if let Collect::Entry { at, .. } = std::mem::replace(&mut self.collect, Collect::Nothing) {
+        if let Collect::Entry { at, .. } = self.collect {
             // Its entry began as one that is hidden.
             self.arguments.truncate(at + ENTRY_HEADER_BYTES);
+            self.collect = Collect::Nothing;
         }
     }
 

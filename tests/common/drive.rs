@@ -275,11 +275,6 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// Whether a command is known by its first word only.
-fn is_container_of(container: &str, command: &str) -> bool {
-    command.strip_prefix(container).is_some_and(|rest| rest.starts_with(' '))
-}
-
 fn is_of(record: &Record, exchange: &Exchange, sightings: Option<&Sightings>) -> bool {
     let Transaction { client, flags, reply: kind, request_bytes, reply_bytes, end, .. } = record.transaction;
     let Some(reply) = &exchange.reply else { return false };
@@ -291,8 +286,7 @@ fn is_of(record: &Record, exchange: &Exchange, sightings: Option<&Sightings>) ->
     let in_time = sightings.is_none_or(|seen| t2(seen).max(t4(seen)) == Some(end.0));
     let command = CommandTable::built_in().name(record.transaction.command);
     client.port == exchange.port
-        && (command == exchange.command
-            || !is_whole && (command == "unknown" || is_container_of(command, exchange.command)))
+        && (command == exchange.command || !is_whole && command == "unknown")
         && record.reply_token().is_none_or(|token| reply.token == Some(token))
         && kind == Some(reply.kind)
         && (!is_whole || request_bytes == length(exchange.range) && reply_bytes == length(reply.range) && in_time)
