@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::capture::fault::Faults;
 use crate::config::values::{
     CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
 };
@@ -95,6 +96,11 @@ struct Traffic {
     /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_mmap: Option<bool>,
+    /// A testing aid: treat the capture as if the mirror port had been worse, and say so in the summary. SPEC is a list of
+    /// loss=1% (client-loss, server-loss: of one direction), duplicate=1%, reorder=5%:8 (late by up to 8 frames),
+    /// truncate=0.1%, flip=0.01% (a bit of a frame) and seed=7; the same seed gives the same faults [default: none]
+    #[arg(long, value_name = "SPEC")]
+    fault: Option<Faults>,
 }
 
 #[derive(Args, Debug)]
@@ -250,6 +256,7 @@ impl Read {
             hash_keys: records.hash_keys,
             processes: records.processes,
             no_mmap: traffic.no_mmap,
+            fault: traffic.fault,
         };
         (options, files, config)
     }

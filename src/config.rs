@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::capture::fault::Faults;
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
@@ -66,6 +67,8 @@ pub struct Options {
     pub hash_keys: Option<FilePath>,
     pub processes: Option<bool>,
     pub no_mmap: Option<bool>,
+    #[serde(deserialize_with = "values::faults")]
+    pub fault: Option<Faults>,
 }
 
 impl Options {
@@ -103,6 +106,7 @@ impl Options {
             hash_keys: self.hash_keys.or(other.hash_keys),
             processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
+            fault: self.fault.or(other.fault),
         }
     }
 }
@@ -160,6 +164,8 @@ pub struct Config {
     pub processes: bool,
     /// Whether files are mapped into memory.
     pub mmap: bool,
+    /// Faults that are added to the capture.
+    pub fault: Option<Faults>,
 }
 
 /// What `resptap hist` will do.
@@ -254,7 +260,9 @@ impl Config {
             names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
             key_hasher: secret_file.as_deref().map(KeyHasher::read).transpose()?,
             processes: options.processes.unwrap_or(false),
-            mmap: !options.no_mmap.unwrap_or(false),
+            // Where faults change frames, these are copies.
+            mmap: !options.no_mmap.unwrap_or(false) && options.fault.is_none(),
+            fault: options.fault,
             files,
         };
         if config.sensor.is_empty() {

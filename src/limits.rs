@@ -87,6 +87,9 @@ pub const INTERFACES_MAX: usize = 1 << 16;
 /// so that its edges are reached.
 pub const FILE_BUFFER_BYTES: usize = if cfg!(test) { 64 } else { 256 * 1024 };
 
+/// By how many frames an injected fault (`--fault`) delays one at most, which bounds how many are held.
+pub const FAULT_REORDER_FRAMES_MAX: u32 = 1024;
+
 /// Most workers.
 pub const WORKERS_MAX: usize = 256;
 /// Smallest `--memory` per worker, in bytes.

@@ -607,6 +607,20 @@ fn row_42_the_database_is_known_by_what_succeeded() {
 }
 
 #[test]
+fn row_42_the_database_is_unknown_where_the_beginning_was_not_seen() {
+    for seen in [false, true] {
+        let mut talk = Talk::new(1400);
+        if !seen {
+            talk.frames.clear();
+        }
+        let told = talk.c(&["GET a"]).s("$-1\r\n").c(&["SWAPDB 0 1", "GET b"]).s("+OK\r\n$-1\r\n").fin().run();
+        for record in &told.records {
+            assert_eq!(record["redis"]["db"].as_u64(), seen.then_some(0), "{record}");
+        }
+    }
+}
+
+#[test]
 fn labels_are_what_the_client_said_and_the_server_took() {
     let told = expect(
         |talk| {
@@ -637,9 +651,15 @@ fn labels_are_what_the_client_said_and_the_server_took() {
 #[test]
 fn row_31_redirects_name_their_target() {
     let told = expect(
-        |talk| talk.c(&["GET k", "GET j"]).s("-MOVED 3999 10.0.0.2:6381\r\n-ASK 3999 10.0.0.3:6381\r\n"),
-        &["GET k => -MOVED", "GET j => -ASK"],
+        |talk| {
+            talk.c(&["GET k", "GET j", "ASKING", "GET j", "SET k v"])
+                .s("-MOVED 3999 10.0.0.2:6381\r\n-ASK 3999 10.0.0.3:6381\r\n+OK\r\n-TRYAGAIN Multiple keys\r\n")
+                .s("-REDIRECT 10.0.0.4:6381\r\n")
+        },
+        &["GET k => -MOVED", "GET j => -ASK", "ASKING => OK", "GET j => -TRYAGAIN", "SET k v => -REDIRECT"],
     );
+    assert_eq!(told.records[4]["redis"]["redirect"], "10.0.0.4:6381");
+    assert_eq!(told.records[3]["redis"].get("redirect"), None);
     assert_eq!(told.records[0]["redis"]["redirect"], "10.0.0.2:6381");
     assert_eq!(told.records[1]["redis"]["redirect"], "10.0.0.3:6381");
 }

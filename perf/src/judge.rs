@@ -1,5 +1,6 @@
 //! Runs a capture through resptap's connections, and holds every pair against the truth, by position: the request that was
-//! paired must begin and end where a request did, and the reply begin where its reply did.
+//! paired must begin and end where a request did, the reply begin where its reply did, and both at the times at which those
+//! bytes were captured.
 //!
 //! Connections are driven as a worker does it, but without records, so that millions of transactions take seconds.
 
@@ -278,7 +279,7 @@ impl Recorder for Clerk<'_> {
         }
         let fault = match exchange {
             None => Some(format!("at {begin} no request begins")),
-            Some(at) => fault(told, of, at),
+            Some(at) => fault(told, of, at).or_else(|| self.wrong_time(told, link, &of.exchanges[at])),
         };
         let fault = fault.or_else(|| {
             let is_new = exchange.is_none_or(|at| !std::mem::replace(&mut self.pairs[link][at], true));
@@ -293,6 +294,30 @@ impl Recorder for Clerk<'_> {
 }
 
 impl Clerk<'_> {
+    /// Whether a time of a pair is not that at which its byte was captured. Told where nothing comes late or again.
+    fn wrong_time(&self, told: &Told<'_>, link: usize, exchange: &Exchange) -> Option<String> {
+        let Scenario { network, mirror, .. } = self.world.scenario;
+        let in_order = network.loss == 0.0 && network.late == 0.0 && mirror.late == 0.0 && mirror.snap == u32::MAX;
+        let (Answer::Reply(_), Some(facts), Some(reply)) = (exchange.answer, told.reply, &exchange.reply) else {
+            return None;
+        };
+        if !in_order || told.request.flags.has(Flags::GAP) {
+            return None;
+        }
+        let request = &exchange.request;
+        let times = [
+            ("t1", told.request.t1, true, request.start),
+            ("t2", told.request.t2, true, request.end - 1),
+            ("t3", facts.t3, false, reply.start),
+            ("t4", facts.t4, false, reply.end - 1),
+        ];
+        times.into_iter().find_map(|(name, time, from_client, byte)| {
+            let seen_at = self.coverage.seen_at(link, from_client, byte);
+            let differs = seen_at != Some(time.0);
+            differs.then(|| format!("{name} is {}, but its byte was captured at {seen_at:?}", time.0))
+        })
+    }
+
     fn right(&mut self, link: usize, exchange: &Exchange) {
         let verdict = &mut self.verdict;
         verdict.paired += 1;

@@ -57,20 +57,31 @@ pub fn capture(world: &World) -> Vec<Sight> {
     sights
 }
 
+/// A stretch of a stream, and when it was captured.
+type Arrival = (Range<u64>, u64);
+
 /// What of a world's streams can be seen in a capture.
 #[derive(Debug)]
 pub struct Coverage {
     /// By connection and direction: stretches that were seen, in order, apart from each other.
     seen: Vec<[Vec<Range<u64>>; 2]>,
+    /// The same as they came: each stretch that is new, and when.
+    arrivals: Vec<[Vec<Arrival>; 2]>,
 }
 
 impl Coverage {
     /// Of these frames.
     pub fn new(world: &World, sights: &[Sight]) -> Coverage {
         let mut seen = vec![[Vec::new(), Vec::new()]; world.links.len()];
+        let mut arrivals = vec![[Vec::new(), Vec::new()]; world.links.len()];
         for sight in sights {
             let packet = &world.packets[sight.packet as usize];
-            let stretches: &mut Vec<Range<u64>> = &mut seen[packet.link as usize][usize::from(!packet.from_client)];
+            let (link, direction) = (packet.link as usize, usize::from(!packet.from_client));
+            let arrived: &mut Vec<Arrival> = &mut arrivals[link][direction];
+            if packet.length > 0 && arrived.last().is_none_or(|(last, _)| last.end < packet.to()) {
+                arrived.push((packet.from..packet.to(), sight.at));
+            }
+            let stretches: &mut Vec<Range<u64>> = &mut seen[link][direction];
             match stretches.last_mut() {
                 _ if packet.length == 0 => {}
                 Some(last) if last.end == packet.from => last.end = packet.to(),
@@ -87,7 +98,7 @@ impl Coverage {
                 touches
             });
         }
-        Coverage { seen }
+        Coverage { seen, arrivals }
     }
 
     /// Whether all of a stretch was seen.
@@ -95,6 +106,13 @@ impl Coverage {
         let seen = &self.seen[link][usize::from(!from_client)];
         let behind = seen.partition_point(|seen| seen.start <= stretch.start);
         behind > 0 && seen[behind - 1].end >= stretch.end
+    }
+
+    /// When a byte was seen first, where nothing comes late or again.
+    pub fn seen_at(&self, link: usize, from_client: bool, byte: u64) -> Option<u64> {
+        let arrivals = &self.arrivals[link][usize::from(!from_client)];
+        let (stretch, at) = arrivals.get(arrivals.partition_point(|(stretch, _)| stretch.end <= byte))?;
+        stretch.contains(&byte).then_some(*at)
     }
 
     /// Whether all of an exchange was seen, request and reply: loss did not touch it.

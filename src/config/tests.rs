@@ -77,6 +77,7 @@ fn every_option_reaches_the_configuration() {
         hash_keys: Some(FilePath(SAMPLE.into())),
         processes: Some(true),
         no_mmap: Some(true),
+        fault: Some("loss=1%".parse().unwrap()),
     });
     let expected = Config {
         files: vec!["capture.pcap".into()],
@@ -112,6 +113,7 @@ fn every_option_reaches_the_configuration() {
         key_hasher: Some(KeyHasher::read(SAMPLE.as_ref()).unwrap()),
         processes: true,
         mmap: false,
+        fault: Some("loss=1%".parse().unwrap()),
     };
     assert_eq!(config.unwrap(), expected);
 }

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use serde_json::{Map, Value, json};
 
+use crate::capture::fault::{FaultCounts, Faults};
 use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
@@ -53,6 +54,8 @@ pub struct Input {
     pub first: Timestamp,
     /// Time of the last one.
     pub last: Timestamp,
+    /// Faults that were added to it: then the summary is not that of the capture.
+    pub faults: Option<(Faults, FaultCounts)>,
 }
 
 /// One capture file.
@@ -216,6 +219,14 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let mut fields = json!({"files": files.collect::<Vec<_>>()});
+    if let Some((faults, counts)) = &input.faults {
+        fields["faults"] = json!({
+            "spec": faults.to_string(), "frames": counts.frames,
+            "lost": {"client": counts.lost_of_clients, "server": counts.lost_of_servers, "other": counts.lost_of_others},
+            "duplicated": counts.duplicated, "reordered": counts.reordered, "truncated": counts.truncated,
+            "flipped": counts.flipped,
+        });
+    }
     if input.first.is_known() {
         fields["first"] = json!(input.first.to_string());
         fields["last"] = json!(input.last.to_string());

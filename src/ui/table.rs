@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 
+use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
 use crate::export::summary::{PERCENTILES, Report, clients, error_codes, ranked, servers};
 use crate::record::histograms::Histogram;
@@ -71,6 +72,9 @@ impl Page<'_> {
 
     fn input(&mut self, report: &Report<'_>) -> io::Result<()> {
         self.heading("INPUT")?;
+        if let Some((faults, counts)) = &report.input.faults {
+            self.paragraph(&injected(faults, counts), true)?;
+        }
         for file in &report.input.files {
             if file.format.is_empty() {
                 writeln!(self.out, "  {}: nothing could be read", file.path)?;
@@ -287,6 +291,27 @@ impl Page<'_> {
         }
         Ok(())
     }
+}
+
+/// What was added to the capture, in words.
+fn injected(faults: &Faults, counts: &FaultCounts) -> String {
+    let done = [
+        ("lost", counts.lost()),
+        ("duplicated", counts.duplicated),
+        ("reordered", counts.reordered),
+        ("truncated", counts.truncated),
+        ("flipped", counts.flipped),
+    ];
+    let done: Vec<String> = done
+        .into_iter()
+        .filter(|(_, frames)| *frames > 0)
+        .map(|(name, frames)| format!("{} {name}", count(frames)))
+        .collect();
+    let done = if done.is_empty() { "none of them hit".to_owned() } else { done.join(", ") };
+    format!(
+        "faults were added on purpose (--fault {faults}), so this is not what the capture holds: of {}, {done}",
+        counted(counts.frames, "packet")
+    )
 }
 
 fn cells(entry: &Entry) -> Vec<String> {

@@ -269,11 +269,12 @@ fn describe_client(labels: &Labels, list: &mut Vec<u8>) {
     }
 }
 
-/// The last word of `MOVED 3999 10.0.0.2:6379`; of others nothing.
+/// The last word of `MOVED 3999 10.0.0.2:6379` or `REDIRECT 10.0.0.2:6379`; of others nothing.
 fn redirect_target(error: &[u8]) -> &[u8] {
     let mut words = error.split(|&byte| byte == b' ');
     match words.next() {
         Some(b"MOVED" | b"ASK") => words.nth(1).unwrap_or_default(),
+        Some(b"REDIRECT") => words.next().unwrap_or_default(),
         _ => &[],
     }
 }
