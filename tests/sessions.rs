@@ -613,7 +613,10 @@ fn row_42_the_database_is_unknown_where_the_beginning_was_not_seen() {
         if !seen {
             talk.frames.clear();
         }
-        let told = talk.c(&["GET a"]).s("$-1\r\n").c(&["SWAPDB 0 1", "GET b"]).s("+OK\r\n$-1\r\n").fin().run();
+        // Before anything is answered, too.
+        let talk = talk.c(&["GET a"]).wait(40_000).c(&["GET b"]).s("$-1\r\n$-1\r\n").c(&["SWAPDB 0 1", "GET b"]);
+        let told = talk.s("+OK\r\n$-1\r\n").fin().run();
+        assert!(told.records.len() >= 4);
         for record in &told.records {
             assert_eq!(record["redis"]["db"].as_u64(), seen.then_some(0), "{record}");
         }
