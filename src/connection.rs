@@ -280,6 +280,8 @@ pub struct Connection {
     may_push: bool,
     unpairable: bool,
     blocking_seen: bool,
+    /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
+    requests_refound: bool,
     /// A command waits whose reply must be read in its own way.
     watchful: bool,
     session: Session,
