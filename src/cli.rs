@@ -139,7 +139,8 @@ struct Records {
     #[arg(long, value_name = "1/N")]
     sample: Option<Sample>,
     /// What of requests and replies is shown, in every output. keys: names of keys, other arguments as `?`, of errors the
-    /// code. full: also arguments and replies. none: no keys either. Passwords are never shown [default: keys]
+    /// code. full: also arguments and replies. none: no keys either. Of commands that can carry a password nothing is shown
+    /// [default: keys]
     #[arg(long, value_name = "none|keys|full")]
     payload: Option<Payload>,
     /// With `--payload full`, bytes that are shown of a request's arguments, and of a reply [default: 256]
@@ -152,6 +153,10 @@ struct Records {
     /// "10.1.0.0/16" = "checkout"; the longest prefix wins, then the one with a port
     #[arg(long, value_name = "FILE")]
     names: Option<FilePath>,
+    /// Show keys not by their names but by a hash of them: HMAC-SHA-256 with the content of this file as the secret, the first
+    /// 128 bits in hex. Replies, which may repeat keys, are then not shown, whatever `--payload` says
+    #[arg(long, value_name = "FILE")]
+    hash_keys: Option<FilePath>,
     /// Name the process and pid at either end in the records, where that is a process of this host that still runs: for
     /// `tcpdump -U … | resptap read - --processes` on the host of the Redis server or of its clients. Needs root for
     /// processes of others
@@ -254,6 +259,7 @@ impl Read {
             summary: statistics.summary,
             sensor: records.sensor,
             names: records.names,
+            hash_keys: records.hash_keys,
             processes: records.processes,
             no_mmap: traffic.no_mmap,
             fault: traffic.fault,

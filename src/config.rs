@@ -18,6 +18,7 @@ use crate::capture::fault::Faults;
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
+use crate::record::key_hash::{KeyHashError, KeyHasher};
 use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
@@ -64,6 +65,7 @@ pub struct Options {
     pub summary: Option<Output>,
     pub sensor: Option<String>,
     pub names: Option<FilePath>,
+    pub hash_keys: Option<FilePath>,
     pub processes: Option<bool>,
     pub no_mmap: Option<bool>,
     #[serde(deserialize_with = "values::faults")]
@@ -103,6 +105,7 @@ impl Options {
             summary: self.summary.or(other.summary),
             sensor: self.sensor.or(other.sensor),
             names: self.names.or(other.names),
+            hash_keys: self.hash_keys.or(other.hash_keys),
             processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
             fault: self.fault.or(other.fault),
@@ -159,6 +162,8 @@ pub struct Config {
     pub sensor: String,
     /// Names of services.
     pub names: Names,
+    /// Keys are shown by their hash.
+    pub key_hasher: Option<KeyHasher>,
     /// Whether records name the processes of this host.
     pub processes: bool,
     /// Whether files are mapped into memory.
@@ -192,6 +197,8 @@ pub enum ConfigError {
     Commands { path: PathBuf, source: CommandTableError },
     #[error(transparent)]
     Names(#[from] NamesError),
+    #[error(transparent)]
+    HashKeys(#[from] KeyHashError),
     #[error("{option} is {value}, but must be from {least} to {most}")]
     OutOfRange { option: &'static str, value: String, least: String, most: String },
     #[error("{option} is {value}, but must be at least 1ms; less is usually a slip of the unit")]
@@ -226,7 +233,8 @@ impl Config {
         let Size(memory) = options.memory.unwrap_or(Size(1 << 30));
         let cpus = cpus(options.cpus.as_ref())?;
         let workers = workers(options.workers, &cpus, memory)?;
-        let names_file = options.names.as_ref().map(|FilePath(path)| path.clone());
+        let path = |given: &Option<FilePath>| given.as_ref().map(|FilePath(path)| path.clone());
+        let (names_file, secret_file) = (path(&options.names), path(&options.hash_keys));
         let config = Config {
             workers,
             cpus,
@@ -255,6 +263,7 @@ impl Config {
             summary: options.summary,
             sensor: options.sensor.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
             names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
+            key_hasher: secret_file.as_deref().map(KeyHasher::read).transpose()?,
             processes: options.processes.unwrap_or(false),
             // Where faults change frames, these are copies.
             mmap: !options.no_mmap.unwrap_or(false) && options.fault.is_none(),
@@ -265,7 +274,7 @@ impl Config {
             return Err(ConfigError::Empty { option: "--sensor" });
         }
         config.check_stdin()?;
-        let inputs: Vec<PathBuf> = config.files.iter().cloned().chain(names_file).collect();
+        let inputs: Vec<PathBuf> = config.files.iter().cloned().chain(names_file).chain(secret_file).collect();
         check_outputs(&config.outputs(), &inputs)?;
         Ok(config)
     }

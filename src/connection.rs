@@ -168,7 +168,7 @@ pub struct Identity {
     pub client: Endpoint,
     /// The server.
     pub server: Endpoint,
-    /// The VLAN that its first packet was in, and that inside it (QinQ); 0: none.
+    /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
     pub vlans: [u16; 2],
     /// The client's number in the worker's statistics.
     pub client_number: u32,
@@ -282,6 +282,8 @@ pub struct Connection {
     may_push: bool,
     unpairable: bool,
     blocking_seen: bool,
+    /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
+    requests_refound: bool,
     /// A command waits whose reply must be read in its own way.
     watchful: bool,
     session: Session,

@@ -69,6 +69,8 @@ pub const ERROR_CODES_MAX: usize = 256;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
+/// Longest secret that keys are hashed with (`--hash-keys`), in bytes.
+pub const HASH_KEY_BYTES_MAX: u64 = 64 * 1024;
 /// Longest name of a service (`--names`), in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Connections whose processes are remembered (`--processes`). About 6 MB.

@@ -138,7 +138,12 @@ fn count_unreadable(reports: &mut [Option<WorkerReport>], packets: u64) {
 }
 
 fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Sink + Send>>> {
-    let format = RecordFormat { sensor: config.sensor.clone(), payload: config.payload, table };
+    let format = RecordFormat {
+        sensor: config.sensor.clone(),
+        payload: config.payload,
+        key_hasher: config.key_hasher.clone(),
+        table,
+    };
     let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
     for SinkSpec::Jsonl(output) in &config.sinks {
         let target = match output {

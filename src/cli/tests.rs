@@ -84,6 +84,7 @@ fn every_option_of_the_command_line_runs() {
         ("summary", "-"),
         ("sensor", "tap-1"),
         ("names", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
+        ("hash-keys", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
         ("processes", "true"),
         ("no-mmap", "true"),
         ("fault", "loss=1%,seed=7"),

@@ -75,6 +75,7 @@ fn every_option_reaches_the_configuration() {
         summary: Some(Output::File("out.json".into())),
         sensor: Some("tap-1".to_owned()),
         names: Some(FilePath(SAMPLE.into())),
+        hash_keys: Some(FilePath(SAMPLE.into())),
         processes: Some(true),
         no_mmap: Some(true),
         fault: Some("loss=1%".parse().unwrap()),
@@ -111,6 +112,7 @@ fn every_option_reaches_the_configuration() {
         summary: Some(Output::File("out.json".into())),
         sensor: "tap-1".to_owned(),
         names: Names::read(SAMPLE.as_ref()).unwrap(),
+        key_hasher: Some(KeyHasher::read(SAMPLE.as_ref()).unwrap()),
         processes: true,
         mmap: false,
         fault: Some("loss=1%".parse().unwrap()),
@@ -223,8 +225,23 @@ fn no_output_overwrites_an_input() {
     let summary = Some(Output::File(names.clone()));
     let over_names = refused(Options { names: Some(FilePath(names)), summary, ..none });
     assert!(over_names.contains("--summary would overwrite"), "{over_names}");
+    let (secret, options) = (folder.path().join("secret"), Options::default());
+    fs::write(&secret, "s").unwrap();
+    let summary = Some(Output::File(secret.clone()));
+    let over_secret = refused(Options { hash_keys: Some(FilePath(secret)), summary, ..options });
+    assert!(over_secret.contains("--summary would overwrite"), "{over_secret}");
     let hist = HistConfig::new(vec![capture.clone()], None, Some(alias));
     assert!(matches!(hist, Err(ConfigError::OverwritesInput { .. })));
+}
+
+#[test]
+fn a_secret_that_keys_can_not_be_hashed_with_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let hashed = || refused(Options { hash_keys: Some(FilePath(path.clone())), ..Options::default() });
+    assert!(hashed().contains("secret (--hash-keys), can't be read: No such file"), "{}", hashed());
+    fs::write(&path, "\n").unwrap();
+    assert!(hashed().contains("secret (--hash-keys), is empty"), "{}", hashed());
 }
 
 #[test]

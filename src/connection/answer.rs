@@ -4,6 +4,7 @@ use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
+use crate::redis::redact;
 use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
@@ -209,7 +210,7 @@ impl Connection {
             t4: time,
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
-            response: &reply.response,
+            response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
         };
         self.decide(head, outcome, Some(facts), resources, recorder);
         let succeeded = kind != Kind::Error;
@@ -316,6 +317,18 @@ impl Connection {
             next = self.children.after(child, &resources.requests);
         }
         (special && self.session.is_regular()).then_some(items)
+    }
+
+    /// Whether the reply to EXEC may be shown: those of all of its commands may.
+    fn shows_items(&self, resources: &Resources) -> bool {
+        let mut next = self.children.head();
+        while let Some(child) = next {
+            if redact::hides_reply(resources.settings.table, resources.requests.get(child).command) {
+                return false;
+            }
+            next = self.children.after(child, &resources.requests);
+        }
+        self.session.is_regular()
     }
 
     /// Whether EXEC's array can't be read: it may have more items or fewer than its header says, and it is not known how many.

@@ -84,6 +84,7 @@ impl Connection {
             may_push: !known,
             unpairable: false,
             blocking_seen: false,
+            requests_refound: false,
             watchful: false,
             session: Session::new(known),
             children: Queue::default(),

@@ -8,7 +8,7 @@
 pub struct Tags {
     /// The VLAN, of several tags the outermost one's; 0: none.
     pub vlan: u16,
-    /// Of several tags (QinQ) the innermost one's; 0: none.
+    /// Of several tags the innermost one's; 0: none.
     pub inner_vlan: u16,
     /// The tunnel.
     pub tunnel: Tunnel,

@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod histograms;
+pub mod key_hash;
 pub mod totals;
 pub mod transaction;
 

@@ -53,7 +53,7 @@ pub struct Transaction {
     pub client: Endpoint,
     /// Who answered.
     pub server: Endpoint,
-    /// The VLAN that its connection's first packet was in, and that inside it (QinQ); 0: none.
+    /// The VLAN that its connection's first packet was in, and that inside it (two tags); 0: none.
     pub vlans: [u16; 2],
     /// First byte of the request.
     pub t1: Timestamp,

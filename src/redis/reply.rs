@@ -66,6 +66,10 @@ pub struct Reply {
     depth_two: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// The value that streams in belongs to the shown form.
+    is_shown: bool,
+    /// But only its beginning that looks like an error's code.
+    is_code: bool,
     /// Bytes of the value that comes which are left out of the shown form.
     unshown: u8,
     /// Which value's bytes come.
@@ -116,6 +120,8 @@ impl Reply {
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.is_shown = false;
+        self.is_code = false;
         self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
@@ -232,11 +238,15 @@ impl Visitor for ReplyVisitor<'_> {
                 }
             }
         }
-        if self.payload_bytes > 0 {
+        if reply.is_shown {
             let unshown = usize::from(reply.unshown).min(chunk.len());
             reply.unshown -= unshown as u8;
+            let chunk = &chunk[unshown..];
+            let is_code = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
+            let shown = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
+            reply.is_shown = shown == chunk.len();
+            let shown = &chunk[..shown];
             let room = self.payload_bytes.saturating_sub(reply.response.len());
-            let shown = &chunk[unshown..];
             reply.response.extend_from_slice(&shown[..room.min(shown.len())]);
         }
     }
@@ -278,8 +288,8 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`.
-    /// Answers how many bytes are wanted.
+    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`, of
+    /// errors among their items, which may quote anything, the code. Answers how many bytes are wanted.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
         self.reply.unshown = if kind == Kind::Verbatim { VERBATIM_KIND_BYTES } else { 0 };
         if depth > 0 && !self.reply.response.ends_with(b"[") {
@@ -293,6 +303,8 @@ impl ReplyVisitor<'_> {
             }
             _ => {}
         }
+        self.reply.is_shown = true;
+        self.reply.is_code = kind == Kind::Error && depth > 0;
         self.payload_bytes.saturating_sub(self.reply.response.len()) + usize::from(self.reply.unshown)
     }
 

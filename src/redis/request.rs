@@ -130,6 +130,11 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// An inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
+    /// like inline commands.
+    pub inline_is_believed: bool,
+    /// What it is is not known for certain: nothing of it is shown.
+    veiled: bool,
     /// Its command is one that only nodes send one another.
     pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
@@ -172,6 +177,8 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            inline_is_believed: true,
+            veiled: false,
             is_of_nodes: false,
             word_cut: false,
             word_length: 0,
@@ -209,9 +216,23 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.inline_is_believed = true;
+        self.veiled = false;
         self.is_of_nodes = false;
         self.word_cut = false;
         self.word_length = 0;
+    }
+
+    /// No more of it will be seen: nothing is kept of the argument that was streaming in.
+    pub fn break_off(&mut self) {
+        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.noting, Noting::Nothing) {
+            self.notes.truncate(at);
+        }
+        if let Collect::Entry { at, .. } = self.collect {
+            // Its entry began as one that is hidden.
+            self.arguments.truncate(at + ENTRY_HEADER_BYTES);
+            self.collect = Collect::Nothing;
+        }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -305,6 +326,7 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             if length == UNKNOWN_LENGTH {
                 self.request.flags.set(Flags::INLINE);
+                self.request.veiled = !self.request.inline_is_believed;
             }
             self.request.declared = u32::try_from(length).unwrap_or(u32::MAX);
             return 0;
@@ -402,15 +424,21 @@ impl RequestVisitor<'_> {
         }
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
-            let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
-            let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
+            let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let is_word = is_name && !request.veiled;
+            let entry = match request.secret {
+                _ if is_word => Argument::Word(word),
+                true => Argument::Redacted,
+                false => Argument::Hidden,
+            };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
         let Some(command) = self.table.get(request.command) else { return };
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.secret = redact::hides_arguments(&command.name);
+        request.secret = redact::hides(command);
+        request.veiled |= request.begun == 2 && found.is_none();
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
         }
@@ -446,17 +474,26 @@ impl RequestVisitor<'_> {
         if !self.shown.keys {
             return 0;
         }
-        if self.request.secret || self.shown.payload_bytes == 0 {
-            let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
-            append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
-            return 0;
+        let request = &self.request;
+        if request.secret || request.veiled || self.shown.payload_bytes == 0 || !request.command.is_known() {
+            return self.hide();
         }
         self.entry(length, None)
+    }
+
+    /// Keeps the place of an argument, and nothing of it.
+    fn hide(&mut self) -> usize {
+        let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
+        append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
+        0
     }
 
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
     fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
+        if self.request.veiled {
+            return self.hide();
+        }
         let request = &mut *self.request;
         let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || request.full || room == 0 && length > 0 {
@@ -482,6 +519,7 @@ impl RequestVisitor<'_> {
             }
         }
         arguments::close(&mut request.arguments, at, key, cut);
+        request.veiled |= request.secret && redact::ends_keys(&request.arguments[at + ENTRY_HEADER_BYTES..], cut);
     }
 
     /// Begins to note an argument that changes the session. Passwords are none of them.
@@ -493,10 +531,14 @@ impl RequestVisitor<'_> {
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
         let what = match act {
             _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            // Nothing of it is to be shown.
+            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if request.veiled => None,
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
             Act::Script => (index == 1).then_some(Noted::Script),
             Act::Hello if request.noting == Noting::Secret => None,
+            // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
+            Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
             _ => Some(Noted::Word),
@@ -549,11 +591,11 @@ impl RequestVisitor<'_> {
             request.finder.seen(&command.keys, request.begun - 1, request.declared, whole.then_some(text))
         };
         if self.shown.keys {
-            let entry = match (self.shown.payload_bytes > 0 && !request.cut, request.secret) {
-                (_, true) => Argument::Redacted,
-                (true, false) if whole => Argument::Value(text),
-                (true, false) => Argument::ValueCut(text),
-                (false, false) => Argument::Hidden,
+            let entry = match self.shown.payload_bytes > 0 && !request.cut && !request.veiled {
+                _ if request.secret => Argument::Redacted,
+                true if whole => Argument::Value(text),
+                true => Argument::ValueCut(text),
+                false => Argument::Hidden,
             };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
@@ -594,7 +636,7 @@ impl RequestVisitor<'_> {
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
         let name = &request.word[..usize::from(request.word_length)];
-        if index != 1 || !self.shown.keys || request.cut || !guess::has_key(name, request.declared) {
+        if index != 1 || !self.shown.keys || request.word_cut || !guess::has_key(name, request.declared) {
             return self.value(length);
         }
         request.keys = 1;

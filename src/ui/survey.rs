@@ -47,10 +47,10 @@ impl Survey {
         let commands = CommandTable::built_in();
         let mut left = FRAMES_MAX;
         while left > 0 {
-            let mut tally = |frame| match decode(&frame) {
-                Ok(segment) => note(&mut ports, &segment, commands),
-                // They were counted when the capture was read.
-                Err(_) => {}
+            let mut tally = |frame| {
+                if let Ok(segment) = decode(&frame) {
+                    note(&mut ports, &segment, commands);
+                }
             };
             // A damaged file has been complained of already.
             let Ok(Polled::Frames(frames)) = source.poll(BATCH_FRAMES.min(left), &mut tally) else { break };

@@ -1,6 +1,6 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Labels, Recorder};
+use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::RECORD_BATCH;
@@ -12,6 +12,7 @@ use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
 use crate::redis::redact;
+use crate::redis::request::Request;
 use crate::resp::parser::Kind;
 use crate::ring::Outbox;
 use crate::units::Timestamp;
@@ -186,8 +187,10 @@ impl Recording {
     fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
         let Exchange { identity, request, outcome, reply, .. } = *exchange;
         let payload = self.emission.payload;
-        let hidden = redact::hides_arguments(self.table.name(request.command));
-        let shows_reply = payload == Payload::Full && !hidden;
+        let shows_reply = payload == Payload::Full
+            && !redact::hides_reply(self.table, request.command)
+            && !reply.is_some_and(is_foreign);
+        let may_show = payload != Payload::None && may_show(request, reply.is_some(), error);
         let code = error.unwrap_or_default();
         self.client.clear();
         if let Some(labels) = exchange.labels {
@@ -197,8 +200,8 @@ impl Recording {
         let texts = Texts {
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
-            script: request.noted_script().filter(|_| payload != Payload::None).unwrap_or_default(),
-            arguments: if payload == Payload::None { &[] } else { &request.arguments },
+            arguments: if may_show { &request.arguments } else { &[] },
+            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
                 _ => code.as_str().as_bytes(),
@@ -220,7 +223,7 @@ impl Recording {
             args: request.args,
             keys: request.keys,
             pipeline: request.pipeline,
-            slot: request.slot.filter(|_| payload != Payload::None),
+            slot: request.slot.filter(|_| may_show),
             command: request.command,
             flags: request.flags,
             outcome,
@@ -237,6 +240,16 @@ impl Recording {
         };
         self.batch.push(transaction, texts);
     }
+}
+
+/// Whether a request's arguments and the name of its command may be shown, as far as they were kept.
+fn may_show(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
+    request.command.is_known() || redact::is_named(is_answered, error.as_ref().map(ErrorCode::as_str))
+}
+
+/// Whether a reply repeats what other clients sent.
+fn is_foreign(reply: ReplyFacts<'_>) -> bool {
+    reply.kind == Kind::Simple && redact::is_monitor_line(reply.response)
 }
 
 /// Name, user and library of a client, as they are known.

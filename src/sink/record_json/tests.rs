@@ -20,7 +20,7 @@ fn table() -> &'static CommandTable {
 }
 
 fn format(payload: Payload) -> RecordFormat {
-    RecordFormat { sensor: "tap \"1\"".into(), payload, table: table() }
+    RecordFormat { sensor: "tap \"1\"".into(), payload, key_hasher: None, table: table() }
 }
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
@@ -239,6 +239,34 @@ fn vlans_are_named_as_ecs_has_them() {
     assert_eq!(network([0, 0]), None, "community_id is the last field");
     assert_eq!(network([12, 0]).unwrap(), r#""vlan":{"id":"12"}}"#);
     assert_eq!(network([4094, 4093]).unwrap(), r#""vlan":{"id":"4094"},"inner":{"vlan":{"id":"4093"}}}"#);
+}
+
+#[test]
+fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
+    let hasher = KeyHasher::new(b"Jefe");
+    let hash = |name: &[u8]| String::from_utf8(hasher.hash(name).to_vec()).unwrap();
+    let entries = [Argument::Word(b"SET"), Argument::Key(b"user:1"), Argument::Value(b"v"), Argument::KeyCut(b"cut")];
+    let line = |transaction, error: &[u8]| {
+        let format = RecordFormat { key_hasher: Some(hasher.clone()), ..format(Payload::Full) };
+        let mut list = Vec::new();
+        for entry in entries {
+            arguments::append(&mut list, entry);
+        }
+        let mut out = Vec::new();
+        let texts = Texts { arguments: &list, error, response: b"user:1", ..Texts::default() };
+        RecordWriter::new(&format).append(&mut out, &transaction, texts, &Labels::default());
+        String::from_utf8(out).unwrap()
+    };
+    let text = line(set(), b"");
+    assert!(!text.contains("user:1"), "{text}");
+    let record = parsed(&text);
+    assert_eq!(record["resource"], hash(b"user:1"));
+    assert_eq!(record["query"], format!("SET {} ? {}…", hash(b"user:1"), hash(b"cut")));
+    assert_eq!(record["redis"]["request"], format!("SET {} v {}…", hash(b"user:1"), hash(b"cut")));
+    assert_eq!(record["redis"]["slot"], 10778, "that of the key itself");
+    let failed = line(Transaction { reply: Some(Kind::Error), ..set() }, b"BUSYKEY user:1 exists");
+    assert_eq!(parsed(&failed)["redis"]["error"], "BUSYKEY");
+    assert!(!failed.contains("user:1"), "{failed}");
 }
 
 #[test]
