@@ -128,6 +128,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
     }
     let ip = ip(&frame);
     let choice = random.next() as usize;
+    let is_even = choice.is_multiple_of(2);
     let mut outer = |protocol: u8, payload: &[&[u8]]| in_ip(protocol, &payload.concat(), without_lengths, random);
     match step {
         Step::Vlans if ip.is_some() => {
@@ -149,7 +150,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
             ethernet([0x88, 0x47], &[&labels(LABELS_PSEUDO_WIRE_BARE, random)[..], &frame].concat())
         }
         Step::Vxlan => {
-            let port = if choice % 2 == 0 { 4789u16 } else { 8472 };
+            let port = if is_even { 4789u16 } else { 8472 };
             let length = u16::try_from(16 + frame.len()).unwrap_or(0).to_be_bytes();
             let header = [8, 0, 0, 0, 0, 1, 2, 0];
             outer(17, &[&[0xc0, 1], &port.to_be_bytes(), &length, &[0; 2], &header, &frame])
@@ -157,7 +158,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
         Step::Geneve => {
             let words = choice % 15;
             let (protocol, inside) = match ip {
-                Some(ip) if choice % 2 == 0 => (ethertype(&frame), ip),
+                Some(ip) if is_even => (ethertype(&frame), ip),
                 _ => ([0x65, 0x58], &frame[..]),
             };
             let header = [words as u8, 0, protocol[0], protocol[1], 0, 1, 2, 0];
@@ -169,7 +170,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
             let fields =
                 vec![9; (flags >> 7 & 1) as usize * 4 + (flags >> 5 & 1) as usize * 4 + (flags >> 4 & 1) as usize * 4];
             let (protocol, inside) = match ip {
-                Some(ip) if choice % 2 == 0 => (ethertype(&frame), ip),
+                Some(ip) if is_even => (ethertype(&frame), ip),
                 _ => ([0x65, 0x58], &frame[..]),
             };
             outer(47, &[&[flags, 0], &protocol, &fields, inside])
@@ -177,7 +178,7 @@ fn wrapped(frame: &[u8], step: Step, without_lengths: bool, random: &mut Random)
         Step::ErspanI => outer(47, &[&[0, 0, 0x88, 0xbe], &frame]),
         Step::ErspanII => outer(47, &[&[0x10, 0, 0x88, 0xbe], &[0; 4], &[0x10, 5, 0, 9, 0, 0, 0, 1], &frame]),
         Step::ErspanIII => {
-            let subheader: &[u8] = if choice % 2 == 0 { &[5; 8] } else { &[] };
+            let subheader: &[u8] = if is_even { &[5; 8] } else { &[] };
             let last = u8::from(!subheader.is_empty());
             let header = [0x20, 5, 0, 9, 1, 1, 1, 1, 0, 0, 0, last];
             outer(47, &[&[0x10, 0, 0x22, 0xeb], &[0; 4], &header, subheader, &frame])
