@@ -162,7 +162,7 @@ fn lengths_that_contradict_each_other_are_refused() {
     assert_eq!(bench.take(1, &ipv4(2, &long, 64, 80)), None, "another end");
     assert_eq!(bench.take(1, &ipv4(2, &[0; 99], 64, 88)), None, "beyond the end");
     assert_eq!(bench.take(1, &ipv4(3, &long, 0, 41)), None, "not a multiple of 8");
-    assert_eq!(bench.take(1, &ipv4(4, &[0; 65_528], 65_512, 65_528)), None, "longer than a packet can be");
+    assert_eq!(bench.take(1, &ipv4(4, &vec![0; 65_528], 65_512, 65_528)), None, "longer than a packet can be");
     assert_eq!(bench.counters[Counter::SkipMalformed], 5);
     assert_eq!(bench.fragments.partial.iter().filter(|partial| partial.key.is_some()).count(), 2);
     assert_eq!(bench.counted(), (0, 0, 3));
