@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::capture::fault::Faults;
 use crate::config::values::{
     CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
     SinkSpec, Size,
@@ -93,9 +94,19 @@ struct Traffic {
     /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005 [default: 6379]
     #[arg(long, value_name = "LIST")]
     port: Option<List<PortRange>>,
+    /// Tell connections apart also by their VLAN and tunnel (VXLAN and Geneve network, GRE key, ERSPAN session, MPLS label), for
+    /// networks that use the same addresses. Not where the two directions differ in these, as often with MPLS: each would be
+    /// a connection of its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    key_by_vlan: Option<bool>,
     /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_mmap: Option<bool>,
+    /// A testing aid: treat the capture as if the mirror port had been worse, and say so in the summary. SPEC is a list of
+    /// loss=1% (client-loss, server-loss: of one direction), duplicate=1%, reorder=5%:8 (late by up to 8 frames),
+    /// truncate=0.1%, flip=0.01% (a bit of a frame) and seed=7; the same seed gives the same faults [default: none]
+    #[arg(long, value_name = "SPEC")]
+    fault: Option<Faults>,
 }
 
 #[derive(Args, Debug)]
@@ -129,7 +140,8 @@ struct Records {
     #[arg(long, value_name = "1/N")]
     sample: Option<Sample>,
     /// What of requests and replies is shown, in every output. keys: names of keys, other arguments as `?`, of errors the
-    /// code. full: also arguments and replies. none: no keys either. Passwords are never shown [default: keys]
+    /// code. full: also arguments and replies. none: no keys either. Of commands that can carry a password nothing is shown
+    /// [default: keys]
     #[arg(long, value_name = "none|keys|full")]
     payload: Option<Payload>,
     /// With `--payload full`, bytes that are shown of a request's arguments, and of a reply [default: 256]
@@ -142,6 +154,10 @@ struct Records {
     /// "10.1.0.0/16" = "checkout"; the longest prefix wins, then the one with a port
     #[arg(long, value_name = "FILE")]
     names: Option<FilePath>,
+    /// Show keys not by their names but by a hash of them: HMAC-SHA-256 with the content of this file as the secret, the first
+    /// 128 bits in hex. Replies, which may repeat keys, are then not shown, whatever `--payload` says
+    #[arg(long, value_name = "FILE")]
+    hash_keys: Option<FilePath>,
     /// Name the process and pid at either end in the records, where that is a process of this host that still runs: for
     /// `tcpdump -U … | resptap read - --processes` on the host of the Redis server or of its clients. Needs root for
     /// processes of others
@@ -222,6 +238,7 @@ impl Read {
             workers: resources.workers,
             cpus: resources.cpus,
             port: traffic.port,
+            key_by_vlan: traffic.key_by_vlan,
             sink: (!records.sink.is_empty()).then_some(Several(records.sink)),
             slower_than: records.slower_than,
             errors: records.errors,
@@ -247,8 +264,10 @@ impl Read {
             summary: statistics.summary,
             sensor: records.sensor,
             names: records.names,
+            hash_keys: records.hash_keys,
             processes: records.processes,
             no_mmap: traffic.no_mmap,
+            fault: traffic.fault,
         };
         (options, files, config)
     }

@@ -171,6 +171,8 @@ pub struct Identity {
     pub client: Endpoint,
     /// The server.
     pub server: Endpoint,
+    /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
+    pub vlans: [u16; 2],
     /// The client's number in the worker's statistics.
     pub client_number: u32,
     /// The server's.
@@ -277,12 +279,16 @@ pub struct Connection {
     start: Start,
     /// A SYN that may begin another connection between the same ends.
     candidate: Option<Seq>,
+    /// Where its own SYN said that requests begin; a copy of that may come late.
+    first: Option<Seq>,
     /// The end that was taken for the server sent the SYN: it is the client.
     swapped: bool,
     closed: bool,
     may_push: bool,
     unpairable: bool,
     blocking_seen: bool,
+    /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
+    requests_refound: bool,
     /// A command waits whose reply must be read in its own way.
     watchful: bool,
     session: Session,

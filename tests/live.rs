@@ -15,6 +15,9 @@ use std::sync::{LazyLock, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "live/modes.rs"]
+mod modes;
+
 type Counts = BTreeMap<String, u64>;
 
 /// What `scripts/traffic` uses as a password.

@@ -151,7 +151,8 @@ impl Talk {
 }
 
 fn records(mut inbox: Inbox<Message>, table: &'static CommandTable) -> Vec<Value> {
-    let mut writer = RecordWriter::new(&RecordFormat { sensor: "t".into(), payload: Payload::Full, table });
+    let mut writer =
+        RecordWriter::new(&RecordFormat { sensor: "t".into(), payload: Payload::Full, key_hasher: None, table });
     let mut lines = Vec::new();
     while let Some(message) = inbox.take() {
         if let Message::Records(batch) = message {
@@ -335,6 +336,79 @@ fn row_19_execs_array_is_read_with_the_queued_list() {
 }
 
 #[test]
+fn row_19_what_exec_has_subscribed_to_sends_messages() {
+    let told = expect(
+        |talk| {
+            talk.c(&["MULTI", "SUBSCRIBE a b", "SUBSCRIBE b", "EXEC", "PING"])
+                .s("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n")
+                .s(&[SUBSCRIBED_A, SUBSCRIBED_B, SUBSCRIBED_B, MESSAGE, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"].concat())
+                .c(&["MULTI", "UNSUBSCRIBE", "EXEC", "GET k"])
+                .s("-ERR Can't execute 'multi'\r\n-ERR unsubscribed of a\r\n-ERR Can't execute 'exec'\r\n")
+                .s("-ERR Can't execute 'get'\r\n")
+                .c(&["UNSUBSCRIBE", "LRANGE l 0 -1"])
+                .s("*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n")
+                .s(MESSAGE)
+        },
+        &[
+            "MULTI => OK",
+            "SUBSCRIBE a b => (array) in EXEC",
+            "SUBSCRIBE b => (array) in EXEC",
+            "EXEC => [[subscribe, a, 1], [subscribe, b, 2], [subscribe, b, 2]]",
+            "PING => [pong, ]",
+            "MULTI => -ERR",
+            "UNSUBSCRIBE => -ERR",
+            "EXEC => -ERR",
+            "GET k => -ERR",
+            "UNSUBSCRIBE => [unsubscribe, a, 0]",
+            "LRANGE l 0 -1 => [message, a, m]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::UnsolicitedPush], 1);
+}
+
+#[test]
+fn row_19_where_execs_items_can_not_be_told_nothing_behind_it_is() {
+    // A HELLO that may fail decides in which form the confirmations come.
+    let told = expect(
+        |talk| {
+            talk.c(&["MULTI", "HELLO 3", "SUBSCRIBE a", "EXEC", "GET k"]).s(&[
+                "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n",
+                HELLO,
+                PUSH_A,
+                "$1\r\nv\r\n",
+            ]
+            .concat())
+        },
+        &[
+            "MULTI => OK",
+            "HELLO (redacted) => (none) [lost]",
+            "SUBSCRIBE a => (none) [lost]",
+            "EXEC => (none) [lost]",
+            "GET k => (none) [lost]",
+        ],
+    );
+    assert_eq!(told.counters[Counter::RequestsLost], 4);
+    // Queued in silence: its confirmation comes when nobody waits for one.
+    expect(
+        |talk| {
+            talk.c(&["CLIENT REPLY OFF", "MULTI", "SUBSCRIBE a", "EXEC", "CLIENT REPLY ON", "PING"]).s(&[
+                SUBSCRIBED_A,
+                "+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+            ]
+            .concat())
+        },
+        &[
+            "CLIENT REPLY OFF => (none) [no_reply]",
+            "MULTI => (none) [no_reply]",
+            "SUBSCRIBE a => (none) [lost]",
+            "EXEC => (none) [lost]",
+            "CLIENT REPLY ON => (none) [lost]",
+            "PING => (none) [lost]",
+        ],
+    );
+}
+
+#[test]
 fn row_20_client_reply_silences_commands_in_their_order() {
     expect(
         |talk| {
@@ -346,7 +420,7 @@ fn row_20_client_reply_silences_commands_in_their_order() {
         &[
             "CLIENT REPLY OFF => (none) [no_reply]",
             "PING => (none) [no_reply]",
-            "NOSUCH => (none) [no_reply]",
+            "unknown => (none) [no_reply]",
             "CLIENT REPLY ON => OK",
             "GET k => v",
             "CLIENT REPLY SKIP => (none) [no_reply]",
@@ -443,9 +517,9 @@ fn row_23_queued_commands_have_their_items_of_execs_array() {
             "MULTI => OK",
             "LPUSH str 1 => -WRONGTYPE in EXEC",
             "GET str => (bulk) in EXEC",
-            "EXEC => [WRONGTYPE Operation against a key, x]",
+            "EXEC => [WRONGTYPE, x]",
             "MULTI => OK",
-            "NOPE => -ERR",
+            "unknown => -ERR",
             "GET a => QUEUED not_executed",
             "EXEC => -EXECABORT",
             "MULTI => OK",
@@ -533,6 +607,23 @@ fn row_42_the_database_is_known_by_what_succeeded() {
 }
 
 #[test]
+fn row_42_the_database_is_unknown_where_the_beginning_was_not_seen() {
+    for seen in [false, true] {
+        let mut talk = Talk::new(1400);
+        if !seen {
+            talk.frames.clear();
+        }
+        // Before anything is answered, too.
+        let talk = talk.c(&["GET a"]).wait(40_000).c(&["GET b"]).s("$-1\r\n$-1\r\n").c(&["SWAPDB 0 1", "GET b"]);
+        let told = talk.s("+OK\r\n$-1\r\n").fin().run();
+        assert!(told.records.len() >= 4);
+        for record in &told.records {
+            assert_eq!(record["redis"]["db"].as_u64(), seen.then_some(0), "{record}");
+        }
+    }
+}
+
+#[test]
 fn labels_are_what_the_client_said_and_the_server_took() {
     let told = expect(
         |talk| {
@@ -563,9 +654,15 @@ fn labels_are_what_the_client_said_and_the_server_took() {
 #[test]
 fn row_31_redirects_name_their_target() {
     let told = expect(
-        |talk| talk.c(&["GET k", "GET j"]).s("-MOVED 3999 10.0.0.2:6381\r\n-ASK 3999 10.0.0.3:6381\r\n"),
-        &["GET k => -MOVED", "GET j => -ASK"],
+        |talk| {
+            talk.c(&["GET k", "GET j", "ASKING", "GET j", "SET k v"])
+                .s("-MOVED 3999 10.0.0.2:6381\r\n-ASK 3999 10.0.0.3:6381\r\n+OK\r\n-TRYAGAIN Multiple keys\r\n")
+                .s("-REDIRECT 10.0.0.4:6381\r\n")
+        },
+        &["GET k => -MOVED", "GET j => -ASK", "ASKING => OK", "GET j => -TRYAGAIN", "SET k v => -REDIRECT"],
     );
+    assert_eq!(told.records[4]["redis"]["redirect"], "10.0.0.4:6381");
+    assert_eq!(told.records[3]["redis"].get("redirect"), None);
     assert_eq!(told.records[0]["redis"]["redirect"], "10.0.0.2:6381");
     assert_eq!(told.records[1]["redis"]["redirect"], "10.0.0.3:6381");
 }
@@ -731,6 +828,15 @@ fn row_32_a_script_is_named_by_its_sha_and_its_keys_are_those_announced() {
     assert_eq!((redis(1).get("script"), &redis(1)["keys"]), (None, &1.into()));
     assert_eq!(redis(2)["script"], "my_function");
     assert_eq!(redis(3).get("script"), None, "what has not the form of a name is not shown as one");
+}
+
+#[test]
+fn row_11_a_verbatim_string_is_shown_without_its_kind_and_counted_with_it() {
+    let told = expect(
+        |talk| talk.c(&["HELLO 3", "INFO x", "ECHO a"]).s(&[HELLO, "=8\r\ntxt:text\r\n$4\r\ntxt:\r\n"].concat()),
+        &["HELLO (redacted) => (map)", "INFO x => text", "ECHO a => txt:"],
+    );
+    assert_eq!(told.records[1]["destination"]["bytes"], 14);
 }
 
 // Rows 38 to 41.
@@ -900,10 +1006,10 @@ fn row_43_commands_are_found_in_any_case_and_others_keep_the_name_that_was_sent(
         &[
             "GET k => v",
             "CLIENT GETNAME => (nil)",
-            "FT.SEARCH idx q => [0] key_guessed",
-            "SET_7F3A k v => OK key_guessed",
-            "unknown k => -ERR",
-            "CLIENT ? x => -ERR",
+            "FT.SEARCH idx ? => (array) key_guessed",
+            "SET_7F3A k ? => (simple) key_guessed",
+            "unknown => -ERR",
+            "CLIENT ? ? => -ERR",
         ],
     );
     let methods: Vec<&str> = told.records.iter().map(|record| record["method"].as_str().unwrap()).collect();

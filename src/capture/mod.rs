@@ -1,6 +1,7 @@
 //! Where frames come from. A [`Source`] hands out batches of [`Frame`]s that borrow its memory: what must outlive the
 //! batch is copied by whoever needs it.
 
+pub mod fault;
 pub mod file;
 pub mod write;
 
@@ -54,4 +55,13 @@ pub trait Source {
 
     /// Hands out at most `most` frames. They borrow the source, so they are gone before the next call.
     fn poll<'a>(&'a mut self, most: usize, each: &mut impl FnMut(Frame<'a>)) -> Result<Polled, Self::Error>;
+}
+
+impl<S: Source> Source for &mut S {
+    type Error = S::Error;
+
+    #[inline]
+    fn poll<'a>(&'a mut self, most: usize, each: &mut impl FnMut(Frame<'a>)) -> Result<Polled, S::Error> {
+        (**self).poll(most, each)
+    }
 }

@@ -60,6 +60,7 @@ fn every_option_of_the_command_line_runs() {
         ("commands", commands.to_str().unwrap()),
         ("cpus", "0,1"),
         ("port", "6379,7000-7005"),
+        ("key-by-vlan", "true"),
         ("sink", "jsonl:-"),
         ("slower-than", "5ms"),
         ("errors", "true"),
@@ -84,8 +85,10 @@ fn every_option_of_the_command_line_runs() {
         ("summary", "-"),
         ("sensor", "tap-1"),
         ("names", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
+        ("hash-keys", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
         ("processes", "true"),
         ("no-mmap", "true"),
+        ("fault", "loss=1%,seed=7"),
     ];
     for (name, value) in changed {
         assert_ne!(read(&["--workers=1", &format!("--{name}={value}")]), plain, "--{name} has no reader");
@@ -106,7 +109,7 @@ fn the_defaults_that_the_help_tells_are_those_that_run() {
         let Some((_, default)) = help.split_once("[default: ") else { continue };
         let default = default.trim_end_matches(']');
         // The others are told in words.
-        if !default.contains(' ') && !matches!(default, "nowhere" | "automatic" | "built in") {
+        if !default.contains(' ') && !matches!(default, "nowhere" | "automatic" | "built in" | "none") {
             let name = option.get_long().unwrap();
             assert_eq!(read(&[&format!("--{name}={default}")]), plain, "--{name} does not default to {default}");
             told += 1;
@@ -155,6 +158,8 @@ fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
     assert!(error.contains("--port") && error.contains("`any` is no port; write numbers"), "{error}");
     let error = refused(&["read", "a.pcap", "--sink", "kafka:broker/topic"]);
     assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
+    let error = refused(&["read", "a.pcap", "--fault", "los=1%"]);
+    assert!(error.contains("--fault") && error.contains("`los=1%` is no fault; there are loss=P%"), "{error}");
     let error = refused(&["read", "a.pcap", "--resync", "trust"]);
     assert!(error.contains("`trust` is not one of strict, assume"), "{error}");
     let error = refused(&["read", "a.pcap", "--names", "/nonexistent/names.toml"]);

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
+use crate::capture::fault::Faults;
 use crate::redis::arguments::Payload;
 use crate::redis::pairing::Resync;
 
@@ -345,6 +346,11 @@ pub fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payl
 
 /// [`Resync`], read from text.
 pub fn resync<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resync>, D::Error> {
+    deserializer.deserialize_any(FromText(PhantomData)).map(Some)
+}
+
+/// [`Faults`], read from text.
+pub fn faults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Faults>, D::Error> {
     deserializer.deserialize_any(FromText(PhantomData)).map(Some)
 }
 

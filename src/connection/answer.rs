@@ -4,6 +4,7 @@ use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
+use crate::redis::redact;
 use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
@@ -160,6 +161,13 @@ impl Connection {
             self.contradiction(resources, recorder);
             return Ok(());
         }
+        if act == Act::Exec && reply.kind == Some(Kind::Array) && self.is_unreadable(resources) {
+            // Where the array ends is not known.
+            resources.counters.count(Counter::DiscardedUnproved);
+            self.certainty = Certainty::Unproved;
+            self.lose_all(resources, recorder);
+            return Ok(());
+        }
         if act == Act::Psync && reply.kind == Some(Kind::Simple) && !is_deferred(reply.text()) {
             self.begin_link(head, reply.text(), time, resources)?;
         }
@@ -190,7 +198,7 @@ impl Connection {
         let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
         request.flags.0 |=
             set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
-        if self.session.is_queued(reply) && !request.timed_out {
+        if self.session.is_queued(act, reply) && !request.timed_out {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
             return self.children.push(head, &mut resources.requests);
@@ -203,7 +211,7 @@ impl Connection {
             t4: time,
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
-            response: &reply.response,
+            response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
             nulls: Some(reply.nulls),
         };
         self.decide(head, outcome, Some(facts), resources, recorder);
@@ -283,6 +291,10 @@ impl Connection {
             if self.session.is_due(act, request) {
                 return;
             }
+            if self.session.hides(act) {
+                self.certainty = Certainty::Unproved;
+                return self.lose_all(resources, recorder);
+            }
             let request = resources.requests.get(head);
             self.session.executed_silently(act, request);
             self.head_at = self.head_at.max(request.t2);
@@ -309,6 +321,32 @@ impl Connection {
         (special && self.session.is_regular()).then_some(items)
     }
 
+    /// Whether the reply to EXEC may be shown: those of all of its commands may.
+    fn shows_items(&self, resources: &Resources) -> bool {
+        let mut next = self.children.head();
+        while let Some(child) = next {
+            if redact::hides_reply(resources.settings.table, resources.requests.get(child).command) {
+                return false;
+            }
+            next = self.children.after(child, &resources.requests);
+        }
+        self.session.is_regular()
+    }
+
+    /// Whether EXEC's array can't be read: it may have more items or fewer than its header says, and it is not known how many.
+    fn is_unreadable(&self, resources: &Resources) -> bool {
+        let mut next = self.children.head();
+        while let Some(child) = next
+            && !self.session.is_regular()
+        {
+            if resources.act(child).is_decisive() {
+                return true;
+            }
+            next = self.children.after(child, &resources.requests);
+        }
+        false
+    }
+
     /// Gives each queued command its item of EXEC's array.
     fn execute_children<R: Recorder>(
         &mut self,
@@ -321,10 +359,11 @@ impl Connection {
     ) {
         let parent = resources.requests.get(exec).index;
         let regular = self.session.is_regular() && !reply.gap;
-        let mut at = 0;
+        let (mut at, mut is_known) = (0, true);
         let mut session = self.session;
         while let Some(child) = self.children.pop(&resources.requests) {
             let act = resources.act(child);
+            is_known &= regular || !act.is_decisive();
             let request = resources.requests.get(child);
             let mut items = session.queued_items(act, request);
             if session.is_resp3() && matches!(act, Act::Subscribe(_) | Act::Unsubscribe(_)) {
@@ -337,6 +376,9 @@ impl Connection {
                 }
             }
             let item = reply.items.get(at + (items.max(1) - 1) as usize).filter(|_| items > 0 && regular);
+            for item in reply.items.iter().skip(at).take(items as usize).filter(|_| regular) {
+                self.session.count_item(act, item.third_integer);
+            }
             at += items as usize;
             if let Some(item) = item {
                 let (t3, t4) = (Timestamp::NONE, time);
@@ -357,8 +399,15 @@ impl Connection {
                 if silent {
                     self.session.executed_in_multi(act, resources.requests.get(child), true);
                 }
+                if !silent && act == Act::Select {
+                    self.db = None;
+                }
             }
             resources.requests.give_back(child);
+        }
+        if !is_known {
+            self.certainty = Certainty::Unproved;
+            self.lose_all(resources, recorder);
         }
     }
 

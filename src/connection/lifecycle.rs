@@ -2,6 +2,7 @@
 
 use crate::counters::Counter;
 use crate::decode::seq::Seq;
+use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
 use crate::flow::key::FlowKey;
@@ -58,9 +59,13 @@ impl Connection {
         };
         let known = start != Start::Midstream;
         // Fixed, so that the identifier is the same in every run.
-        let id = Seed::fixed(0).hash_of(&(client, server, at.0));
+        let mut id = Seed::fixed(0).hash_of(&(client, server, at.0));
+        if key.tags != Tags::default() {
+            id ^= Seed::fixed(0).hash_of(&key.tags);
+        }
+        let vlans = [segment.tags.vlan, segment.tags.inner_vlan];
         Some(Connection {
-            identity: Identity { id, client, server, client_number: 0, server_number: 0 },
+            identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
             streams,
             last_at: at,
             previous: Timestamp::NONE,
@@ -73,11 +78,13 @@ impl Connection {
             framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
             start,
             candidate: None,
+            first: known.then(|| Seq::of(streams[Direction::Request as usize].next())),
             swapped,
             closed: false,
             may_push: !known,
             unpairable: false,
             blocking_seen: false,
+            requests_refound: false,
             watchful: false,
             session: Session::new(known),
             children: Queue::default(),
@@ -144,7 +151,8 @@ impl Connection {
     /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.
     fn is_elsewhere_syn(&self, seq: Seq, direction: Direction) -> bool {
         let stream = self.stream(direction);
-        !stream.is_known() || Seq::of(stream.next()) != seq.after(1)
+        let is_first = self.first == Some(seq.after(1));
+        !is_first && (!stream.is_known() || Seq::of(stream.next()) != seq.after(1))
     }
 
     /// Learns from handshake segments and acknowledgements where the streams begin.
@@ -183,6 +191,7 @@ impl Connection {
         self.certainty = Certainty::Unproved;
         self.framing = [Framing::Seeking; 2];
         self.start = Start::Midstream;
+        self.first = None;
         self.may_push = true;
         self.lose_all(resources, recorder);
         for direction in [Direction::Request, Direction::Reply] {

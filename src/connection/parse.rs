@@ -54,6 +54,7 @@ impl Connection {
                 if !self.seek(direction, piece, resources) {
                     return Ok(());
                 }
+                self.requests_refound |= direction == Direction::Request;
             }
         }
         match direction {
@@ -127,6 +128,7 @@ impl Connection {
                 request.t1 = time;
                 request.begin = here;
                 request.received = received;
+                request.inline_is_believed = !self.requests_refound;
             }
             let handle = self.unfinished[Direction::Request as usize];
             let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
@@ -388,6 +390,7 @@ impl Connection {
         }
         let handle = std::mem::replace(&mut self.building, NONE);
         let request = resources.requests.get_mut(handle);
+        request.break_off();
         if request.is_of_nodes {
             resources.requests.give_back(handle);
             self.become_opaque(Foreign::Replication, resources, recorder);
@@ -506,6 +509,7 @@ impl Connection {
         self.lose_all(resources, recorder);
         self.watchful = false;
         self.certainty = Certainty::Assumed(Proof::Silence);
+        self.requests_refound |= self.framing[Direction::Request as usize] != Framing::Known;
         self.framing = [Framing::Known; 2];
         resources.counters.count(Counter::ResyncsSilence);
     }

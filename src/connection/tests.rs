@@ -144,6 +144,14 @@ fn row_65_a_stray_syn_does_not_end_a_living_connection() {
 }
 
 #[test]
+fn row_65_a_late_copy_of_its_own_syn_begins_no_connection() {
+    // Nor with a copy of its first request behind it, which would be told twice.
+    let played = play("C SYN | S SYN | C GET a | C SYN-COPY | C COPY | S $1 | C COPY | C GET b | S $2");
+    assert_eq!(played.told, ["GET a => exact retransmit 1", "GET b => exact 2"]);
+    assert_eq!(played.count(Counter::ConnectionsOpened), 1);
+}
+
+#[test]
 fn row_65_a_new_connection_between_the_same_ends_ends_the_old_one() {
     let played = play("C SYN | S SYN | C GET a | again | C SYN | S SYN | C GET b | S $2");
     assert_eq!(played.told, ["GET a => unanswered reused", "GET b => exact 2"]);

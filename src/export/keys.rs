@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use crate::limits::KEYS_LISTED;
+use crate::record::key_hash::KeyHasher;
 use crate::record::keys::{Big, Biggest, KeyStatistics};
 use crate::record::top::{Entry, METRICS, Metric, PerMetric, Tally, Top};
 
@@ -20,9 +21,13 @@ pub struct Row {
     pub error: PerMetric,
 }
 
-/// The name of a key or prefix as text: here and nowhere else. Bytes that are not UTF-8 are written as in records; `…` stands
-/// for what was cut off.
-pub fn shown(name: &[u8], is_cut: bool) -> String {
+/// The name of a key or prefix as text: here and nowhere else. By its hash, if there is to be one; else bytes that are not
+/// UTF-8 are written as in records. `…` stands for what was cut off.
+pub fn shown(name: &[u8], is_cut: bool, hasher: Option<&KeyHasher>) -> String {
+    if let Some(hasher) = hasher {
+        let hash = hasher.hash(name);
+        return format!("{}{}", String::from_utf8_lossy(&hash), if is_cut { "…" } else { "" });
+    }
     let mut text = String::with_capacity(name.len());
     // A character that was cut in two is left out, so that it does not look like a foreign byte.
     let whole = match std::str::from_utf8(name) {
@@ -46,7 +51,8 @@ pub fn shown(name: &[u8], is_cut: bool) -> String {
 }
 
 /// Those that have most of a metric, at most [`KEYS_LISTED`]; of equals the first by name. What has none of it is left out.
-pub fn ranked(top: &Top, metric: Metric) -> Vec<Row> {
+/// An empty name is empty, hashed or not.
+pub fn ranked(top: &Top, metric: Metric, hasher: Option<&KeyHasher>) -> Vec<Row> {
     let value = |entry: &Entry<'_>| entry.tally.metrics()[metric as usize];
     let mut best: Vec<Entry<'_>> = Vec::with_capacity(2 * KEYS_LISTED);
     let rank = |entry: &Entry<'_>| {
@@ -66,9 +72,12 @@ pub fn ranked(top: &Top, metric: Metric) -> Vec<Row> {
     }
     best.sort_by_cached_key(rank);
     best.truncate(KEYS_LISTED);
-    best.iter()
-        .map(|entry| Row { name: shown(entry.name, entry.is_cut), tally: *entry.tally, error: entry.error })
-        .collect()
+    let told = |entry: &Entry<'_>| {
+        let is_empty = entry.name.is_empty();
+        let name = if is_empty { String::new() } else { shown(entry.name, entry.is_cut, hasher) };
+        Row { name, tally: *entry.tally, error: entry.error }
+    };
+    best.iter().map(told).collect()
 }
 
 /// The share of hits, if there was any read that could be one.
@@ -83,7 +92,7 @@ pub fn distinct(top: &Top) -> Option<usize> {
 }
 
 /// The lists of the summary's section.
-pub(super) fn lists(statistics: &KeyStatistics) -> Map<String, Value> {
+pub(super) fn lists(statistics: &KeyStatistics, hasher: Option<&KeyHasher>) -> Map<String, Value> {
     let mut fields = Map::new();
     for (name, top) in [("distinct_keys", &statistics.keys), ("distinct_prefixes", &statistics.prefixes)] {
         if let Some(count) = distinct(top) {
@@ -91,14 +100,14 @@ pub(super) fn lists(statistics: &KeyStatistics) -> Map<String, Value> {
         }
     }
     for (metric, list) in METRICS.iter().zip(["by_operations", "by_bytes_in", "by_bytes_out", "by_latency"]) {
-        let rows = ranked(&statistics.keys, *metric);
+        let rows = ranked(&statistics.keys, *metric, hasher);
         fields.insert(list.into(), rows.iter().map(|row| tally("key", row)).collect());
     }
     fields.insert("unlisted_error".into(), metrics(&statistics.keys.missed()));
-    let prefixes = ranked(&statistics.prefixes, Metric::Operations);
+    let prefixes = ranked(&statistics.prefixes, Metric::Operations, hasher);
     fields.insert("prefixes".into(), prefixes.iter().map(|row| tally("prefix", row)).collect());
-    fields.insert("biggest_requests".into(), biggest(statistics, &statistics.requests));
-    fields.insert("biggest_replies".into(), biggest(statistics, &statistics.replies));
+    fields.insert("biggest_requests".into(), biggest(statistics, &statistics.requests, hasher));
+    fields.insert("biggest_replies".into(), biggest(statistics, &statistics.replies, hasher));
     fields
 }
 
@@ -125,11 +134,11 @@ fn tally(what: &str, row: &Row) -> Value {
     Value::Object(fields)
 }
 
-fn biggest(statistics: &KeyStatistics, of: &Biggest) -> Value {
+fn biggest(statistics: &KeyStatistics, of: &Biggest, hasher: Option<&KeyHasher>) -> Value {
     let told = |big: &Big| {
         let mut fields = json!({"bytes": big.bytes, "command": statistics.command(big)});
         if let Some(key) = &big.key {
-            fields["key"] = json!(shown(key.bytes(), key.is_cut()));
+            fields["key"] = json!(shown(key.bytes(), key.is_cut(), hasher));
         }
         fields["client"] = json!(big.client.to_string());
         fields["server"] = json!(big.server.to_string());

@@ -8,11 +8,13 @@ use std::cmp::Reverse;
 
 use serde_json::{Map, Value, json};
 
+use crate::capture::fault::{FaultCounts, Faults};
 use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
 use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
+use crate::record::key_hash::KeyHasher;
 use crate::record::keys::KeyStatistics;
 use crate::record::totals::{Entry, Totals};
 use crate::redis::replication::SyncResult;
@@ -39,6 +41,8 @@ pub struct Report<'a> {
     pub totals: &'a Totals,
     /// All workers' statistics of keys; `None` where keys are not shown.
     pub keys: Option<&'a KeyStatistics>,
+    /// Keys are told by their hash.
+    pub key_hasher: Option<&'a KeyHasher>,
     /// Replication links, in an order of their own.
     pub replication: &'a [ReplicationLink],
     /// Names of services.
@@ -58,6 +62,8 @@ pub struct Input {
     pub first: Timestamp,
     /// Time of the last one.
     pub last: Timestamp,
+    /// Faults that were added to it: then the summary is not that of the capture.
+    pub faults: Option<(Faults, FaultCounts)>,
 }
 
 /// One capture file.
@@ -127,7 +133,7 @@ pub fn to_json(report: &Report<'_>) -> Value {
     for (section, mut fields) in sections(report.counters) {
         if section == "keys" {
             match report.keys {
-                Some(statistics) => fields.extend(keys::lists(statistics)),
+                Some(statistics) => fields.extend(keys::lists(statistics, report.key_hasher)),
                 None => fields = Map::from_iter([("hidden".to_owned(), json!("--payload none"))]),
             }
         }
@@ -227,6 +233,14 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let mut fields = json!({"files": files.collect::<Vec<_>>()});
+    if let Some((faults, counts)) = &input.faults {
+        fields["faults"] = json!({
+            "spec": faults.to_string(), "frames": counts.frames,
+            "lost": {"client": counts.lost_of_clients, "server": counts.lost_of_servers, "other": counts.lost_of_others},
+            "duplicated": counts.duplicated, "reordered": counts.reordered, "truncated": counts.truncated,
+            "flipped": counts.flipped,
+        });
+    }
     if input.first.is_known() {
         fields["first"] = json!(input.first.to_string());
         fields["last"] = json!(input.last.to_string());

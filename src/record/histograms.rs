@@ -82,9 +82,9 @@ impl ErrorCode {
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("ERR")
     }
 
-    /// Whether it sends the client elsewhere in a cluster: no failure of the command.
+    /// Whether it sends the client elsewhere, in a cluster or during a failover: no failure of the command.
     pub fn is_redirect(&self) -> bool {
-        matches!(self.as_str(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN")
+        matches!(self.as_str(), "MOVED" | "ASK" | "REDIRECT" | "TRYAGAIN" | "CLUSTERDOWN")
     }
 }
 

@@ -194,8 +194,10 @@ impl KeyStatistics {
                 self.count_batch(counters);
             }
             let kept = &key.name[..key.name.len().min(KEY_NAME_BYTES_MAX)];
+            let hash = self.seed.of_bytes(key.name);
+            self.keys.prefetch(hash);
             self.batch.push(Use {
-                hash: self.seed.of_bytes(key.name),
+                hash,
                 bytes_in: if first { request.request_bytes } else { 0 },
                 bytes_out: if first { request.reply_bytes } else { 0 },
                 latency_ns: if first { request.latency_ns } else { 0 },
@@ -241,7 +243,10 @@ impl KeyStatistics {
     fn count_batch(&mut self, counters: &mut Counters) {
         let KeyStatistics { keys, prefixes, batch, text, seed, separator, .. } = self;
         for key_use in batch.iter() {
-            keys.prefetch(key_use.hash);
+            keys.prefetch_place(key_use.hash);
+        }
+        for key_use in batch.iter() {
+            keys.prefetch_name(key_use.hash);
         }
         for key_use in batch.drain(..) {
             let (from, length) = (key_use.name_at as usize, usize::from(key_use.name_length));

@@ -234,14 +234,35 @@ impl Top {
         self.missed
     }
 
-    /// Asks for the memory that [`Top::tally`] will need for this hash.
+    /// Asks for the memory that [`Top::tally`] will need first for this hash; then [`Top::prefetch_place`] does for what it needs
+    /// next, and [`Top::prefetch_name`] for the last. Between one and the next there should be time for the memory to come.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        let at = (self.index[hash as usize & (self.index.len() - 1)] as usize).wrapping_sub(1);
-        if let (Some(place), Some(tally)) = (self.places.get(at), self.tallies.get(at)) {
+        prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
+    }
+
+    /// See [`Top::prefetch`].
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some((place, tally)) = self.likely(hash) {
             prefetch(place);
             prefetch(tally);
         }
+    }
+
+    /// See [`Top::prefetch`].
+    #[inline]
+    pub fn prefetch_name(&self, hash: u64) {
+        if let Some(byte) = self.likely(hash).and_then(|(place, _)| self.text.get(place.name_at as usize)) {
+            prefetch(byte);
+        }
+    }
+
+    /// What is found with the first look at the index: mostly what is looked for.
+    #[inline]
+    fn likely(&self, hash: u64) -> Option<(&Place, &Tally)> {
+        let at = (self.index[hash as usize & (self.index.len() - 1)] as usize).wrapping_sub(1);
+        self.places.get(at).zip(self.tallies.get(at))
     }
 
     /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`

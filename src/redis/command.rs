@@ -37,6 +37,8 @@ pub struct CommandFlags {
     pub blocking: bool,
     /// It does so only if one of its words is BLOCK (XREAD, XREADGROUP: those whose keys follow a keyword).
     pub blocking_option: bool,
+    /// Its arguments and replies are never shown. Some are that without this flag, see [`super::redact`].
+    pub secret: bool,
 }
 
 /// One command of the table.
@@ -231,7 +233,8 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
         match flag {
             "container" => parsed.container = true,
             "blocking" => parsed.blocking = true,
-            _ => return Err(wrong("flags", flag, "`container` or `blocking`")),
+            "secret" => parsed.secret = true,
+            _ => return Err(wrong("flags", flag, "`container`, `blocking` or `secret`")),
         }
     }
     let words_min = arity.unsigned_abs();
@@ -348,10 +351,16 @@ mod tests {
         .unwrap();
         let xread = table.get(table.find(b"XREAD").unwrap()).unwrap();
         assert_eq!((xread.name.as_str(), xread.arity), ("XREAD", -4));
-        assert_eq!(xread.flags, CommandFlags { container: false, blocking: true, blocking_option: true });
+        assert_eq!(
+            xread.flags,
+            CommandFlags { container: false, blocking: true, blocking_option: true, secret: false }
+        );
         assert_eq!(Ok(&xread.keys), KeyPlan::parse("STREAMS@1/range:-1:1:2=RO", 4).as_ref());
         let object = table.get(table.find(b"object").unwrap()).unwrap();
-        assert_eq!(object.flags, CommandFlags { container: true, blocking: false, blocking_option: false });
+        assert_eq!(
+            object.flags,
+            CommandFlags { container: true, blocking: false, blocking_option: false, secret: false }
+        );
         assert!(object.keys.is_empty());
     }
 

@@ -7,11 +7,16 @@ use crate::units::{Offset, Timestamp};
 /// Bytes of an aggregate's first element, or of a simple string, that are looked at: enough for `punsubscribe`.
 const FIRST_BYTES: usize = 16;
 
+/// How a verbatim string begins: `txt:` or `mkd:`.
+const VERBATIM_KIND_BYTES: u8 = 4;
+
 /// An item of EXEC's array.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Item {
     /// Its kind.
     pub kind: Kind,
+    /// The number that is its own third element: of a confirmation, the subscriptions that are left.
+    pub third_integer: Option<u32>,
     /// The beginning of an error's text.
     error: [u8; Item::ERROR_BYTES],
     length: u8,
@@ -59,8 +64,16 @@ pub struct Reply {
     pub response: Vec<u8>,
     elements: u64,
     depth_one: u64,
+    /// Elements of the item that comes.
+    depth_two: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// The value that streams in belongs to the shown form.
+    is_shown: bool,
+    /// But only its beginning that looks like an error's code.
+    is_code: bool,
+    /// Bytes of the value that comes which are left out of the shown form.
+    unshown: u8,
     /// Which value's bytes come.
     collects: Collects,
     first_length: u8,
@@ -79,6 +92,8 @@ enum Collects {
     Third,
     /// The error that is the last item.
     ItemError,
+    /// The last item's third element.
+    ItemThird,
 }
 
 impl Reply {
@@ -108,6 +123,9 @@ impl Reply {
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.is_shown = false;
+        self.is_code = false;
+        self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
     }
@@ -168,16 +186,26 @@ impl Visitor for ReplyVisitor<'_> {
             };
         } else {
             reply.nested_pushes += u64::from(kind == Kind::Push);
-            if depth == 1 {
-                reply.depth_one += 1;
-                self.element(kind);
+            match depth {
+                1 => {
+                    reply.depth_one += 1;
+                    reply.depth_two = 0;
+                    self.element(kind);
+                }
+                2 if reply.exec.is_some() => {
+                    reply.depth_two += 1;
+                    if (reply.depth_two, kind) == (3, Kind::Integer) {
+                        reply.collects = Collects::ItemThird;
+                    }
+                }
+                _ => {}
             }
         }
         let wanted = match self.reply.collects {
             Collects::Nothing => 0,
             Collects::Text => ERROR_BYTES_MAX,
             Collects::First => FIRST_BYTES,
-            Collects::Third => 12,
+            Collects::Third | Collects::ItemThird => 12,
             Collects::ItemError => Item::ERROR_BYTES,
         };
         if self.payload_bytes > 0 { wanted.max(self.show(depth, kind)) } else { wanted }
@@ -199,6 +227,11 @@ impl Visitor for ReplyVisitor<'_> {
                 reply.first_length += length as u8;
             }
             Collects::Third => reply.third_integer = Some(digits(reply.third_integer.unwrap_or_default(), chunk)),
+            Collects::ItemThird => {
+                if let Some(Item { third_integer, .. }) = reply.items.last_mut() {
+                    *third_integer = Some(digits(third_integer.unwrap_or_default(), chunk));
+                }
+            }
             Collects::ItemError => {
                 if let Some(item) = reply.items.last_mut() {
                     let from = usize::from(item.length);
@@ -208,9 +241,16 @@ impl Visitor for ReplyVisitor<'_> {
                 }
             }
         }
-        if self.payload_bytes > 0 {
+        if reply.is_shown {
+            let unshown = usize::from(reply.unshown).min(chunk.len());
+            reply.unshown -= unshown as u8;
+            let chunk = &chunk[unshown..];
+            let is_code = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
+            let shown = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
+            reply.is_shown = shown == chunk.len();
+            let shown = &chunk[..shown];
             let room = self.payload_bytes.saturating_sub(reply.response.len());
-            reply.response.extend_from_slice(&chunk[..room.min(chunk.len())]);
+            reply.response.extend_from_slice(&shown[..room.min(shown.len())]);
         }
     }
 
@@ -242,7 +282,7 @@ impl ReplyVisitor<'_> {
         }
         if reply.exec.is_some() {
             if reply.items.len() < EXEC_ITEMS_MAX {
-                reply.items.push(Item { kind, error: [0; Item::ERROR_BYTES], length: 0 });
+                reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });
                 reply.collects = if kind == Kind::Error { Collects::ItemError } else { Collects::Nothing };
             }
             return;
@@ -254,8 +294,10 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are, nulls as `(nil)`, aggregates as `[a, b]`. Answers the bytes that still fit.
+    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`, of
+    /// errors among their items, which may quote anything, the code. Answers how many bytes are wanted.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
+        self.reply.unshown = if kind == Kind::Verbatim { VERBATIM_KIND_BYTES } else { 0 };
         if depth > 0 && !self.reply.response.ends_with(b"[") {
             self.append(b", ");
         }
@@ -267,7 +309,9 @@ impl ReplyVisitor<'_> {
             }
             _ => {}
         }
-        self.payload_bytes.saturating_sub(self.reply.response.len())
+        self.reply.is_shown = true;
+        self.reply.is_code = kind == Kind::Error && depth > 0;
+        self.payload_bytes.saturating_sub(self.reply.response.len()) + usize::from(self.reply.unshown)
     }
 
     fn append(&mut self, text: &[u8]) {

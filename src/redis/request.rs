@@ -16,6 +16,7 @@ use super::guess;
 use super::keys::finder::{KeyFinder, Role, Settle};
 use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
+use super::redact;
 use super::session::{Act, Acts};
 
 /// What of requests is kept to be shown.
@@ -127,6 +128,11 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// An inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
+    /// like inline commands.
+    pub inline_is_believed: bool,
+    /// What it is is not known for certain: nothing of it is shown.
+    veiled: bool,
     /// Its command is one that only nodes send one another.
     pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
@@ -168,6 +174,8 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            inline_is_believed: true,
+            veiled: false,
             is_of_nodes: false,
             word_cut: false,
             word_length: 0,
@@ -204,9 +212,23 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.inline_is_believed = true;
+        self.veiled = false;
         self.is_of_nodes = false;
         self.word_cut = false;
         self.word_length = 0;
+    }
+
+    /// No more of it will be seen: nothing is kept of the argument that was streaming in.
+    pub fn break_off(&mut self) {
+        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.noting, Noting::Nothing) {
+            self.notes.truncate(at);
+        }
+        if let Collect::Entry { at, .. } = self.collect {
+            // Its entry began as one that is hidden.
+            self.arguments.truncate(at + ENTRY_HEADER_BYTES);
+            self.collect = Collect::Nothing;
+        }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -311,6 +333,7 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             if length == UNKNOWN_LENGTH {
                 self.request.flags.set(Flags::INLINE);
+                self.request.veiled = !self.request.inline_is_believed;
             }
             self.request.declared = u32::try_from(length).unwrap_or(u32::MAX);
             return 0;
@@ -408,11 +431,14 @@ impl RequestVisitor<'_> {
         }
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
-            let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
-            if is_word {
-                append(&mut request.arguments, &mut request.full, self.shown, Argument::Word(word));
+            let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let (list, full) = (&mut request.arguments, &mut request.full);
+            if is_name && !request.veiled {
+                append(list, full, self.shown, Argument::Word(word));
+            } else if request.secret {
+                append(list, full, self.shown, Argument::Redacted);
             } else {
-                append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+                append(list, full, self.shown, Argument::Hidden);
             }
         }
         let Some(command) = self.table.get(request.command) else { return };
@@ -420,6 +446,7 @@ impl RequestVisitor<'_> {
             request.flags.set(Flags::BLOCKING);
         }
         request.secret = self.acts.hides_arguments(request.command);
+        request.veiled |= request.begun == 2 && found.is_none();
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
         }
@@ -455,21 +482,30 @@ impl RequestVisitor<'_> {
         if !self.shown.keys {
             return 0;
         }
-        if self.request.secret || self.shown.payload_bytes == 0 {
-            let request = &mut *self.request;
-            if request.secret {
-                append(&mut request.arguments, &mut request.full, self.shown, Argument::Redacted);
-            } else {
-                append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
-            }
-            return 0;
+        let request = &self.request;
+        if request.secret || request.veiled || self.shown.payload_bytes == 0 || !request.command.is_known() {
+            return self.hide();
         }
         self.entry(length, None)
+    }
+
+    /// Keeps the place of an argument, and nothing of it.
+    fn hide(&mut self) -> usize {
+        let request = &mut *self.request;
+        if request.secret {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Redacted);
+        } else {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+        }
+        0
     }
 
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
     fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
+        if self.request.veiled {
+            return self.hide();
+        }
         let request = &mut *self.request;
         let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || request.full || room == 0 && length > 0 {
@@ -492,6 +528,7 @@ impl RequestVisitor<'_> {
             request.finder.first_key_is_empty();
         }
         arguments::close(&mut request.arguments, at, key, cut);
+        request.veiled |= request.secret && redact::ends_keys(&request.arguments[at + ENTRY_HEADER_BYTES..], cut);
     }
 
     /// Begins to note an argument that changes the session. Passwords are none of them.
@@ -503,10 +540,14 @@ impl RequestVisitor<'_> {
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
         let what = match act {
             _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            // Nothing of it is to be shown.
+            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if request.veiled => None,
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
             Act::Script => (index == 1).then_some(Noted::Script),
             Act::Hello if request.noting == Noting::Secret => None,
+            // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
+            Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
             _ => Some(Noted::Word),
@@ -559,11 +600,11 @@ impl RequestVisitor<'_> {
             request.finder.seen(&command.keys, request.begun - 1, request.declared, whole.then_some(text))
         };
         if self.shown.keys {
-            let entry = match (self.shown.payload_bytes > 0 && !request.cut, request.secret) {
-                (_, true) => Argument::Redacted,
-                (true, false) if whole => Argument::Value(text),
-                (true, false) => Argument::ValueCut(text),
-                (false, false) => Argument::Hidden,
+            let entry = match self.shown.payload_bytes > 0 && !request.cut && !request.veiled {
+                _ if request.secret => Argument::Redacted,
+                true if whole => Argument::Value(text),
+                true => Argument::ValueCut(text),
+                false => Argument::Hidden,
             };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
@@ -603,7 +644,7 @@ impl RequestVisitor<'_> {
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
         let name = &request.word[..usize::from(request.word_length)];
-        if index != 1 || !self.shown.keys || request.cut || !guess::has_key(name, request.declared) {
+        if index != 1 || !self.shown.keys || request.word_cut || !guess::has_key(name, request.declared) {
             return self.value(length);
         }
         request.keys = 1;

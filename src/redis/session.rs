@@ -113,6 +113,12 @@ impl Act {
         !matches!(self, Subscribe(_) | Unsubscribe(_) | Reply | Monitor | Sync | Psync | Replconf)
     }
 
+    /// Whether what it does decides how the replies behind it are to be read, so that nothing can be told of those if its
+    /// execution was not heard.
+    pub fn is_decisive(self) -> bool {
+        !self.is_countable() || self == Act::Hello
+    }
+
     /// Whether it belongs to replication and is no client's transaction.
     pub fn is_replication(self) -> bool {
         matches!(self, Act::Sync | Act::Psync | Act::Replconf)
@@ -131,7 +137,7 @@ pub struct Acts(Vec<(Act, bool)>);
 impl Acts {
     /// Looks the commands up in a table.
     pub fn new(table: &CommandTable) -> Acts {
-        Acts(table.iter().map(|command| (Act::of(&command.name), redact::hides_arguments(&command.name))).collect())
+        Acts(table.iter().map(|command| (Act::of(&command.name), redact::hides(command))).collect())
     }
 
     /// What a command does.
@@ -308,16 +314,31 @@ impl Session {
 
     /// A message about the subscriptions themselves: their numbers are the server's.
     pub fn count_subscriptions(&mut self, reply: &Reply) {
-        let first = reply.first_element();
-        let Some(count) = reply.third_integer else { return };
-        let all = self.channels + self.patterns;
-        let change = i64::from(count) - i64::from(all);
+        let topic = match reply.first_element() {
+            b"subscribe" | b"unsubscribe" => Topic::Channel,
+            b"psubscribe" | b"punsubscribe" => Topic::Pattern,
+            b"ssubscribe" | b"sunsubscribe" => Topic::Shard,
+            _ => return,
+        };
+        self.count_topic(topic, reply.third_integer);
+    }
+
+    /// As [`Session::count_subscriptions`], of a confirmation that is an item of EXEC's array: the command tells the topic.
+    pub fn count_item(&mut self, act: Act, count: Option<u32>) {
+        if let Act::Subscribe(topic) | Act::Unsubscribe(topic) = act {
+            self.count_topic(topic, count);
+        }
+    }
+
+    fn count_topic(&mut self, topic: Topic, count: Option<u32>) {
+        let Some(count) = count else { return };
+        // The server counts channels and patterns together.
+        let change = i64::from(count) - i64::from(self.channels + self.patterns);
         let changed = |n: u32| u32::try_from((i64::from(n) + change).max(0)).unwrap_or(u32::MAX);
-        match first {
-            b"subscribe" | b"unsubscribe" => self.channels = changed(self.channels),
-            b"psubscribe" | b"punsubscribe" => self.patterns = changed(self.patterns),
-            b"ssubscribe" | b"sunsubscribe" => self.shards = count,
-            _ => {}
+        match topic {
+            Topic::Channel => self.channels = changed(self.channels),
+            Topic::Pattern => self.patterns = changed(self.patterns),
+            Topic::Shard => self.shards = count,
         }
     }
 
@@ -374,13 +395,18 @@ impl Session {
 
     /// Whether an answer says that the command was queued by MULTI. Learns that one is open.
     #[inline]
-    pub fn is_queued(&mut self, reply: &Reply) -> bool {
+    pub fn is_queued(&mut self, act: Act, reply: &Reply) -> bool {
         let queued = reply.kind == Some(Kind::Simple) && reply.text() == b"QUEUED";
-        if queued && !self.in_multi {
-            self.in_multi = true;
-            self.is_irregular = true;
-        }
+        // A HELLO changes the form of the items behind it, or fails.
+        self.is_irregular |= queued && (!self.in_multi || act == Act::Hello);
+        self.in_multi |= queued;
         queued
+    }
+
+    /// Whether a command that is executed silently is only queued, and will decide, when EXEC executes it, how replies are to
+    /// be read: nobody will hear when, or whether.
+    pub fn hides(&self, act: Act) -> bool {
+        self.in_multi && act.is_decisive()
     }
 
     /// A command was answered; `succeeded`: not by an error.

@@ -381,7 +381,7 @@ impl Parser {
                     break;
                 }
                 b'-' if self.digits == 0 && !self.negative && !self.streamed => self.negative = true,
-                b'?' if self.digits == 0 && !self.negative => self.streamed = true,
+                b'?' if self.digits == 0 && !self.negative && !self.streamed => self.streamed = true,
                 _ => return Err(NotResp),
             }
         }

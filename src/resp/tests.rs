@@ -211,6 +211,13 @@ fn row_10_streamed_strings_and_aggregates() {
 }
 
 #[test]
+fn a_length_is_at_most_one_question_mark() {
+    for input in ["*??\r\n:1\r\n.\r\n", "$??\r\n;0\r\n", "*?1\r\n", "*-?\r\n", "*1?\r\n"] {
+        assert!(malformed::<false>(input), "{input}");
+    }
+}
+
+#[test]
 fn row_11_a_verbatim_strings_length_includes_its_prefix() {
     let log = replies("=29\r\ntxt:This is a verbatim\nstring\r\n");
     assert_eq!(log.values, [(0, Kind::Verbatim, 29, b"txt:This is a verbatim\nstring".to_vec())]);

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::capture::file::{Compression, Facts, FileSource, Mapping, OpenOptions};
+use crate::capture::fault::{Faulty, Injector};
+use crate::capture::file::{Compression, Facts, FileError, FileSource, Mapping, OpenOptions};
 use crate::capture::{Frame, Polled, Source};
 use crate::config::Config;
+use crate::decode::decode;
+use crate::decode::ports::PortSet;
 use crate::export::summary::{Input, InputFile};
+use crate::flow::key::FlowKey;
 use crate::limits::BATCH_FRAMES;
 use crate::ring::Closed;
+use crate::units::Direction;
 use crate::worker::Batch;
 
 /// The mapping of a file that workers read in place.
@@ -62,6 +67,9 @@ pub(super) struct Read {
 pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &mut dyn Progress) -> Result<Read> {
     let mut read =
         Read { summary: Input::default(), clock: String::new(), unreadable_packets: 0, problems: Vec::new() };
+    let mut injector = config.fault.clone().map(Injector::new);
+    let ports = PortSet::new(config.ports.iter().copied());
+    let direction_of = |frame: &Frame<'_>| direction_of(frame, &ports);
     let mut bytes_before = 0;
     for path in &config.files {
         let mut file = InputFile { path: path.display().to_string(), ..InputFile::default() };
@@ -69,7 +77,16 @@ pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &m
             Err(error) => file.problem = Some(error.to_string()),
             Ok(mut source) => {
                 let summary = &mut read.summary;
-                let ended = read_file(&mut source, &mut file, summary, consumer, bytes_before, progress);
+                let ended = if let Some(injector) = &mut injector {
+                    let before = injector.counts().frames;
+                    let mut faulty = Faulty::new(&mut source, injector, direction_of);
+                    let ended = read_file(&mut faulty, &mut file, summary, consumer, bytes_before, progress);
+                    // Those of the file, whatever became of them.
+                    file.packets = injector.counts().frames - before;
+                    ended
+                } else {
+                    read_file(&mut source, &mut file, summary, consumer, bytes_before, progress)
+                };
                 let facts = source.facts();
                 describe(&facts, path, &mut file, &mut read);
                 bytes_before += file.bytes;
@@ -86,18 +103,43 @@ pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &m
             break;
         }
     }
+    read.summary.faults = injector.map(|injector| (injector.faults().clone(), *injector.counts()));
     Ok(read)
 }
 
+/// Which way a frame of an observed connection goes.
+fn direction_of(frame: &Frame<'_>, ports: &PortSet) -> Option<Direction> {
+    let segment = decode(frame).ok()?;
+    FlowKey::of(&segment, ports).map(|(_, direction)| direction)
+}
+
+/// Frames of a file: as they are, or with faults.
+trait FileFrames: Source<Error = FileError> {
+    fn file(&self) -> &FileSource;
+}
+
+impl FileFrames for FileSource {
+    fn file(&self) -> &FileSource {
+        self
+    }
+}
+
+impl<D: Fn(&Frame<'_>) -> Option<Direction>> FileFrames for Faulty<'_, &mut FileSource, D> {
+    fn file(&self) -> &FileSource {
+        self.source()
+    }
+}
+
 fn read_file(
-    source: &mut FileSource,
+    source: &mut impl FileFrames,
     file: &mut InputFile,
     summary: &mut Input,
     consumer: &mut impl FileEvents,
     bytes_before: u64,
     progress: &mut dyn Progress,
 ) -> Result<(), Closed> {
-    let mapping = source.mapping();
+    // Frames with faults lie in no mapping: the file is streamed then.
+    let mapping = source.file().mapping();
     let (mut batches, mut released) = (0u32, 0);
     loop {
         let mut batch = Batch::new();
@@ -127,10 +169,10 @@ fn read_file(
         }
         batches += 1;
         if batches.is_multiple_of(PROGRESS_BATCHES) {
-            progress.update(bytes_before + source.position(), consumer.packets());
+            progress.update(bytes_before + source.file().position(), consumer.packets());
         }
         if let Some(mapping) = &mapping {
-            let read_to = source.position() as usize;
+            let read_to = source.file().position() as usize;
             if read_to - released > RELEASE_BYTES {
                 let done_to = consumer.done_to(read_to);
                 if done_to > released {
@@ -140,7 +182,7 @@ fn read_file(
             }
         }
     }
-    file.bytes = source.position();
+    file.bytes = source.file().position();
     Ok(())
 }
 

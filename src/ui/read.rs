@@ -37,6 +37,7 @@ pub fn run(config: &Config) -> Result<bool> {
         counters: &outcome.counters,
         totals: &outcome.totals,
         keys: outcome.keys.as_ref(),
+        key_hasher: config.key_hasher.as_ref(),
         replication: &outcome.replication,
         names: &config.names,
         workers: &outcome.workers,

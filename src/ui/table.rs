@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 
+use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
 use crate::export::keys::{Row, hit_ratio, ranked as ranked_keys, shown};
 use crate::export::summary::{PERCENTILES, Report, clients, error_codes, ranked, servers};
@@ -78,6 +79,9 @@ impl Page<'_> {
 
     fn input(&mut self, report: &Report<'_>) -> io::Result<()> {
         self.heading("INPUT")?;
+        if let Some((faults, counts)) = &report.input.faults {
+            self.paragraph(&injected(faults, counts), true)?;
+        }
         for file in &report.input.files {
             if file.format.is_empty() {
                 writeln!(self.out, "  {}: nothing could be read", file.path)?;
@@ -242,7 +246,8 @@ impl Page<'_> {
             self.heading("KEYS")?;
             return self.paragraph("not shown with --payload none", false);
         };
-        let most_used = ranked_keys(&statistics.keys, Metric::Operations);
+        let hasher = report.key_hasher;
+        let most_used = ranked_keys(&statistics.keys, Metric::Operations, hasher);
         if most_used.is_empty() {
             return Ok(());
         }
@@ -252,7 +257,7 @@ impl Page<'_> {
             (Metric::BytesOut, "Most bytes were read from"),
             (Metric::Latency, "Most time was spent on"),
         ] {
-            let rows = ranked_keys(&statistics.keys, metric);
+            let rows = ranked_keys(&statistics.keys, metric, hasher);
             let told = rows.iter().take(KEYS_NAMED).map(|row| {
                 let value = row.tally.metrics()[metric as usize];
                 let value = if metric == Metric::Latency { span(value) } else { bytes(value) };
@@ -279,14 +284,14 @@ impl Page<'_> {
             );
             self.paragraph(&text, false)?;
         }
-        self.tallies("PREFIXES", &ranked_keys(&statistics.prefixes, Metric::Operations))?;
+        self.tallies("PREFIXES", &ranked_keys(&statistics.prefixes, Metric::Operations, hasher))?;
         self.heading("BIGGEST MESSAGES")?;
         for (what, biggest) in [("request", &statistics.requests), ("reply", &statistics.replies)] {
             if let Some(big) = biggest.iter().next() {
                 let key = big
                     .key
                     .as_ref()
-                    .map_or(String::new(), |key| format!(" {}", printable(&shown(key.bytes(), key.is_cut()))));
+                    .map_or(String::new(), |key| format!(" {}", printable(&shown(key.bytes(), key.is_cut(), hasher))));
                 let (size, command) = (bytes(big.bytes), statistics.command(big));
                 let text = format!("{what} of {size}: {command}{key}, {} to {}", big.client, big.server);
                 self.paragraph(&text, false)?;
@@ -377,6 +382,27 @@ impl Page<'_> {
     }
 }
 
+/// What was added to the capture, in words.
+fn injected(faults: &Faults, counts: &FaultCounts) -> String {
+    let done = [
+        ("lost", counts.lost()),
+        ("duplicated", counts.duplicated),
+        ("reordered", counts.reordered),
+        ("truncated", counts.truncated),
+        ("flipped", counts.flipped),
+    ];
+    let done: Vec<String> = done
+        .into_iter()
+        .filter(|(_, frames)| *frames > 0)
+        .map(|(name, frames)| format!("{} {name}", count(frames)))
+        .collect();
+    let done = if done.is_empty() { "none of them hit".to_owned() } else { done.join(", ") };
+    format!(
+        "faults were added on purpose (--fault {faults}), so this is not what the capture holds: of {}, {done}",
+        counted(counts.frames, "packet")
+    )
+}
+
 fn cells(entry: &Entry) -> Vec<String> {
     let histogram = &entry.latency;
     let shown = |value: fn(&Histogram) -> u64| {
@@ -422,7 +448,11 @@ fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, Str
         Counter::ResyncsCounted | Counter::ResyncsSilence => {
             return ("resyncs".into(), words(counter).unwrap_or_default().0.to_owned(), false);
         }
-        Counter::EvictedRequests | Counter::EvictedPages | Counter::EvictedMessages | Counter::EvictedSeries => {
+        Counter::EvictedRequests
+        | Counter::EvictedPages
+        | Counter::EvictedFragments
+        | Counter::EvictedMessages
+        | Counter::EvictedSeries => {
             return ("given up".into(), words(counter).unwrap_or_default().0.to_owned(), true);
         }
         _ => match words(counter) {
@@ -439,8 +469,11 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipCutOff => ("captured too short to show their headers; capture with a larger snap length", true),
         Counter::SkipNotIp => ("not IP (ARP, LLDP, …)", false),
         Counter::SkipNotTcp => ("IP, but not TCP", false),
-        Counter::SkipFragment => ("fragments of IP packets", true),
+        Counter::SkipFragment => ("fragments of IP packets that never became whole", true),
+        Counter::SkipFragmentJoined => ("fragments of IP packets that another one completed", false),
+        Counter::SkipTooDeep => ("in more tunnels, tags or labels than are looked into", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
+        Counter::FragmentOverlaps => ("with bytes that others had brought; what came first counts", true),
         Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),
@@ -494,6 +527,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::Malformed => ("messages that break the Redis protocol; is this Redis traffic?", true),
         Counter::EvictedRequests => ("requests that waited for their reply", true),
         Counter::EvictedPages => ("packets that came too early and waited for those before them", true),
+        Counter::EvictedFragments => ("packets of which only some fragments had come", true),
         Counter::EvictedMessages => ("messages of which only a part had come", true),
         Counter::EvictedSeries => {
             ("requests counted as \"other\": too many servers, clients, commands or errors", true)

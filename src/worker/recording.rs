@@ -1,6 +1,6 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Labels, Recorder};
+use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::RECORD_BATCH;
@@ -14,6 +14,7 @@ use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
 use crate::redis::redact;
+use crate::redis::request::Request;
 use crate::resp::parser::Kind;
 use crate::ring::Outbox;
 use crate::units::Timestamp;
@@ -197,8 +198,10 @@ impl Recording {
     fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
         let Exchange { identity, request, outcome, reply, .. } = *exchange;
         let payload = self.emission.payload;
-        let hidden = redact::hides_arguments(self.table.name(request.command));
-        let shows_reply = payload == Payload::Full && !hidden;
+        let shows_reply = payload == Payload::Full
+            && !redact::hides_reply(self.table, request.command)
+            && !reply.is_some_and(is_foreign);
+        let may_show = payload != Payload::None && may_show(request, reply.is_some(), error);
         let code = error.unwrap_or_default();
         self.client.clear();
         if let Some(labels) = exchange.labels {
@@ -208,8 +211,8 @@ impl Recording {
         let texts = Texts {
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
-            script: request.noted_script().filter(|_| payload != Payload::None).unwrap_or_default(),
-            arguments: if payload == Payload::None { &[] } else { &request.arguments },
+            arguments: if may_show { &request.arguments } else { &[] },
+            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
                 _ => code.as_str().as_bytes(),
@@ -222,6 +225,7 @@ impl Recording {
             index: request.index,
             client: identity.client,
             server: identity.server,
+            vlans: identity.vlans,
             t1: request.t1,
             end: if ended.is_known() { ended } else { request.t1 },
             times,
@@ -230,7 +234,7 @@ impl Recording {
             args: request.args,
             keys: request.keys,
             pipeline: request.pipeline,
-            slot: if payload == Payload::None { None } else { request.slot() },
+            slot: if may_show { request.slot() } else { None },
             command: request.command,
             flags: request.flags,
             outcome,
@@ -247,6 +251,16 @@ impl Recording {
         };
         self.batch.push(transaction, texts);
     }
+}
+
+/// Whether a request's arguments and the name of its command may be shown, as far as they were kept.
+fn may_show(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
+    request.command.is_known() || redact::is_named(is_answered, error.as_ref().map(ErrorCode::as_str))
+}
+
+/// Whether a reply repeats what other clients sent.
+fn is_foreign(reply: ReplyFacts<'_>) -> bool {
+    reply.kind == Kind::Simple && redact::is_monitor_line(reply.response)
 }
 
 /// Name, user and library of a client, as they are known.
@@ -267,13 +281,21 @@ fn describe_client(labels: &Labels, list: &mut Vec<u8>) {
     }
 }
 
-/// The last word of `MOVED 3999 10.0.0.2:6379`; of others nothing.
+/// The last word of `MOVED 3999 10.0.0.2:6379` or `REDIRECT 10.0.0.2:6379`; of others nothing.
 fn redirect_target(error: &[u8]) -> &[u8] {
     let mut words = error.split(|&byte| byte == b' ');
     match words.next() {
         Some(b"MOVED" | b"ASK") => words.nth(1).unwrap_or_default(),
+        Some(b"REDIRECT") => words.next().unwrap_or_default(),
         _ => &[],
     }
+}
+
+/// Whether the keys of a request may be told. Of a command that carries secrets none may: what follows them is not for
+/// certain a key.
+#[inline]
+fn may_tell_keys(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
+    !request.is_secret() && may_show(request, is_answered, error)
 }
 
 /// Adds to the statistics of keys.
@@ -283,12 +305,12 @@ fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample
     let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
     let place = (identity.id, request.index);
     if keys.requests.wants(request_bytes, request.t1, place) {
-        keys.requests.insert(big(exchange, request_bytes));
+        keys.requests.insert(big(exchange, sample.error, request_bytes));
     }
     if keys.replies.wants(sample.reply_bytes, request.t1, place) {
-        keys.replies.insert(big(exchange, sample.reply_bytes));
+        keys.replies.insert(big(exchange, sample.error, sample.reply_bytes));
     }
-    if request.keys == 0 || request.is_secret() {
+    if request.keys == 0 || !may_tell_keys(request, reply.is_some(), sample.error) {
         return;
     }
     let times = sample.times.filter(|_| !request.flags.has(Flags::BLOCKING));
@@ -308,10 +330,11 @@ fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample
 }
 
 #[cold]
-fn big(exchange: &Exchange<'_>, bytes: u64) -> Big {
-    let Exchange { identity, request, .. } = *exchange;
+fn big(exchange: &Exchange<'_>, error: Option<ErrorCode>, bytes: u64) -> Big {
+    let Exchange { identity, request, reply, .. } = *exchange;
+    let may_tell = may_tell_keys(request, reply.is_some(), error);
     let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
-    let key = arguments::keys(&request.arguments).next().filter(|key| !request.is_secret() && is_whole(key));
+    let key = arguments::keys(&request.arguments).next().filter(|key| may_tell && is_whole(key));
     Big {
         bytes,
         at: request.t1,

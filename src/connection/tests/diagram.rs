@@ -3,6 +3,7 @@
 use crate::connection::{Admission, Connection, Exchange, Recorder, Resources, Settings};
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
+use crate::decode::tags::Tags;
 use crate::decode::{Flags, Segment};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
@@ -146,6 +147,7 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
             (packet.flags, packet.seq) = (Flags::SYN, packet.seq.wrapping_add(1 << 31));
             return packet;
         }
+        "SYN-COPY" => return sent[direction as usize][0].clone(),
         "STRAY-SYN-AHEAD" => {
             (packet.flags, packet.seq) = (Flags::SYN, packet.seq.wrapping_add(20));
             return packet;
@@ -272,6 +274,7 @@ impl Tap {
             window: packet.window,
             payload: &packet.payload,
             wire_payload_len: packet.payload.len() as u32,
+            tags: Tags::default(),
         };
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
@@ -282,7 +285,7 @@ impl Tap {
                 Admission::Replace(reason) => current.close(reason, resources, told),
             }
         }
-        let key = FlowKey { client, server };
+        let key = FlowKey { client, server, ..FlowKey::default() };
         *connection = Connection::open(&segment, direction, at, &key, false);
         if let Some(connection) = connection {
             resources.counters.count(connection.opened_counter());

@@ -25,8 +25,22 @@ fn names_are_written_as_in_records() {
         (b"caf\xc3", true, "caf…"),
         (b"caf\xc3", false, r"caf\xc3"),
     ] {
-        assert_eq!(shown(name, is_cut), text);
+        assert_eq!(shown(name, is_cut, None), text);
     }
+}
+
+#[test]
+fn names_are_told_by_their_hash_where_that_is_asked_for() {
+    let hasher = KeyHasher::new(b"Jefe");
+    // RFC 4231, case 2.
+    let hash = "5bdcc146bf60754e6a042426089575c7";
+    let name = "what do ya want for nothing?";
+    assert_eq!(shown(name.as_bytes(), false, Some(&hasher)), hash);
+    assert_eq!(shown(name.as_bytes(), true, Some(&hasher)), format!("{hash}…"));
+    let tally = Tally { operations: 1, ..Tally::default() };
+    let top = top([(name.to_owned(), tally), (String::new(), tally)].into_iter());
+    let rows = ranked(&top, Metric::Operations, Some(&hasher));
+    assert_eq!(rows.iter().map(|row| &row.name[..]).collect::<Vec<_>>(), ["", hash]);
 }
 
 #[test]
@@ -38,11 +52,11 @@ fn the_first_hundred_are_listed_by_the_metric_and_then_by_name() {
     let mut expected: Vec<(String, Tally)> = tallies.clone().collect();
     expected.sort_by_key(|(name, tally)| (Reverse(tally.operations), name.clone()));
     let top = top(tallies);
-    let rows = ranked(&top, Metric::Operations);
+    let rows = ranked(&top, Metric::Operations, None);
     let told: Vec<(String, Tally)> = rows.into_iter().map(|row| (row.name, row.tally)).collect();
     assert_eq!(told, expected[..KEYS_LISTED]);
-    assert_eq!(ranked(&top, Metric::BytesIn)[0].name, "000");
-    assert_eq!(ranked(&top, Metric::Latency), [], "none of it is no rank");
+    assert_eq!(ranked(&top, Metric::BytesIn, None)[0].name, "000");
+    assert_eq!(ranked(&top, Metric::Latency, None), [], "none of it is no rank");
     assert_eq!(distinct(&top), Some(1000));
 }
 
@@ -55,7 +69,7 @@ fn what_may_be_missing_is_told_beside_what_was_counted() {
         top.tally(&Hashed { hash, name: name.as_bytes(), is_cut: false }, |_| ()).operations += 2;
     }
     assert_eq!(distinct(&top), None);
-    let rows = ranked(&top, Metric::Operations);
+    let rows = ranked(&top, Metric::Operations, None);
     let last = rows.iter().map(|row| row.error[0]).max();
     assert_eq!(last, Some(top.missed()[0]));
     assert!(rows.iter().all(|row| tally("key", row)["error"]["operations"] == row.error[0]));

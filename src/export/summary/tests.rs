@@ -53,7 +53,12 @@ fn names_file() -> Names {
 fn summary(counters: &Counters, totals: &Totals) -> Value {
     let file = InputFile { path: "a.pcap".into(), format: "pcap".into(), bytes: 12, packets: 3, problem: None };
     let cut = InputFile { problem: Some("cut short".into()), ..file.clone() };
-    let input = Input { files: vec![file, cut], first: Timestamp(START), last: Timestamp(START + 12_500_000_000) };
+    let input = Input {
+        files: vec![file, cut],
+        first: Timestamp(START),
+        last: Timestamp(START + 12_500_000_000),
+        faults: None,
+    };
     let workers = [WorkerReport { core: Some(3), counters: counters.clone() }, WorkerReport::default()];
     to_json(&Report {
         version: "0.1.0",
@@ -64,6 +69,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         counters,
         totals,
         keys: Some(&keys()),
+        key_hasher: None,
         replication: &[],
         names: &names_file(),
         workers: &workers,

@@ -237,3 +237,13 @@ fn error_codes_are_the_first_word_if_it_looks_like_one() {
     }
     assert!(ErrorCode::of(b"ASK 1 h:1").is_redirect() && !ErrorCode::of(b"ASKING").is_redirect());
 }
+
+#[test]
+fn row_43_commands_that_the_table_does_not_have_share_one_name() {
+    let mut worker = Worker::new();
+    let request = Request { server: 1, client: 1, command: 3, blocking: false, error: None, times: None };
+    (0..1000).for_each(|_| worker.record(request));
+    let totals = worker.totals();
+    assert_eq!(totals.commands.keys().collect::<Vec<_>>(), ["unknown"]);
+    assert_eq!(totals.commands["unknown"].0.counts.count, 1000);
+}

@@ -163,3 +163,23 @@ fn blocking_is_told_by_the_option_where_it_is_one() {
     let nothing = Shown { keys: false, payload_bytes: 0 };
     assert!(sent("XREAD BLOCK 0 STREAMS a 0", nothing).flags.has(Flags::BLOCKING), "whether keys are shown or not");
 }
+
+#[test]
+fn what_is_broken_off_leaves_nothing_of_its_last_argument_and_stays_unknown_within_its_words() {
+    let broken_off = |bytes: &[u8]| {
+        let (table, acts) = (CommandTable::built_in(), Acts::new(CommandTable::built_in()));
+        let mut request = Request::new();
+        request.reset(&FULL);
+        let mut visitor = RequestVisitor { request: &mut request, table, acts: &acts, shown: FULL };
+        Parser::default().feed(bytes, &mut visitor);
+        request.break_off();
+        let is_known = request.is_known(table, Act::None);
+        (is_known, request.arguments)
+    };
+    let (is_known, list) = broken_off(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\n\x80\x01\x00h");
+    let entries = [Argument::Word(b"SET"), Argument::Key(b"k"), Argument::Hidden];
+    assert_eq!(iter(&list).collect::<Vec<_>>(), entries, "a value may look like a key's entry");
+    assert!(is_known);
+    let (is_known, _) = broken_off(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREP");
+    assert!(!is_known, "it may be CLIENT REPLY");
+}

@@ -156,7 +156,8 @@ fn print_with_keys(
         packets: 2_504_011,
         problem: problem.map(str::to_owned),
     };
-    let input = Input { files: vec![file], first: Timestamp(START), last: Timestamp(START + 12_345_678_901) };
+    let input =
+        Input { files: vec![file], first: Timestamp(START), last: Timestamp(START + 12_345_678_901), faults: None };
     let report = Report {
         version: "0.1.0",
         started: Timestamp(START),
@@ -166,6 +167,7 @@ fn print_with_keys(
         counters,
         totals,
         keys,
+        key_hasher: None,
         replication: &[],
         names: &Names::parse("names.toml".as_ref(), "\"10.0.0.9\" = \"cache-a\"\n\"10.0.1.3\" = \"Kasse-ä\"").unwrap(),
         workers: &[],

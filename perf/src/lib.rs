@@ -1,0 +1,23 @@
+//! Redis traffic with known truth, simulated from a seed: who asked what, over which network, and what a mirror port made of
+//! it; and a judge that holds what resptap pairs against the truth.
+
+// What is simulated.
+pub mod random; // chance, the same in every run
+pub mod scenario; // who talks how about what, and what happens to it
+// Who asks, who answers, and about what.
+mod client; // asks
+mod mix; // makes requests and replies up
+mod server; // answers
+// How it travels.
+mod host; // one end of a TCP connection
+pub mod tcp; // its flags
+pub mod world; // all ends, and the network between them
+// How it is seen.
+pub mod frame; // as bytes
+pub mod mirror; // and what is missing
+// What resptap makes of it.
+pub mod judge; // pairs against the truth
+pub mod surroundings; // what led to a wrong one
+
+pub use host::Packet;
+pub use mix::{Answer, Kind};
