@@ -103,14 +103,15 @@ pub fn bytes(n: u64) -> String {
 
 /// A text from traffic, fit for a terminal: what would move its cursor or colours is written out.
 pub fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() {
-            shown.extend(c.escape_default())
+            shown.extend(c.escape_default());
         } else {
-            shown.push(c)
+            shown.push(c);
         }
-        shown
-    })
+    }
+    shown
 }
 
 /// An error with its causes, each said once: many of our errors name their cause themselves.

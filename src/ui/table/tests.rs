@@ -264,11 +264,11 @@ fn keys_and_prefixes_are_listed_with_their_hits() {
     assert_eq!(
         section(&printed, "KEYS"),
         [
-            "KEYS (most used)      operations   reads    hits       in      out",
-            "  user:1                       3   100 %   100 %    120 B     30 B",
-            "  \\u{1b}[2J\\n                  1   100 %     0 %     40 B      5 B",
-            "  plain                        1   100 %   100 %     40 B  8.6 MiB",
-            "  user:2                       1   100 %     0 %     40 B      5 B",
+            "KEYS (most used)       operations   reads    hits       in      out",
+            "  user:1                        3   100 %   100 %    120 B     30 B",
+            "  \\u{1b}[2J\\n                   1   100 %     0 %     40 B      5 B",
+            "  plain                         1   100 %   100 %     40 B  8.6 MiB",
+            "  user:2                        1   100 %     0 %     40 B      5 B",
             "  Most bytes were sent to user:1 (120 B), \\u{1b}[2J\\n (40 B), plain (40 B)",
             "  Most bytes were read from plain (8.6 MiB), user:1 (30 B), \\u{1b}[2J\\n (5 B)",
             "  Most time was spent on user:1 (3.00 µs), \\u{1b}[2J\\n (1.00 µs), plain (1.00",
@@ -278,9 +278,9 @@ fn keys_and_prefixes_are_listed_with_their_hits() {
     assert_eq!(
         section(&printed, "PREFIXES"),
         [
-            "PREFIXES              operations   reads    hits       in      out",
-            "  user:                        4   100 %    75 %    160 B     35 B",
-            "  (without)                    2   100 %    50 %     80 B  8.6 MiB",
+            "PREFIXES               operations   reads    hits       in      out",
+            "  user:                         4   100 %    75 %    160 B     35 B",
+            "  (without)                     2   100 %    50 %     80 B  8.6 MiB",
         ]
     );
     assert_eq!(
