@@ -93,6 +93,11 @@ struct Traffic {
     /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005 [default: 6379]
     #[arg(long, value_name = "LIST")]
     port: Option<List<PortRange>>,
+    /// Tell connections apart also by their VLAN and tunnel (VXLAN and Geneve network, GRE key, ERSPAN session, MPLS label), for
+    /// networks that use the same addresses. Not where the two directions differ in these, as often with MPLS: each would be
+    /// a connection of its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    key_by_vlan: Option<bool>,
     /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_mmap: Option<bool>,
@@ -229,6 +234,7 @@ impl Read {
             workers: resources.workers,
             cpus: resources.cpus,
             port: traffic.port,
+            key_by_vlan: traffic.key_by_vlan,
             sink: (!records.sink.is_empty()).then_some(Several(records.sink)),
             slower_than: records.slower_than,
             errors: records.errors,

@@ -38,6 +38,7 @@ pub struct Options {
     pub workers: Option<usize>,
     pub cpus: Option<List<CpuRange>>,
     pub port: Option<List<PortRange>>,
+    pub key_by_vlan: Option<bool>,
     pub sink: Option<Several<SinkSpec>>,
     pub slower_than: Option<Nanoseconds>,
     pub errors: Option<bool>,
@@ -79,6 +80,7 @@ impl Options {
             workers: self.workers.or(other.workers),
             cpus: self.cpus.or(other.cpus),
             port: self.port.or(other.port),
+            key_by_vlan: self.key_by_vlan.or(other.key_by_vlan),
             sink: self.sink.or(other.sink),
             slower_than: self.slower_than.or(other.slower_than),
             errors: self.errors.or(other.errors),
@@ -122,6 +124,8 @@ pub struct Config {
     pub cpus: Vec<usize>,
     /// Server ports, ascending, at least one.
     pub ports: Vec<u16>,
+    /// Whether VLAN and tunnel belong to a connection's identity.
+    pub key_by_vlan: bool,
     /// Where transactions go.
     pub sinks: Vec<SinkSpec>,
     /// Which of them.
@@ -235,6 +239,7 @@ impl Config {
             workers,
             cpus,
             ports: ports(options.port.as_ref()),
+            key_by_vlan: options.key_by_vlan.unwrap_or(false),
             sinks: options.sink.iter().flat_map(|Several(sinks)| sinks).cloned().collect(),
             filter: criteria(&options),
             payload: options.payload.unwrap_or(Payload::Keys),

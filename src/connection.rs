@@ -168,6 +168,8 @@ pub struct Identity {
     pub client: Endpoint,
     /// The server.
     pub server: Endpoint,
+    /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
+    pub vlans: [u16; 2],
     /// The client's number in the worker's statistics.
     pub client_number: u32,
     /// The server's.

@@ -6,6 +6,20 @@
 /// Frames that are decoded, hashed and prefetched together.
 pub const BATCH_FRAMES: usize = 32;
 
+/// Tunnels within one another that are looked into.
+pub const TUNNELS_MAX: usize = 4;
+/// MPLS labels of one stack that are looked behind.
+pub const MPLS_LABELS_MAX: usize = 8;
+/// How long the fragments of an IP packet are waited for, in nanoseconds, as Linux does; RFC 791 and RFC 8200 leave it between
+/// 15 and 60 s.
+pub const FRAGMENT_TIMEOUT_NS: u64 = 30_000_000_000;
+/// Fragmented IP packets that are put together at the same time.
+pub const FRAGMENTED_PACKETS_MAX: usize = 64;
+/// Bytes that are kept of all of them. Small under test, so that the bound is reached.
+pub const FRAGMENT_CACHE_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 1 << 20 };
+/// Headers before a fragment's data, those of tunnels included, in bytes.
+pub const FRAGMENT_HEADERS_BYTES_MAX: usize = 1024;
+
 /// Deepest nesting of a RESP value. Clients of Redis itself give up at 9; modules and scripts nest deeper.
 pub const RESP_DEPTH_MAX: usize = 64;
 /// Longest bulk string that is believed, in bytes. Servers stop at 512 MB by default and can be told otherwise.
@@ -99,6 +113,9 @@ const _: () = assert!(ARGUMENTS_BYTES_MAX <= PAYLOAD_BYTES_MAX && PAYLOAD_BYTES_
 const _: () = assert!(UNPROVED_PENDING_MAX <= PENDING_PER_CONNECTION_MAX);
 const _: () = assert!(STREAM_BUFFER_BYTES_MAX < WINDOW_BYTES_MAX && WINDOW_BYTES_MAX <= 1 << 31);
 const _: () = assert!(PARCEL_BYTES >= 64 * 1024 + 256, "a parcel holds the largest frame");
+const _: () = assert!(PARCEL_BYTES >= FRAGMENT_HEADERS_BYTES_MAX + 64 * 1024, "a parcel holds the largest packet");
+const _: () = assert!(FRAGMENT_CACHE_BYTES_MAX >= 3 * 64 * 1024, "a packet fits, though its buffer doubled");
+const _: () = assert!(FRAGMENT_CACHE_BYTES_MAX as u64 <= MEMORY_PER_WORKER_MIN / 16);
 const _: () = assert!(FRAME_BYTES_MAX <= DECLARED_FRAME_BYTES_MAX && DECLARED_FRAME_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
 
@@ -119,13 +136,17 @@ pub struct Budget {
     pub statistics: u64,
     /// Records and frames under way in rings.
     pub rings: u64,
+    /// Fragments of IP packets.
+    pub fragments: u64,
 }
 
 impl Budget {
     /// Divides `memory` bytes among `workers`.
     pub fn new(memory: u64, workers: usize) -> Budget {
         let total = memory / workers.max(1) as u64;
-        let percent = |n: u64| total / 100 * n;
+        // Twice: while a buffer grows there are two of it, and a whole packet is copied out.
+        let fragments = 2 * FRAGMENT_CACHE_BYTES_MAX as u64;
+        let percent = |n: u64| total.saturating_sub(fragments) / 100 * n;
         let budget = Budget {
             total,
             connections: percent(40),
@@ -134,13 +155,20 @@ impl Budget {
             messages: percent(5),
             statistics: percent(15),
             rings: percent(5),
+            fragments,
         };
         assert!(budget.sum() <= total, "the parts are within the whole");
         budget
     }
 
     fn sum(&self) -> u64 {
-        self.connections + self.pending + self.reassembly + self.messages + self.statistics + self.rings
+        self.connections
+            + self.pending
+            + self.reassembly
+            + self.messages
+            + self.statistics
+            + self.rings
+            + self.fragments
     }
 }
 

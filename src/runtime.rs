@@ -23,6 +23,7 @@ use crate::endpoint::{Labels, process};
 use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
+use crate::flow::key::Keying;
 use crate::limits::{BATCH_FRAMES, Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
@@ -197,11 +198,11 @@ fn worker(
     let filter = Filter::new(&config.filter, table);
     let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
     let recording = Recording::new(table, emission, config.interval_ns, seed, outbox);
-    Worker::new(settings, ports(config), seed, budget, recording)
+    Worker::new(settings, keying(config), seed, budget, recording)
 }
 
-fn ports(config: &Config) -> PortSet {
-    PortSet::new(config.ports.iter().copied())
+fn keying(config: &Config) -> Keying {
+    Keying { ports: PortSet::new(config.ports.iter().copied()), by_vlan: config.key_by_vlan }
 }
 
 /// One worker: this thread reads and works.
@@ -290,16 +291,18 @@ fn read_steered(
         let run = move || guard(number, || work(worker, inbox, &last));
         threads.push(spawn(&format!("worker-{number}"), core, run)?);
     }
-    let steerer = Steerer::new(outboxes, ports(config), seed, config.interval_ns);
+    let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
     let mut steered = Steered { steerer: Some(steerer), published, hurries: introduces(config) };
     let read = input::read(config, &mut steered, progress)?;
     // Where the capture ends is known now; the workers read it when their rings have closed.
     last.store(read.summary.last.0, Ordering::Release);
-    if let Some(mut steerer) = steered.steerer.take() {
-        // A worker that is gone is reported where it is joined.
-        let _ = steerer.flush(None);
+    let unsteered = steered.steerer.take().map(Steerer::finish);
+    let mut reports: Vec<_> = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
+    // As if the first worker had had the frames that none got.
+    if let Some(((counters, memory), report)) = unsteered.zip(reports.iter_mut().flatten().next()) {
+        report.counters.merge(&counters);
+        report.memory_peak += memory;
     }
-    let reports = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
     Ok((read, reports))
 }
 

@@ -60,6 +60,7 @@ fn every_option_of_the_command_line_runs() {
         ("commands", commands.to_str().unwrap()),
         ("cpus", "0,1"),
         ("port", "6379,7000-7005"),
+        ("key-by-vlan", "true"),
         ("sink", "jsonl:-"),
         ("slower-than", "5ms"),
         ("errors", "true"),

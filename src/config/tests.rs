@@ -41,7 +41,7 @@ fn without_options_the_defaults_of_the_specification_run() {
     assert_eq!((config.hist_log.clone(), config.summary.clone(), config.mmap), (None, None, true));
     assert!(std::ptr::eq(config.table, CommandTable::built_in()));
     assert!(!config.sensor.is_empty() && !config.uses_stdout());
-    assert!(config.names.is_empty() && !config.processes);
+    assert!(config.names.is_empty() && !config.processes && !config.key_by_vlan);
 }
 
 #[test]
@@ -50,6 +50,7 @@ fn every_option_reaches_the_configuration() {
         workers: Some(2),
         cpus: list("4-5,1"),
         port: list("7000-7002,6380,7001"),
+        key_by_vlan: Some(true),
         sink: sinks(&["out.jsonl", "-"]),
         slower_than: Some(Nanoseconds(5)),
         errors: Some(true),
@@ -84,6 +85,7 @@ fn every_option_reaches_the_configuration() {
         workers: 2,
         cpus: vec![4, 5, 1],
         ports: vec![6380, 7000, 7001, 7002],
+        key_by_vlan: true,
         sinks: vec![SinkSpec::Jsonl(Output::File("out.jsonl".into())), SinkSpec::Jsonl(Output::Stdout)],
         filter: Criteria {
             slower_than_ns: Some(5),

@@ -359,7 +359,11 @@ fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, Str
         Counter::ResyncsCounted | Counter::ResyncsSilence => {
             return ("resyncs".into(), words(counter).unwrap_or_default().0.to_owned(), false);
         }
-        Counter::EvictedRequests | Counter::EvictedPages | Counter::EvictedMessages | Counter::EvictedSeries => {
+        Counter::EvictedRequests
+        | Counter::EvictedPages
+        | Counter::EvictedFragments
+        | Counter::EvictedMessages
+        | Counter::EvictedSeries => {
             return ("given up".into(), words(counter).unwrap_or_default().0.to_owned(), true);
         }
         _ => match words(counter) {
@@ -376,8 +380,11 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipCutOff => ("captured too short to show their headers; capture with a larger snap length", true),
         Counter::SkipNotIp => ("not IP (ARP, LLDP, …)", false),
         Counter::SkipNotTcp => ("IP, but not TCP", false),
-        Counter::SkipFragment => ("fragments of IP packets", true),
+        Counter::SkipFragment => ("fragments of IP packets that never became whole", true),
+        Counter::SkipFragmentJoined => ("fragments of IP packets that another one completed", false),
+        Counter::SkipTooDeep => ("in more tunnels, tags or labels than are looked into", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
+        Counter::FragmentOverlaps => ("with bytes that others had brought; what came first counts", true),
         Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),
@@ -431,6 +438,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::Malformed => ("messages that break the Redis protocol; is this Redis traffic?", true),
         Counter::EvictedRequests => ("requests that waited for their reply", true),
         Counter::EvictedPages => ("packets that came too early and waited for those before them", true),
+        Counter::EvictedFragments => ("packets of which only some fragments had come", true),
         Counter::EvictedMessages => ("messages of which only a part had come", true),
         Counter::EvictedSeries => {
             ("requests counted as \"other\": too many servers, clients, commands or errors", true)

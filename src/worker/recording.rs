@@ -214,6 +214,7 @@ impl Recording {
             index: request.index,
             client: identity.client,
             server: identity.server,
+            vlans: identity.vlans,
             t1: request.t1,
             end: if ended.is_known() { ended } else { request.t1 },
             times,
