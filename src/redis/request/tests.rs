@@ -183,3 +183,17 @@ fn what_is_broken_off_leaves_nothing_of_its_last_argument_and_stays_unknown_with
     let (is_known, _) = broken_off(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREP");
     assert!(!is_known, "it may be CLIENT REPLY");
 }
+
+#[test]
+fn row_70_no_key_is_guessed_for_a_command_whose_name_misses_bytes() {
+    let mut request = Request::new();
+    request.reset(&FULL);
+    let (table, acts) = (CommandTable::built_in(), Acts::new(CommandTable::built_in()));
+    let mut visitor = RequestVisitor { request: &mut request, table, acts: &acts, shown: FULL };
+    let mut parser = Parser::default();
+    parser.feed(b"*3\r\n$4\r\nA", &mut visitor);
+    parser.skip(1, &mut visitor).unwrap();
+    parser.feed(b"TH\r\n$5\r\nalice\r\n$7\r\nhunter2\r\n", &mut visitor);
+    assert_eq!((request.args, request.keys), (3, 0));
+    assert!(iter(&request.arguments).all(|argument| argument == Argument::Hidden));
+}
