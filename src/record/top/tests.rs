@@ -44,7 +44,9 @@ impl Watched {
     fn absorb(&mut self, other: &Watched) {
         self.top.absorb(&other.top);
         for (sum, more) in [(&mut self.truth, &other.truth), (&mut self.left, &other.left)] {
-            more.iter().for_each(|(name, tally)| *sum.entry(name.clone()).or_default() += tally);
+            for (name, tally) in more {
+                *sum.entry(name.clone()).or_default() += tally;
+            }
         }
     }
 
@@ -105,7 +107,9 @@ proptest! {
         let mut parts: Vec<Watched> = Vec::new();
         for (capacity, stream) in streams {
             let mut watched = Watched::new(capacity);
-            stream.into_iter().for_each(|(number, tally)| watched.add(number, tally));
+            for (number, tally) in stream {
+                watched.add(number, tally);
+            }
             parts.push(watched);
         }
         let mut parts = parts.into_iter();
