@@ -12,7 +12,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::capture::fault::Faults;
 use crate::config::values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
+    SinkSpec, Size,
 };
 use crate::config::{Config, ConfigError, HistConfig, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
@@ -183,6 +184,9 @@ struct Statistics {
     /// Latency series, one per server and command, that are kept apart; all others are counted as `other` [default: 512]
     #[arg(long, value_name = "N")]
     series: Option<usize>,
+    /// The character that ends a prefix of a key: keys are also counted by what stands before the last one [default: :]
+    #[arg(long, value_name = "C")]
+    key_separator: Option<Separator>,
 }
 
 #[derive(Args, Debug)]
@@ -253,6 +257,7 @@ impl Read {
             reorder_packets: pairing.reorder_packets,
             memory: resources.memory,
             series: statistics.series,
+            key_separator: statistics.key_separator,
             commands: statistics.commands,
             hist_log: statistics.hist_log,
             interval: statistics.interval,

@@ -23,7 +23,8 @@ use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
+    SinkSpec, Size,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -59,6 +60,7 @@ pub struct Options {
     pub reorder_packets: Option<u32>,
     pub memory: Option<Size>,
     pub series: Option<usize>,
+    pub key_separator: Option<Separator>,
     pub commands: Option<FilePath>,
     pub hist_log: Option<FilePath>,
     pub interval: Option<Nanoseconds>,
@@ -99,6 +101,7 @@ impl Options {
             reorder_packets: self.reorder_packets.or(other.reorder_packets),
             memory: self.memory.or(other.memory),
             series: self.series.or(other.series),
+            key_separator: self.key_separator.or(other.key_separator),
             commands: self.commands.or(other.commands),
             hist_log: self.hist_log.or(other.hist_log),
             interval: self.interval.or(other.interval),
@@ -150,6 +153,8 @@ pub struct Config {
     pub memory: u64,
     /// Latency series that are shown apart.
     pub series: usize,
+    /// What ends a prefix of a key.
+    pub key_separator: u8,
     /// All commands.
     pub table: &'static CommandTable,
     /// The interval log of histograms.
@@ -257,6 +262,7 @@ impl Config {
             reorder_packets: options.reorder_packets.unwrap_or(128),
             memory,
             series: within("--series", options.series.unwrap_or(512), 1, limits::SERIES_PER_WORKER_MAX)?,
+            key_separator: options.key_separator.map_or(b':', |Separator(byte)| byte),
             table: options.commands.as_ref().map_or(Ok(CommandTable::built_in()), |FilePath(path)| table(path))?,
             hist_log: options.hist_log.map(|FilePath(path)| path),
             interval_ns: positive("--interval", options.interval, 10 * SECOND_NS)?,

@@ -60,12 +60,12 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Unfinished {
     parser: Parser,
-    reply: Reply,
+    reply: Box<Reply>,
 }
 
 impl Unfinished {
     fn new(shown: &Shown) -> Unfinished {
-        Unfinished { parser: Parser::default(), reply: Reply::with_room(shown.payload_bytes) }
+        Unfinished { parser: Parser::default(), reply: Box::new(Reply::with_room(shown.payload_bytes)) }
     }
 }
 
@@ -81,6 +81,8 @@ pub struct Resources {
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
     scratch: Unfinished,
+    /// Stands in for a reply that is looked at outside of its place; only then it is away.
+    stand_in: Option<Box<Reply>>,
     links: Pool<Link>,
     labels: Pool<Labels>,
     /// Replication links that have ended or are told at the end, at most [`limits::LINKS_TOLD_MAX`].
@@ -101,6 +103,7 @@ impl Resources {
             labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
             replication: Vec::new(),
             scratch: Unfinished::new(&settings.shown),
+            stand_in: Some(Box::new(Reply::with_room(settings.shown.payload_bytes))),
             settings,
         }
     }
@@ -193,6 +196,8 @@ pub struct ReplyFacts<'a> {
     pub error: &'a [u8],
     /// Its shown form.
     pub response: &'a [u8],
+    /// Which of the first 64 elements of an aggregate are nulls, a bit each; not known of an item of EXEC's array.
+    pub nulls: Option<u64>,
 }
 
 /// A request whose fate is decided.

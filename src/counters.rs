@@ -146,6 +146,14 @@ counters! {
     ReplyBytesSkipped => "replies"/"bytes_skipped",
     /// Messages that break the protocol.
     Malformed => "replies"/"malformed",
+    /// Uses of keys that the statistics of keys have.
+    KeyOperations => "keys"/"operations",
+    /// Uses of keys that they don't have: the name was not kept whole, or among too many of its request.
+    KeysNotKept => "keys"/"not_kept",
+    /// Keys that left the full table of keys: from then on not all is exact.
+    KeysGivenUp => "keys"/"given_up.keys",
+    /// Prefixes that left the full table of prefixes.
+    PrefixesGivenUp => "keys"/"given_up.prefixes",
     /// Connections given up because the table was full.
     EvictedConnections => "memory"/"evicted.connections",
     /// Pending requests given up for want of memory.

@@ -69,6 +69,19 @@ pub const ERROR_CODES_MAX: usize = 256;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
+/// Keys of which one worker keeps statistics; a smaller budget makes them fewer. Few under test, so that the edge is reached.
+pub const KEYS_PER_WORKER_MAX: usize = if cfg!(test) { 64 } else { 1 << 17 };
+/// Prefixes of keys of which one worker keeps statistics.
+pub const PREFIXES_PER_WORKER_MAX: usize = if cfg!(test) { 16 } else { 1 << 14 };
+/// Longest name of a key, or prefix, that statistics show whole, in bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 126;
+/// Keys in use that wait to be counted together.
+pub const KEY_BATCH: usize = 64;
+/// Keys and prefixes that the summary lists in each order.
+pub const KEYS_LISTED: usize = 100;
+/// The biggest requests, and as many replies, that the summary lists.
+pub const BIGGEST_LISTED: usize = 20;
+
 /// Longest secret that keys are hashed with (`--hash-keys`), in bytes.
 pub const HASH_KEY_BYTES_MAX: u64 = 64 * 1024;
 /// Longest name of a service (`--names`), in bytes.
@@ -134,6 +147,8 @@ pub struct Budget {
     pub messages: u64,
     /// Statistics: histograms, servers, clients.
     pub statistics: u64,
+    /// Statistics of keys.
+    pub keys: u64,
     /// Records and frames under way in rings.
     pub rings: u64,
     /// Fragments of IP packets.
@@ -153,7 +168,8 @@ impl Budget {
             pending: percent(20),
             reassembly: percent(15),
             messages: percent(5),
-            statistics: percent(15),
+            statistics: percent(11),
+            keys: percent(4),
             rings: percent(5),
             fragments,
         };
@@ -167,6 +183,7 @@ impl Budget {
             + self.reassembly
             + self.messages
             + self.statistics
+            + self.keys
             + self.rings
             + self.fragments
     }

@@ -27,6 +27,7 @@ use crate::flow::key::Keying;
 use crate::limits::{BATCH_FRAMES, Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
+use crate::record::keys::KeyStatistics;
 use crate::record::totals::Totals;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
@@ -64,6 +65,8 @@ pub struct Outcome {
     pub workers: Vec<summary::WorkerReport>,
     /// All statistics.
     pub totals: Totals,
+    /// Statistics of keys; `None` where keys are not to be known.
+    pub keys: Option<KeyStatistics>,
     /// Bytes of the budget that were in use at the most.
     pub memory_peak: u64,
     /// What went wrong, each a sentence: the exit status is 1 if there is any.
@@ -110,6 +113,10 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         reports.iter_mut().flatten().flat_map(|report| std::mem::take(&mut report.replication)).collect();
     // An order that does not depend on the workers.
     replication.sort_by_key(|link| (link.facts.sync_started, link.identity.client, link.identity.id));
+    let keys = reports.iter_mut().flatten().filter_map(|report| report.keys.take()).reduce(|mut all, one| {
+        all.absorb(&one);
+        all
+    });
     let core = |number: usize| config.cpus.get(number).copied();
     let workers = reports.into_iter().enumerate().map(|(number, report)| summary::WorkerReport {
         core: core(number),
@@ -124,6 +131,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         replication,
         workers: workers.collect(),
         totals,
+        keys,
         memory_peak,
         problems,
     })
@@ -181,8 +189,9 @@ fn worker(
     outbox: Outbox<Message>,
 ) -> Worker {
     let emits = !config.sinks.is_empty();
+    let keys_are_shown = config.payload != Payload::None;
     // A filter by key prefix must see keys, even where nobody may.
-    let keys = emits && (config.payload != Payload::None || !config.filter.key_prefixes.is_empty());
+    let keys = keys_are_shown || emits && !config.filter.key_prefixes.is_empty();
     let payload_bytes = if emits && config.payload == Payload::Full { config.payload_bytes } else { 0 };
     let settings = Settings {
         table,
@@ -197,7 +206,8 @@ fn worker(
     };
     let filter = Filter::new(&config.filter, table);
     let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
-    let recording = Recording::new(table, emission, config.interval_ns, seed, outbox);
+    let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
+    let recording = Recording::new(table, emission, config.interval_ns, seed, statistics, outbox);
     Worker::new(settings, keying(config), seed, budget, recording)
 }
 

@@ -24,6 +24,7 @@ use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
+use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
@@ -52,13 +53,15 @@ pub struct Worker {
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
+    /// Connections have come or gone since the slots of the batch were looked up.
+    is_changed: bool,
     /// Frames since the counters were published.
     unpublished: usize,
     published: Arc<Published>,
 }
 
 /// What a worker says at the end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WorkerReport {
     /// All it counted.
     pub counters: Counters,
@@ -66,6 +69,8 @@ pub struct WorkerReport {
     pub memory_peak: u64,
     /// Its replication links.
     pub replication: Vec<ReplicationLink>,
+    /// Its statistics of keys, unless keys are not to be known.
+    pub keys: Option<KeyStatistics>,
 }
 
 impl Worker {
@@ -85,6 +90,7 @@ impl Worker {
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
+            is_changed: false,
             unpublished: 0,
             published: Arc::default(),
         }
@@ -129,6 +135,7 @@ impl Worker {
         for slot in slots.iter().flatten() {
             prefetch(self.table.get(*slot));
         }
+        self.is_changed = false;
         for (arrival, slot) in arrivals.iter().zip(slots) {
             self.arrive(arrival, slot);
         }
@@ -183,8 +190,12 @@ impl Worker {
     #[inline]
     fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
         // An earlier frame of the batch may have brought the connection, or ended the one that was found.
-        let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
-        let slot = slot.or_else(|| self.table.find(arrival.hash, &arrival.key));
+        let slot = if self.is_changed {
+            let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
+            slot.or_else(|| self.table.find(arrival.hash, &arrival.key))
+        } else {
+            slot
+        };
         let Arrival { segment, at, direction, .. } = arrival;
         let Some(slot) = slot else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
@@ -204,6 +215,7 @@ impl Worker {
 
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
+        self.is_changed = true;
         let Arrival { segment, at, key, direction, hash } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
@@ -274,9 +286,9 @@ impl Worker {
         self.debug_check();
         let memory_peak =
             self.table.memory() + self.resources.memory() + self.recording.memory() + self.fragments.memory();
-        self.recording.finish();
+        let keys = self.recording.finish(&mut self.resources.counters);
         let replication = self.resources.take_replication();
-        WorkerReport { counters: self.resources.counters, memory_peak, replication }
+        WorkerReport { counters: self.resources.counters, memory_peak, replication, keys }
     }
 
     /// The laws of SPEC section 4, in debug builds.

@@ -132,6 +132,8 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        keys: outcome.keys.as_ref(),
+        key_hasher: None,
         replication: &outcome.replication,
         names: &config.names,
         workers: &outcome.workers,
@@ -140,6 +142,8 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
     let mut summary = to_json(&report);
     let sections = summary.as_object_mut().unwrap();
     assert_eq!(sections["memory"]["limited"], false);
+    assert_eq!(sections["keys"]["given_up"], serde_json::json!({"keys": 0, "prefixes": 0}), "all is exact");
+    assert!(sections["keys"]["by_operations"].as_array().is_some_and(|keys| !keys.is_empty()));
     assert_eq!(sections["workers"].as_array().map(Vec::len), Some(workers));
     sections.retain(|section, _| section != "workers" && section != "memory");
     sections["resptap"].as_object_mut().unwrap().retain(|key, _| key != "started" && key != "ended");

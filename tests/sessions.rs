@@ -136,7 +136,7 @@ impl Talk {
         let (outbox, inbox) = ring(64);
         let filter = Filter::new(&Criteria::default(), table);
         let emission = Emission { emits: true, introduces: false, filter, payload: Payload::Full };
-        let recording = Recording::new(table, emission, 10_000_000_000, Seed::fixed(1), outbox);
+        let recording = Recording::new(table, emission, 10_000_000_000, Seed::fixed(1), None, outbox);
         let mut worker =
             Worker::new(settings, PortSet::new([6379]), Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
         let frames: Vec<Frame<'_>> = self

@@ -79,6 +79,7 @@ fn every_option_of_the_command_line_runs() {
         ("reorder-packets", "3"),
         ("memory", "512MiB"),
         ("series", "3"),
+        ("key-separator", "/"),
         ("hist-log", "out.hlog"),
         ("interval", "1s"),
         ("summary", "-"),
@@ -114,7 +115,7 @@ fn the_defaults_that_the_help_tells_are_those_that_run() {
             told += 1;
         }
     }
-    assert_eq!(told, 12);
+    assert_eq!(told, 13);
 }
 
 #[test]

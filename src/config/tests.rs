@@ -38,6 +38,7 @@ fn without_options_the_defaults_of_the_specification_run() {
     assert_eq!((config.resync, config.resync_silence_ns), (Resync::Assume, 2_000_000_000));
     assert_eq!((config.reorder_time_ns, config.reorder_packets), (50_000_000, 128));
     assert_eq!((config.memory, config.series, config.interval_ns), (1 << 30, 512, 10_000_000_000));
+    assert_eq!(config.key_separator, b':');
     assert_eq!((config.hist_log.clone(), config.summary.clone(), config.mmap), (None, None, true));
     assert!(std::ptr::eq(config.table, CommandTable::built_in()));
     assert!(!config.sensor.is_empty() && !config.uses_stdout());
@@ -69,6 +70,7 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: Some(0),
         memory: Some(Size(64 << 20)),
         series: Some(9),
+        key_separator: Some(Separator(b'/')),
         commands: Some(FilePath("data/commands.tsv".into())),
         hist_log: Some(FilePath("out.hlog".into())),
         interval: Some(Nanoseconds(1_000_000)),
@@ -106,6 +108,7 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: 0,
         memory: 64 << 20,
         series: 9,
+        key_separator: b'/',
         table: CommandTable::built_in(),
         hist_log: Some("out.hlog".into()),
         interval_ns: 1_000_000,

@@ -36,14 +36,16 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let slot = self.unfinished[Direction::Reply as usize];
         let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        let reply = std::mem::take(&mut place.reply);
+        let mut reply = resources.stand_in.take().unwrap_or_default();
+        std::mem::swap(&mut place.reply, &mut reply);
         let done = self.read_reply(&reply, end, time, resources, recorder);
-        // A connection that was given up meanwhile has returned its place.
+        // A connection that was given up meanwhile has returned its place, and the stand-in with it.
         if slot == NONE {
-            resources.scratch.reply = reply;
+            std::mem::swap(&mut resources.scratch.reply, &mut reply);
         } else if self.unfinished[Direction::Reply as usize] == slot {
-            resources.unfinished.get_mut(slot).reply = reply;
+            std::mem::swap(&mut resources.unfinished.get_mut(slot).reply, &mut reply);
         }
+        resources.stand_in = Some(reply);
         self.previous = self.previous.max(time);
         done
     }
@@ -193,10 +195,9 @@ impl Connection {
         });
         self.head_at = self.stream(Direction::Reply).time();
         let request = resources.requests.get_mut(head);
-        let flags = [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)];
-        for (_, flag) in flags.into_iter().filter(|(is_set, _)| *is_set) {
-            request.flags.set(flag);
-        }
+        let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
+        request.flags.0 |=
+            set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
         if self.session.is_queued(act, reply) && !request.timed_out {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
@@ -211,6 +212,7 @@ impl Connection {
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
             response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
+            nulls: Some(reply.nulls),
         };
         self.decide(head, outcome, Some(facts), resources, recorder);
         let succeeded = kind != Kind::Error;
@@ -382,7 +384,8 @@ impl Connection {
                 let (t3, t4) = (Timestamp::NONE, time);
                 // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
                 let (begin, bytes) = (reply.begin, QUEUED_BYTES);
-                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error: item.error(), response: &[] };
+                let (error, response) = (item.error(), &[][..]);
+                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error, response, nulls: None };
                 self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
@@ -420,7 +423,7 @@ impl Connection {
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
-            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response };
+            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response, nulls: None };
             self.decide(child, outcome, Some(facts), resources, recorder);
             resources.requests.give_back(child);
         }

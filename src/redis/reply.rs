@@ -48,6 +48,8 @@ pub struct Reply {
     pub retransmit: bool,
     /// Pushes among its elements.
     pub nested_pushes: u64,
+    /// Which of the first 64 elements are nulls, a bit each, the first one's the lowest.
+    pub nulls: u64,
     /// The number that is an aggregate's third element: of a confirmation, the subscriptions that are left.
     pub third_integer: Option<u32>,
     /// The items of the array, if it was said that they are wanted.
@@ -111,6 +113,7 @@ impl Reply {
         self.gap = false;
         self.retransmit = false;
         self.nested_pushes = 0;
+        self.nulls = 0;
         self.error.clear();
         self.response.clear();
         self.third_integer = None;
@@ -274,6 +277,9 @@ impl ReplyVisitor<'_> {
     /// An element of the message's own aggregate begins.
     fn element(&mut self, kind: Kind) {
         let reply = &mut *self.reply;
+        if kind == Kind::Null && reply.depth_one <= u64::from(u64::BITS) {
+            reply.nulls |= 1 << (reply.depth_one - 1);
+        }
         if reply.exec.is_some() {
             if reply.items.len() < EXEC_ITEMS_MAX {
                 reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });

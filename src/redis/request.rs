@@ -98,8 +98,6 @@ pub struct Request {
     pub args: u32,
     /// Keys among them.
     pub keys: u32,
-    /// Cluster slot of the first key, where its bytes were seen.
-    pub slot: Option<u16>,
     /// More facts.
     pub flags: Flags,
     /// Earlier requests that were outstanding at t2.
@@ -159,7 +157,6 @@ impl Request {
             command: CommandId::UNKNOWN,
             args: 0,
             keys: 0,
-            slot: None,
             flags: Flags::default(),
             pipeline: 0,
             confirmations_left: 0,
@@ -195,7 +192,6 @@ impl Request {
         self.command = CommandId::UNKNOWN;
         self.args = 0;
         self.keys = 0;
-        self.slot = None;
         self.flags = Flags::default();
         self.pipeline = 0;
         self.confirmations_left = 0;
@@ -289,6 +285,17 @@ impl Request {
             _ => 1,
         };
         !self.word_cut && self.begun >= words && self.collect != Collect::Word
+    }
+
+    /// Cluster slot of the first key, where its bytes are kept.
+    pub fn slot(&self) -> Option<u16> {
+        arguments::keys(&self.arguments).next().filter(|key| !key.is_cut).map(|key| slot(key.name))
+    }
+
+    /// Whether its command is one that carries secrets, so that nothing of its arguments is told.
+    #[inline]
+    pub fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// RESP bytes.
@@ -425,19 +432,20 @@ impl RequestVisitor<'_> {
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
             let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
-            let is_word = is_name && !request.veiled;
-            let entry = match request.secret {
-                _ if is_word => Argument::Word(word),
-                true => Argument::Redacted,
-                false => Argument::Hidden,
-            };
-            append(&mut request.arguments, &mut request.full, self.shown, entry);
+            let (list, full) = (&mut request.arguments, &mut request.full);
+            if is_name && !request.veiled {
+                append(list, full, self.shown, Argument::Word(word));
+            } else if request.secret {
+                append(list, full, self.shown, Argument::Redacted);
+            } else {
+                append(list, full, self.shown, Argument::Hidden);
+            }
         }
         let Some(command) = self.table.get(request.command) else { return };
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.secret = redact::hides(command);
+        request.secret = self.acts.hides_arguments(request.command);
         request.veiled |= request.begun == 2 && found.is_none();
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
@@ -483,8 +491,12 @@ impl RequestVisitor<'_> {
 
     /// Keeps the place of an argument, and nothing of it.
     fn hide(&mut self) -> usize {
-        let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
-        append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
+        let request = &mut *self.request;
+        if request.secret {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Redacted);
+        } else {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+        }
         0
     }
 
@@ -512,11 +524,8 @@ impl RequestVisitor<'_> {
         let text = request.arguments.len() - at - ENTRY_HEADER_BYTES;
         let known = if request.length == UNKNOWN_LENGTH { text as u64 } else { request.length };
         let cut = request.cut || (text as u64) < known;
-        if key.is_some() && request.keys == 1 && !cut {
-            request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
-            if text == 0 {
-                request.finder.first_key_is_empty();
-            }
+        if key.is_some() && request.keys == 1 && !cut && text == 0 {
+            request.finder.first_key_is_empty();
         }
         arguments::close(&mut request.arguments, at, key, cut);
         request.veiled |= request.secret && redact::ends_keys(&request.arguments[at + ENTRY_HEADER_BYTES..], cut);
@@ -611,7 +620,6 @@ impl RequestVisitor<'_> {
             Settle::FirstKey(role) => arguments::set_first_key_role(&mut request.arguments, role),
             Settle::NoKeys => {
                 request.keys = 0;
-                request.slot = None;
                 arguments::withdraw_keys(&mut request.arguments, 0, instead);
             }
             Settle::Beyond(last, keys) => {
@@ -659,7 +667,8 @@ fn no_key(shown: Shown, secret: bool) -> NoKey {
     }
 }
 
-/// Appends a whole entry, or once the mark that more follow.
+/// Appends a whole entry, or once the mark that more follow. Inlined, so that each kind's own is short.
+#[inline(always)]
 fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>) {
     let room = shown.arguments_bytes_max().saturating_sub(list.len() + ENTRY_HEADER_BYTES);
     let length = match entry {
