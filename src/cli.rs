@@ -12,7 +12,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::capture::fault::Faults;
 use crate::config::values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
+    SinkSpec, Size,
 };
 use crate::config::{Config, ConfigError, HistConfig, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
@@ -93,6 +94,11 @@ struct Traffic {
     /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005 [default: 6379]
     #[arg(long, value_name = "LIST")]
     port: Option<List<PortRange>>,
+    /// Tell connections apart also by their VLAN and tunnel (VXLAN and Geneve network, GRE key, ERSPAN session, MPLS label), for
+    /// networks that use the same addresses. Not where the two directions differ in these, as often with MPLS: each would be
+    /// a connection of its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    key_by_vlan: Option<bool>,
     /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_mmap: Option<bool>,
@@ -134,7 +140,8 @@ struct Records {
     #[arg(long, value_name = "1/N")]
     sample: Option<Sample>,
     /// What of requests and replies is shown, in every output. keys: names of keys, other arguments as `?`, of errors the
-    /// code. full: also arguments and replies. none: no keys either. Passwords are never shown [default: keys]
+    /// code. full: also arguments and replies. none: no keys either. Of commands that can carry a password nothing is shown
+    /// [default: keys]
     #[arg(long, value_name = "none|keys|full")]
     payload: Option<Payload>,
     /// With `--payload full`, bytes that are shown of a request's arguments, and of a reply [default: 256]
@@ -147,6 +154,10 @@ struct Records {
     /// "10.1.0.0/16" = "checkout"; the longest prefix wins, then the one with a port
     #[arg(long, value_name = "FILE")]
     names: Option<FilePath>,
+    /// Show keys not by their names but by a hash of them: HMAC-SHA-256 with the content of this file as the secret, the first
+    /// 128 bits in hex. Replies, which may repeat keys, are then not shown, whatever `--payload` says
+    #[arg(long, value_name = "FILE")]
+    hash_keys: Option<FilePath>,
     /// Name the process and pid at either end in the records, where that is a process of this host that still runs: for
     /// `tcpdump -U … | resptap read - --processes` on the host of the Redis server or of its clients. Needs root for
     /// processes of others
@@ -173,6 +184,9 @@ struct Statistics {
     /// Latency series, one per server and command, that are kept apart; all others are counted as `other` [default: 512]
     #[arg(long, value_name = "N")]
     series: Option<usize>,
+    /// The character that ends a prefix of a key: keys are also counted by what stands before the last one [default: :]
+    #[arg(long, value_name = "C")]
+    key_separator: Option<Separator>,
 }
 
 #[derive(Args, Debug)]
@@ -186,9 +200,10 @@ struct Pairing {
     #[arg(long, value_name = "DURATION")]
     idle_timeout: Option<Nanoseconds>,
     /// Which replies are believed to belong to which requests after lost packets, or where the capture began in the middle
-    /// of a connection. strict: only what is certain. assume: also what silence on the connection makes as good as certain;
-    /// such records say so [default: assume]
-    #[arg(long, value_name = "strict|assume")]
+    /// of a connection. strict: only what is proved. assume: also what is as good as certain by the client's ways, such as
+    /// silence between its requests. trust: also requests and replies that alternate from first to last. Records name what
+    /// they rest on [default: assume]
+    #[arg(long, value_name = "strict|assume|trust")]
     resync: Option<Resync>,
     /// How long both sides must be silent for `--resync assume` to take everything as answered [default: 2s]
     #[arg(long, value_name = "DURATION")]
@@ -224,6 +239,7 @@ impl Read {
             workers: resources.workers,
             cpus: resources.cpus,
             port: traffic.port,
+            key_by_vlan: traffic.key_by_vlan,
             sink: (!records.sink.is_empty()).then_some(Several(records.sink)),
             slower_than: records.slower_than,
             errors: records.errors,
@@ -242,12 +258,14 @@ impl Read {
             reorder_packets: pairing.reorder_packets,
             memory: resources.memory,
             series: statistics.series,
+            key_separator: statistics.key_separator,
             commands: statistics.commands,
             hist_log: statistics.hist_log,
             interval: statistics.interval,
             summary: statistics.summary,
             sensor: records.sensor,
             names: records.names,
+            hash_keys: records.hash_keys,
             processes: records.processes,
             no_mmap: traffic.no_mmap,
             fault: traffic.fault,

@@ -18,11 +18,13 @@ use crate::capture::fault::Faults;
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
+use crate::record::key_hash::{KeyHashError, KeyHasher};
 use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
+    SinkSpec, Size,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -37,6 +39,7 @@ pub struct Options {
     pub workers: Option<usize>,
     pub cpus: Option<List<CpuRange>>,
     pub port: Option<List<PortRange>>,
+    pub key_by_vlan: Option<bool>,
     pub sink: Option<Several<SinkSpec>>,
     pub slower_than: Option<Nanoseconds>,
     pub errors: Option<bool>,
@@ -57,12 +60,14 @@ pub struct Options {
     pub reorder_packets: Option<u32>,
     pub memory: Option<Size>,
     pub series: Option<usize>,
+    pub key_separator: Option<Separator>,
     pub commands: Option<FilePath>,
     pub hist_log: Option<FilePath>,
     pub interval: Option<Nanoseconds>,
     pub summary: Option<Output>,
     pub sensor: Option<String>,
     pub names: Option<FilePath>,
+    pub hash_keys: Option<FilePath>,
     pub processes: Option<bool>,
     pub no_mmap: Option<bool>,
     #[serde(deserialize_with = "values::faults")]
@@ -77,6 +82,7 @@ impl Options {
             workers: self.workers.or(other.workers),
             cpus: self.cpus.or(other.cpus),
             port: self.port.or(other.port),
+            key_by_vlan: self.key_by_vlan.or(other.key_by_vlan),
             sink: self.sink.or(other.sink),
             slower_than: self.slower_than.or(other.slower_than),
             errors: self.errors.or(other.errors),
@@ -95,12 +101,14 @@ impl Options {
             reorder_packets: self.reorder_packets.or(other.reorder_packets),
             memory: self.memory.or(other.memory),
             series: self.series.or(other.series),
+            key_separator: self.key_separator.or(other.key_separator),
             commands: self.commands.or(other.commands),
             hist_log: self.hist_log.or(other.hist_log),
             interval: self.interval.or(other.interval),
             summary: self.summary.or(other.summary),
             sensor: self.sensor.or(other.sensor),
             names: self.names.or(other.names),
+            hash_keys: self.hash_keys.or(other.hash_keys),
             processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
             fault: self.fault.or(other.fault),
@@ -119,6 +127,8 @@ pub struct Config {
     pub cpus: Vec<usize>,
     /// Server ports, ascending, at least one.
     pub ports: Vec<u16>,
+    /// Whether VLAN and tunnel belong to a connection's identity.
+    pub key_by_vlan: bool,
     /// Where transactions go.
     pub sinks: Vec<SinkSpec>,
     /// Which of them.
@@ -143,6 +153,8 @@ pub struct Config {
     pub memory: u64,
     /// Latency series that are shown apart.
     pub series: usize,
+    /// What ends a prefix of a key.
+    pub key_separator: u8,
     /// All commands.
     pub table: &'static CommandTable,
     /// The interval log of histograms.
@@ -155,6 +167,8 @@ pub struct Config {
     pub sensor: String,
     /// Names of services.
     pub names: Names,
+    /// Keys are shown by their hash.
+    pub key_hasher: Option<KeyHasher>,
     /// Whether records name the processes of this host.
     pub processes: bool,
     /// Whether files are mapped into memory.
@@ -188,6 +202,8 @@ pub enum ConfigError {
     Commands { path: PathBuf, source: CommandTableError },
     #[error(transparent)]
     Names(#[from] NamesError),
+    #[error(transparent)]
+    HashKeys(#[from] KeyHashError),
     #[error("{option} is {value}, but must be from {least} to {most}")]
     OutOfRange { option: &'static str, value: String, least: String, most: String },
     #[error("{option} is {value}, but must be at least 1ms; less is usually a slip of the unit")]
@@ -222,11 +238,13 @@ impl Config {
         let Size(memory) = options.memory.unwrap_or(Size(1 << 30));
         let cpus = cpus(options.cpus.as_ref())?;
         let workers = workers(options.workers, &cpus, memory)?;
-        let names_file = options.names.as_ref().map(|FilePath(path)| path.clone());
+        let path = |given: &Option<FilePath>| given.as_ref().map(|FilePath(path)| path.clone());
+        let (names_file, secret_file) = (path(&options.names), path(&options.hash_keys));
         let config = Config {
             workers,
             cpus,
             ports: ports(options.port.as_ref()),
+            key_by_vlan: options.key_by_vlan.unwrap_or(false),
             sinks: options.sink.iter().flat_map(|Several(sinks)| sinks).cloned().collect(),
             filter: criteria(&options),
             payload: options.payload.unwrap_or(Payload::Keys),
@@ -244,12 +262,14 @@ impl Config {
             reorder_packets: options.reorder_packets.unwrap_or(128),
             memory,
             series: within("--series", options.series.unwrap_or(512), 1, limits::SERIES_PER_WORKER_MAX)?,
+            key_separator: options.key_separator.map_or(b':', |Separator(byte)| byte),
             table: options.commands.as_ref().map_or(Ok(CommandTable::built_in()), |FilePath(path)| table(path))?,
             hist_log: options.hist_log.map(|FilePath(path)| path),
             interval_ns: positive("--interval", options.interval, 10 * SECOND_NS)?,
             summary: options.summary,
             sensor: options.sensor.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
             names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
+            key_hasher: secret_file.as_deref().map(KeyHasher::read).transpose()?,
             processes: options.processes.unwrap_or(false),
             // Where faults change frames, these are copies.
             mmap: !options.no_mmap.unwrap_or(false) && options.fault.is_none(),
@@ -260,7 +280,7 @@ impl Config {
             return Err(ConfigError::Empty { option: "--sensor" });
         }
         config.check_stdin()?;
-        let inputs: Vec<PathBuf> = config.files.iter().cloned().chain(names_file).collect();
+        let inputs: Vec<PathBuf> = config.files.iter().cloned().chain(names_file).chain(secret_file).collect();
         check_outputs(&config.outputs(), &inputs)?;
         Ok(config)
     }

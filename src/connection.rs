@@ -67,12 +67,12 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Unfinished {
     parser: Parser,
-    reply: Reply,
+    reply: Box<Reply>,
 }
 
 impl Unfinished {
     fn new(shown: &Shown) -> Unfinished {
-        Unfinished { parser: Parser::default(), reply: Reply::with_room(shown.payload_bytes) }
+        Unfinished { parser: Parser::default(), reply: Box::new(Reply::with_room(shown.payload_bytes)) }
     }
 }
 
@@ -90,6 +90,8 @@ pub struct Resources {
     resyncs: Pool<Resyncing>,
     held: Pool<Held>,
     scratch: Unfinished,
+    /// Stands in for a reply that is looked at outside of its place; only then it is away.
+    stand_in: Option<Box<Reply>>,
     links: Pool<Link>,
     labels: Pool<Labels>,
     /// Replication links that have ended or are told at the end, at most [`limits::LINKS_TOLD_MAX`].
@@ -112,6 +114,7 @@ impl Resources {
             labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
             replication: Vec::new(),
             scratch: Unfinished::new(&settings.shown),
+            stand_in: Some(Box::new(Reply::with_room(settings.shown.payload_bytes))),
             settings,
         }
     }
@@ -186,6 +189,8 @@ pub struct Identity {
     pub client: Endpoint,
     /// The server.
     pub server: Endpoint,
+    /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
+    pub vlans: [u16; 2],
     /// The client's number in the worker's statistics.
     pub client_number: u32,
     /// The server's.
@@ -209,6 +214,8 @@ pub struct ReplyFacts<'a> {
     pub error: &'a [u8],
     /// Its shown form.
     pub response: &'a [u8],
+    /// Which of the first 64 elements of an aggregate are nulls, a bit each; not known of an item of EXEC's array.
+    pub nulls: Option<u64>,
 }
 
 /// A request whose fate is decided.
@@ -325,6 +332,8 @@ pub struct Connection {
     blocking_seen: bool,
     /// It has changed how its replies are to be counted while nothing was certain.
     is_uncountable: bool,
+    /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
+    requests_refound: bool,
     /// A command waits whose reply must be read in its own way.
     watchful: bool,
     session: Session,

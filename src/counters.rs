@@ -40,14 +40,20 @@ counters! {
     SkipNotIp => "packets"/"skipped.not_ip",
     /// An IP packet that is not TCP.
     SkipNotTcp => "packets"/"skipped.not_tcp",
-    /// A fragment of an IP packet.
+    /// A fragment of an IP packet of which others never came, or came when it had been given up.
     SkipFragment => "packets"/"skipped.fragment",
+    /// A fragment of an IP packet that became whole: the fragment that completed it stands for all of it.
+    SkipFragmentJoined => "packets"/"skipped.fragment_joined",
     /// Header fields that contradict each other.
     SkipMalformed => "packets"/"skipped.malformed",
+    /// In more tunnels, VLAN tags, MPLS labels or IPv6 extension headers than are looked behind.
+    SkipTooDeep => "packets"/"skipped.too_deep",
     /// TCP, but none of the server ports.
     SkipOtherPort => "packets"/"skipped.other_port",
     /// On an interface whose link type is not supported.
     SkipLinkType => "packets"/"skipped.link_type",
+    /// Fragments with bytes that others had brought (which count).
+    FragmentOverlaps => "packets"/"fragment_overlaps",
     /// Packets whose data came before earlier data of their direction, and waited for it.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.
@@ -152,12 +158,22 @@ counters! {
     ReplyBytesSkipped => "replies"/"bytes_skipped",
     /// Messages that break the protocol.
     Malformed => "replies"/"malformed",
+    /// Uses of keys that the statistics of keys have.
+    KeyOperations => "keys"/"operations",
+    /// Uses of keys that they don't have: the name was not kept whole, or among too many of its request.
+    KeysNotKept => "keys"/"not_kept",
+    /// Keys that left the full table of keys: from then on not all is exact.
+    KeysGivenUp => "keys"/"given_up.keys",
+    /// Prefixes that left the full table of prefixes.
+    PrefixesGivenUp => "keys"/"given_up.prefixes",
     /// Connections given up because the table was full.
     EvictedConnections => "memory"/"evicted.connections",
     /// Pending requests given up for want of memory.
     EvictedRequests => "memory"/"evicted.requests",
     /// Out-of-order data given up for want of memory.
     EvictedPages => "memory"/"evicted.reassembly",
+    /// Fragmented packets given up for want of memory.
+    EvictedFragments => "memory"/"evicted.fragments",
     /// Unfinished messages given up for want of memory.
     EvictedMessages => "memory"/"evicted.messages",
     /// Connections that were resyncing and were given up as unproved, or held replies, for want of memory.

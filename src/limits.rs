@@ -6,6 +6,20 @@
 /// Frames that are decoded, hashed and prefetched together.
 pub const BATCH_FRAMES: usize = 32;
 
+/// Tunnels within one another that are looked into.
+pub const TUNNELS_MAX: usize = 4;
+/// MPLS labels of one stack that are looked behind.
+pub const MPLS_LABELS_MAX: usize = 8;
+/// How long the fragments of an IP packet are waited for, in nanoseconds, as Linux does; RFC 791 and RFC 8200 leave it between
+/// 15 and 60 s.
+pub const FRAGMENT_TIMEOUT_NS: u64 = 30_000_000_000;
+/// Fragmented IP packets that are put together at the same time.
+pub const FRAGMENTED_PACKETS_MAX: usize = 64;
+/// Bytes that are kept of all of them. Small under test, so that the bound is reached.
+pub const FRAGMENT_CACHE_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 1 << 20 };
+/// Headers before a fragment's data, those of tunnels included, in bytes.
+pub const FRAGMENT_HEADERS_BYTES_MAX: usize = 1024;
+
 /// Deepest nesting of a RESP value. Clients of Redis itself give up at 9; modules and scripts nest deeper.
 pub const RESP_DEPTH_MAX: usize = 64;
 /// Longest bulk string that is believed, in bytes. Servers stop at 512 MB by default and can be told otherwise.
@@ -63,6 +77,21 @@ pub const ERROR_CODES_MAX: usize = 256;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
+/// Keys of which one worker keeps statistics; a smaller budget makes them fewer. Few under test, so that the edge is reached.
+pub const KEYS_PER_WORKER_MAX: usize = if cfg!(test) { 64 } else { 1 << 17 };
+/// Prefixes of keys of which one worker keeps statistics.
+pub const PREFIXES_PER_WORKER_MAX: usize = if cfg!(test) { 16 } else { 1 << 14 };
+/// Longest name of a key, or prefix, that statistics show whole, in bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 126;
+/// Keys in use that wait to be counted together.
+pub const KEY_BATCH: usize = 64;
+/// Keys and prefixes that the summary lists in each order.
+pub const KEYS_LISTED: usize = 100;
+/// The biggest requests, and as many replies, that the summary lists.
+pub const BIGGEST_LISTED: usize = 20;
+
+/// Longest secret that keys are hashed with (`--hash-keys`), in bytes.
+pub const HASH_KEY_BYTES_MAX: u64 = 64 * 1024;
 /// Longest name of a service (`--names`), in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Connections whose processes are remembered (`--processes`). About 6 MB.
@@ -105,6 +134,9 @@ const _: () = assert!(ARGUMENTS_BYTES_MAX <= PAYLOAD_BYTES_MAX && PAYLOAD_BYTES_
 const _: () = assert!(UNPROVED_PENDING_MAX <= PENDING_PER_CONNECTION_MAX);
 const _: () = assert!(STREAM_BUFFER_BYTES_MAX < WINDOW_BYTES_MAX && WINDOW_BYTES_MAX <= 1 << 31);
 const _: () = assert!(PARCEL_BYTES >= 64 * 1024 + 256, "a parcel holds the largest frame");
+const _: () = assert!(PARCEL_BYTES >= FRAGMENT_HEADERS_BYTES_MAX + 64 * 1024, "a parcel holds the largest packet");
+const _: () = assert!(FRAGMENT_CACHE_BYTES_MAX >= 3 * 64 * 1024, "a packet fits, though its buffer doubled");
+const _: () = assert!(FRAGMENT_CACHE_BYTES_MAX as u64 <= MEMORY_PER_WORKER_MIN / 16);
 const _: () = assert!(FRAME_BYTES_MAX <= DECLARED_FRAME_BYTES_MAX && DECLARED_FRAME_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
 
@@ -125,15 +157,21 @@ pub struct Budget {
     pub resync: u64,
     /// Statistics: histograms, servers, clients.
     pub statistics: u64,
+    /// Statistics of keys.
+    pub keys: u64,
     /// Records and frames under way in rings.
     pub rings: u64,
+    /// Fragments of IP packets.
+    pub fragments: u64,
 }
 
 impl Budget {
     /// Divides `memory` bytes among `workers`.
     pub fn new(memory: u64, workers: usize) -> Budget {
         let total = memory / workers.max(1) as u64;
-        let percent = |n: u64| total / 100 * n;
+        // Twice: while a buffer grows there are two of it, and a whole packet is copied out.
+        let fragments = 2 * FRAGMENT_CACHE_BYTES_MAX as u64;
+        let percent = |n: u64| total.saturating_sub(fragments) / 100 * n;
         let budget = Budget {
             total,
             connections: percent(40),
@@ -141,8 +179,10 @@ impl Budget {
             reassembly: percent(12),
             messages: percent(5),
             resync: percent(5),
-            statistics: percent(15),
+            statistics: percent(11),
+            keys: percent(4),
             rings: percent(5),
+            fragments,
         };
         assert!(budget.sum() <= total, "the parts are within the whole");
         budget
@@ -155,7 +195,9 @@ impl Budget {
             + self.messages
             + self.resync
             + self.statistics
+            + self.keys
             + self.rings
+            + self.fragments
     }
 }
 

@@ -23,9 +23,11 @@ use crate::endpoint::{Labels, process};
 use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
+use crate::flow::key::Keying;
 use crate::limits::{BATCH_FRAMES, Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
+use crate::record::keys::KeyStatistics;
 use crate::record::totals::Totals;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
@@ -64,6 +66,8 @@ pub struct Outcome {
     pub workers: Vec<summary::WorkerReport>,
     /// All statistics.
     pub totals: Totals,
+    /// Statistics of keys; `None` where keys are not to be known.
+    pub keys: Option<KeyStatistics>,
     /// Bytes of the budget that were in use at the most.
     pub memory_peak: u64,
     /// What went wrong, each a sentence: the exit status is 1 if there is any.
@@ -110,6 +114,10 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         reports.iter_mut().flatten().flat_map(|report| std::mem::take(&mut report.replication)).collect();
     // An order that does not depend on the workers.
     replication.sort_by_key(|link| (link.facts.sync_started, link.identity.client, link.identity.id));
+    let keys = reports.iter_mut().flatten().filter_map(|report| report.keys.take()).reduce(|mut all, one| {
+        all.absorb(&one);
+        all
+    });
     let core = |number: usize| config.cpus.get(number).copied();
     let workers = reports.into_iter().enumerate().map(|(number, report)| summary::WorkerReport {
         core: core(number),
@@ -124,6 +132,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
         replication,
         workers: workers.collect(),
         totals,
+        keys,
         memory_peak,
         problems,
     })
@@ -138,7 +147,12 @@ fn count_unreadable(reports: &mut [Option<WorkerReport>], packets: u64) {
 }
 
 fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Sink + Send>>> {
-    let format = RecordFormat { sensor: config.sensor.clone(), payload: config.payload, table };
+    let format = RecordFormat {
+        sensor: config.sensor.clone(),
+        payload: config.payload,
+        key_hasher: config.key_hasher.clone(),
+        table,
+    };
     let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
     for SinkSpec::Jsonl(output) in &config.sinks {
         let target = match output {
@@ -176,8 +190,9 @@ fn worker(
     outbox: Outbox<Message>,
 ) -> Worker {
     let emits = !config.sinks.is_empty();
+    let keys_are_shown = config.payload != Payload::None;
     // A filter by key prefix must see keys, even where nobody may.
-    let keys = emits && (config.payload != Payload::None || !config.filter.key_prefixes.is_empty());
+    let keys = keys_are_shown || emits && !config.filter.key_prefixes.is_empty();
     let payload_bytes = if emits && config.payload == Payload::Full { config.payload_bytes } else { 0 };
     let settings = Settings {
         table,
@@ -193,12 +208,13 @@ fn worker(
     };
     let filter = Filter::new(&config.filter, table);
     let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
-    let recording = Recording::new(table, emission, config.interval_ns, seed, outbox);
-    Worker::new(settings, ports(config), seed, budget, recording)
+    let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
+    let recording = Recording::new(table, emission, config.interval_ns, seed, statistics, outbox);
+    Worker::new(settings, keying(config), seed, budget, recording)
 }
 
-fn ports(config: &Config) -> PortSet {
-    PortSet::new(config.ports.iter().copied())
+fn keying(config: &Config) -> Keying {
+    Keying { ports: PortSet::new(config.ports.iter().copied()), by_vlan: config.key_by_vlan }
 }
 
 /// One worker: this thread reads and works.
@@ -287,16 +303,18 @@ fn read_steered(
         let run = move || guard(number, || work(worker, inbox, &last));
         threads.push(spawn(&format!("worker-{number}"), core, run)?);
     }
-    let steerer = Steerer::new(outboxes, ports(config), seed, config.interval_ns);
+    let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
     let mut steered = Steered { steerer: Some(steerer), published, hurries: introduces(config) };
     let read = input::read(config, &mut steered, progress)?;
     // Where the capture ends is known now; the workers read it when their rings have closed.
     last.store(read.summary.last.0, Ordering::Release);
-    if let Some(mut steerer) = steered.steerer.take() {
-        // A worker that is gone is reported where it is joined.
-        let _ = steerer.flush(None);
+    let unsteered = steered.steerer.take().map(Steerer::finish);
+    let mut reports: Vec<_> = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
+    // As if the first worker had had the frames that none got.
+    if let Some(((counters, memory), report)) = unsteered.zip(reports.iter_mut().flatten().next()) {
+        report.counters.merge(&counters);
+        report.memory_peak += memory;
     }
-    let reports = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
     Ok((read, reports))
 }
 

@@ -1,16 +1,18 @@
 //! Who owns a frame, and how the thread that reads a file hands it there.
 //!
 //! [`Steerer`] decodes headers and gives each worker [`Parcel`]s: where its frames lie in the file's mapping, or, of piped and
-//! compressed input, copies of them. [`Watermarks`] tell all workers, at the same places of the file, how far time has come:
+//! compressed input and of packets put together from fragments, copies of them. [`Watermarks`] tell all workers, at the same places of the file, how far time has come:
 //! deadlines up to there are due, intervals up to there are over. So nothing in the output depends on the number of workers.
 
 use std::sync::Arc;
 
 use crate::capture::file::Mapping;
 use crate::capture::{Frame, LinkType};
-use crate::decode::{decode, ports::PortSet};
+use crate::counters::Counters;
+use crate::decode::fragment::Fragments;
+use crate::decode::{Skip, decode};
 use crate::flow::hash::Seed;
-use crate::flow::key::FlowKey;
+use crate::flow::key::Keying;
 use crate::limits::{PARCEL_BYTES, PARCEL_FRAMES};
 use crate::ring::{Closed, Outbox};
 use crate::units::Timestamp;
@@ -54,13 +56,15 @@ struct Place {
     length: u32,
     wire_len: u32,
     link: LinkType,
+    /// Whether that is in the file's mapping, not in the parcel's own bytes.
+    is_mapped: bool,
 }
 
 /// Frames on their way to a worker, in order.
 #[derive(Debug, Default)]
 pub struct Parcel {
     places: Vec<Place>,
-    /// The file that the places are in; `None`: they are in `bytes`.
+    /// The file that places may be in.
     mapping: Option<Arc<Mapping>>,
     bytes: Vec<u8>,
     /// How far time has come behind the frames.
@@ -84,7 +88,10 @@ impl Parcel {
     #[inline]
     pub fn frame(&self, index: usize) -> Frame<'_> {
         let place = self.places[index];
-        let all: &[u8] = self.mapping.as_ref().map_or(&self.bytes, |mapping| mapping);
+        let all: &[u8] = match &self.mapping {
+            Some(mapping) if place.is_mapped => mapping,
+            _ => &self.bytes,
+        };
         let bytes = &all[place.offset..place.offset + place.length as usize];
         Frame { bytes, wire_len: place.wire_len, at: place.at, link: place.link }
     }
@@ -103,7 +110,8 @@ impl Parcel {
     }
 
     fn push(&mut self, frame: &Frame<'_>, mapping: Option<&Arc<Mapping>>) {
-        let offset = if let Some(offset) = mapping.and_then(|mapping| mapping.offset_of(frame.bytes)) {
+        let mapped = mapping.and_then(|mapping| mapping.offset_of(frame.bytes));
+        let offset = if let Some(offset) = mapped {
             if self.mapping.is_none() {
                 self.mapping = mapping.cloned();
             }
@@ -113,23 +121,33 @@ impl Parcel {
             self.bytes.extend_from_slice(frame.bytes);
             self.bytes.len() - frame.bytes.len()
         };
+        let Frame { at, wire_len, link, .. } = *frame;
         let length = frame.bytes.len() as u32;
-        self.places.push(Place { at: frame.at, offset, length, wire_len: frame.wire_len, link: frame.link });
+        self.places.push(Place { at, offset, length, wire_len, link, is_mapped: mapped.is_some() });
     }
 }
 
-/// The worker that owns a frame, of `workers`. One that is no segment of interest goes to the first, which counts it.
+/// The worker that owns a frame, of `workers`. One that is no segment of interest goes to the first, which counts it; a fragment
+/// to nobody.
 #[inline]
-pub fn owner(frame: &Frame<'_>, ports: &PortSet, seed: Seed, workers: usize) -> usize {
-    let Some((key, _)) = decode(frame).ok().and_then(|segment| FlowKey::of(&segment, ports)) else { return 0 };
-    ((u128::from(key.hash(seed)) * workers as u128) >> 64) as usize
+fn owner(frame: &Frame<'_>, keying: &Keying, seed: Seed, workers: usize) -> Option<usize> {
+    let segment = match decode(frame) {
+        Ok(segment) => segment,
+        Err(Skip::Fragment) => return None,
+        Err(_) => return Some(0),
+    };
+    let Some((key, _)) = keying.of(&segment) else { return Some(0) };
+    Some(((u128::from(key.hash(seed)) * workers as u128) >> 64) as usize)
 }
 
 /// Hands frames to their workers.
 #[derive(Debug)]
 pub struct Steerer {
-    ports: PortSet,
+    keying: Keying,
     seed: Seed,
+    fragments: Fragments,
+    /// Of the frames that no worker gets.
+    counters: Counters,
     watermarks: Watermarks,
     lanes: Vec<Lane>,
 }
@@ -149,11 +167,13 @@ struct Lane {
 
 impl Steerer {
     /// Over these rings, one a worker.
-    pub fn new(outboxes: Vec<Outbox<Box<Parcel>>>, ports: PortSet, seed: Seed, interval_ns: u64) -> Steerer {
+    pub fn new(outboxes: Vec<Outbox<Box<Parcel>>>, keying: Keying, seed: Seed, interval_ns: u64) -> Steerer {
         let lane = |outbox| Lane { outbox, parcel: Box::default(), spare: Vec::new(), under_way: 0, done_to: 0 };
         Steerer {
-            ports,
+            keying,
             seed,
+            fragments: Fragments::default(),
+            counters: Counters::default(),
             watermarks: Watermarks::new(interval_ns),
             lanes: outboxes.into_iter().map(lane).collect(),
         }
@@ -165,10 +185,28 @@ impl Steerer {
         if let Some(watermark) = self.watermarks.pass(frame.at) {
             self.flush(Some(watermark))?;
         }
-        let owner = owner(frame, &self.ports, self.seed, self.lanes.len());
-        let lane = &mut self.lanes[owner];
-        lane.parcel.push(frame, mapping);
-        if lane.parcel.is_full() { lane.send(None) } else { Ok(()) }
+        let workers = self.lanes.len();
+        match owner(frame, &self.keying, self.seed, workers) {
+            Some(owner) => self.lanes[owner].push(frame, mapping),
+            None => self.steer_whole(frame),
+        }
+    }
+
+    /// Takes a fragment, and hands over the packet that became whole by it: its fragments may lie anywhere in the file, and only
+    /// the first one has the ports that tell whose it is.
+    #[cold]
+    fn steer_whole(&mut self, fragment: &Frame<'_>) -> Result<(), Closed> {
+        let Some(whole) = self.fragments.join(fragment, &mut self.counters) else { return Ok(()) };
+        let owner = owner(&whole, &self.keying, self.seed, self.lanes.len()).unwrap_or(0);
+        self.lanes[owner].push(&whole, None)
+    }
+
+    /// Nothing more comes. Answers what was counted of frames that no worker got, and the memory that was in use for them.
+    pub fn finish(mut self) -> (Counters, u64) {
+        // A worker that is gone is reported where it is joined.
+        let _ = self.flush(None);
+        self.fragments.give_up_all(&mut self.counters);
+        (self.counters, self.fragments.memory())
     }
 
     /// Sends what is collected, and how far time has come.
@@ -199,6 +237,12 @@ impl Steerer {
 }
 
 impl Lane {
+    #[inline]
+    fn push(&mut self, frame: &Frame<'_>, mapping: Option<&Arc<Mapping>>) -> Result<(), Closed> {
+        self.parcel.push(frame, mapping);
+        if self.parcel.is_full() { self.send(None) } else { Ok(()) }
+    }
+
     fn send(&mut self, watermark: Option<Timestamp>) -> Result<(), Closed> {
         self.collect();
         let next = self.spare.pop().unwrap_or_default();

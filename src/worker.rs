@@ -17,13 +17,14 @@ use arrayvec::ArrayVec;
 use crate::capture::Frame;
 use crate::connection::{Admission, Connection, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
-use crate::decode::ports::PortSet;
+use crate::decode::fragment::Fragments;
 use crate::decode::{Segment, Skip, decode};
 use crate::flow::hash::Seed;
-use crate::flow::key::FlowKey;
+use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
+use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
@@ -47,17 +48,20 @@ const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 /// One core's state.
 #[derive(Debug)]
 pub struct Worker {
-    ports: PortSet,
+    keying: Keying,
+    fragments: Fragments,
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
+    /// Connections have come or gone since the slots of the batch were looked up.
+    is_changed: bool,
     /// Frames since the counters were published.
     unpublished: usize,
     published: Arc<Published>,
 }
 
 /// What a worker says at the end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WorkerReport {
     /// All it counted.
     pub counters: Counters,
@@ -65,18 +69,28 @@ pub struct WorkerReport {
     pub memory_peak: u64,
     /// Its replication links.
     pub replication: Vec<ReplicationLink>,
+    /// Its statistics of keys, unless keys are not to be known.
+    pub keys: Option<KeyStatistics>,
 }
 
 impl Worker {
     /// A worker within a budget. `seed` must be the same as the steering's.
-    pub fn new(settings: Settings, ports: PortSet, seed: Seed, budget: &Budget, recording: Recording) -> Worker {
+    pub fn new(
+        settings: Settings,
+        keying: impl Into<Keying>,
+        seed: Seed,
+        budget: &Budget,
+        recording: Recording,
+    ) -> Worker {
         // Timers are looked at often enough that a timeout is told within a second or so of capture time.
         let tick_ns = (settings.timeout_ns / 32).clamp(1_000_000, 1_000_000_000);
         Worker {
-            ports,
+            keying: keying.into(),
+            fragments: Fragments::default(),
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
+            is_changed: false,
             unpublished: 0,
             published: Arc::default(),
         }
@@ -94,15 +108,14 @@ impl Worker {
 
     /// Processes frames in the order of the capture.
     pub fn process(&mut self, frames: &[Frame<'_>]) {
-        for frames in frames.chunks(BATCH_FRAMES) {
-            let arrivals = self.arrivals(frames);
-            let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
-                arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
-            for slot in slots.iter().flatten() {
-                prefetch(self.table.get(*slot));
-            }
-            for (arrival, slot) in arrivals.iter().zip(slots) {
-                self.arrive(arrival, slot);
+        for mut batch in frames.chunks(BATCH_FRAMES) {
+            while !batch.is_empty() {
+                let done = self.process_up_to_fragment(batch);
+                batch = &batch[done..];
+                if let [fragment, others @ ..] = batch {
+                    self.join(fragment);
+                    batch = others;
+                }
             }
         }
         self.unpublished += frames.len();
@@ -112,23 +125,55 @@ impl Worker {
         }
     }
 
+    /// Processes a batch up to the first fragment in it, or its end; answers how many frames that were.
+    #[inline]
+    fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
+        let mut arrivals = ArrayVec::new();
+        let done = self.decode(frames, &mut arrivals);
+        let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
+            arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
+        for slot in slots.iter().flatten() {
+            prefetch(self.table.get(*slot));
+        }
+        self.is_changed = false;
+        for (arrival, slot) in arrivals.iter().zip(slots) {
+            self.arrive(arrival, slot);
+        }
+        done
+    }
+
+    /// Takes a fragment, and processes the packet that became whole by it.
+    #[cold]
+    fn join(&mut self, fragment: &Frame<'_>) {
+        let mut fragments = std::mem::take(&mut self.fragments);
+        if let Some(whole) = fragments.join(fragment, &mut self.resources.counters) {
+            let done = self.process_up_to_fragment(&[whole]);
+            debug_assert_eq!(done, 1, "what is whole is no fragment");
+        }
+        self.fragments = fragments;
+    }
+
     /// The input has nothing more at the moment: the writer hears of the connections that have begun.
     pub fn announce(&mut self) {
         self.recording.announce();
     }
 
-    /// Decodes a batch; what is no segment of interest is counted and left out.
+    /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment
+    /// of interest is counted and left out.
     #[inline]
-    fn arrivals<'a>(&mut self, frames: &[Frame<'a>]) -> ArrayVec<Arrival<'a>, BATCH_FRAMES> {
+    fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
         let counters = &mut self.resources.counters;
-        let mut arrivals = ArrayVec::new();
-        for frame in frames {
-            counters.count(Counter::FramesSeen);
-            counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
+        for (done, frame) in frames.iter().enumerate() {
             let keyed = decode(frame).and_then(|segment| {
-                let (key, direction) = FlowKey::of(&segment, &self.ports).ok_or(Skip::OtherPort)?;
+                let (key, direction) = self.keying.of(&segment).ok_or(Skip::OtherPort)?;
                 Ok((segment, key, direction))
             });
+            if let Err(Skip::Fragment) = keyed {
+                // Counted when its fate is known.
+                return done;
+            }
+            counters.count(Counter::FramesSeen);
+            counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
             match keyed {
                 Ok((segment, key, direction)) => {
                     counters.count(Counter::FramesAnalysed);
@@ -138,15 +183,19 @@ impl Worker {
                 Err(skip) => counters.count(skip.counter()),
             }
         }
-        arrivals
+        frames.len()
     }
 
     /// Brings a segment to its connection.
     #[inline]
     fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
         // An earlier frame of the batch may have brought the connection, or ended the one that was found.
-        let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
-        let slot = slot.or_else(|| self.table.find(arrival.hash, &arrival.key));
+        let slot = if self.is_changed {
+            let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
+            slot.or_else(|| self.table.find(arrival.hash, &arrival.key))
+        } else {
+            slot
+        };
         let Arrival { segment, at, direction, .. } = arrival;
         let Some(slot) = slot else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
@@ -166,8 +215,9 @@ impl Worker {
 
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
+        self.is_changed = true;
         let Arrival { segment, at, key, direction, hash } = arrival;
-        let may_swap = self.ports.contains(key.client.port);
+        let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
@@ -222,6 +272,7 @@ impl Worker {
 
     /// The capture has ended, at `at`: all connections end, and what is left to tell is told.
     pub fn finish(mut self, at: Timestamp) -> WorkerReport {
+        self.fragments.give_up_all(&mut self.resources.counters);
         // In the table's order, which no output depends on.
         while let Some(slot) = self.table.any() {
             let connection = self.table.get_mut(slot);
@@ -233,10 +284,11 @@ impl Worker {
         }
         debug_assert_eq!(self.resources.in_use(), 0, "pools are empty when all connections have ended");
         self.debug_check();
-        let memory_peak = self.table.memory() + self.resources.memory() + self.recording.memory();
-        self.recording.finish();
+        let memory_peak =
+            self.table.memory() + self.resources.memory() + self.recording.memory() + self.fragments.memory();
+        let keys = self.recording.finish(&mut self.resources.counters);
         let replication = self.resources.take_replication();
-        WorkerReport { counters: self.resources.counters, memory_peak, replication }
+        WorkerReport { counters: self.resources.counters, memory_peak, replication, keys }
     }
 
     /// The laws of SPEC section 4, in debug builds.

@@ -19,6 +19,7 @@ use resptap::worker::{Batch, Worker};
 
 use common::Random;
 use common::drive::{Options, worker};
+use common::encapsulate::{Step, encapsulate};
 use common::packet::{self, Packet, SECOND};
 use common::traffic::{Style, scene};
 
@@ -111,17 +112,17 @@ fn replay(worker: &mut Worker, inbox: &mut Inbox<Message>, marks: &mut Watermark
 
 #[test]
 fn a_replay_after_the_warm_up_allocates_nothing() {
-    let packets = capture();
-    let bytes: Vec<Vec<u8>> = packets.iter().map(Packet::frame).collect();
+    let mut random = Random(1);
+    // Every fourth packet comes through tunnels, in fragments.
+    let mut wrap = |packet: &Packet| {
+        let nest: &[Step] = if random.chance(0.25) { &[Step::Fragments, Step::Vxlan, Step::Fragments] } else { &[] };
+        let frames = encapsulate(packet.frame(), nest, false, &mut random);
+        frames.into_iter().map(|frame| (packet.at, frame)).collect::<Vec<_>>()
+    };
+    let packets: Vec<(u64, Vec<u8>)> = capture().iter().flat_map(&mut wrap).collect();
     let frames: Vec<Frame<'_>> = packets
         .iter()
-        .zip(&bytes)
-        .map(|(packet, bytes)| Frame {
-            bytes,
-            wire_len: bytes.len() as u32,
-            at: Timestamp(packet.at),
-            link: LinkType::Ethernet,
-        })
+        .map(|(at, bytes)| Frame { bytes, wire_len: bytes.len() as u32, at: Timestamp(*at), link: LinkType::Ethernet })
         .collect();
     for payload_bytes in [0, 256] {
         let (mut worker, mut inbox) = worker(Options { payload_bytes, ..Options::default() });
@@ -137,9 +138,14 @@ fn a_replay_after_the_warm_up_allocates_nothing() {
         assert_eq!(passes[2..], [0, 0], "allocations after the warm-up, {payload_bytes} bytes of payload");
         let counters = worker.counters();
         assert!(counters[Counter::RequestsExact] > 4 * 2000, "{}", counters[Counter::RequestsExact]);
-        for counter in
-            [Counter::OutOfOrder, Counter::Gaps, Counter::ClosedFin, Counter::ClosedRst, Counter::RequestsLost]
-        {
+        for counter in [
+            Counter::OutOfOrder,
+            Counter::Gaps,
+            Counter::ClosedFin,
+            Counter::ClosedRst,
+            Counter::RequestsLost,
+            Counter::SkipFragmentJoined,
+        ] {
             assert!(counters[counter] > 0, "{counter:?} does not occur");
         }
     }

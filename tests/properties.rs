@@ -16,6 +16,7 @@ use resptap::config::values::{Nanoseconds, Output, Several, SinkSpec};
 use resptap::config::{self, Config};
 use resptap::counters::Counter;
 use resptap::export::summary::{Memory, Report, to_json};
+use resptap::limits::TUNNELS_MAX;
 use resptap::redis::arguments::Payload;
 use resptap::redis::pairing::Resync;
 use resptap::runtime::{self, Progress};
@@ -23,6 +24,7 @@ use resptap::units::Timestamp;
 
 use common::Random;
 use common::drive::{Options, Outcomes, Truth, run, run_frames};
+use common::encapsulate::{encapsulate, random_nest};
 use common::packet::{self, Packet, SECOND};
 use common::traffic::{Scene, Style, scene};
 
@@ -130,6 +132,8 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        keys: outcome.keys.as_ref(),
+        key_hasher: None,
         replication: &outcome.replication,
         names: &config.names,
         workers: &outcome.workers,
@@ -138,6 +142,8 @@ fn read(file: &Path, workers: usize, mmap: bool) -> (Vec<String>, Value) {
     let mut summary = to_json(&report);
     let sections = summary.as_object_mut().unwrap();
     assert_eq!(sections["memory"]["limited"], false);
+    assert_eq!(sections["keys"]["given_up"], serde_json::json!({"keys": 0, "prefixes": 0}), "all is exact");
+    assert!(sections["keys"]["by_operations"].as_array().is_some_and(|keys| !keys.is_empty()));
     assert_eq!(sections["workers"].as_array().map(Vec::len), Some(workers));
     sections.retain(|section, _| section != "workers" && section != "memory");
     sections["resptap"].as_object_mut().unwrap().retain(|key, _| key != "started" && key != "ended");
@@ -167,13 +173,18 @@ fn eventful(seed: u64) -> Vec<Packet> {
     trouble.befall(&scene.packets, &mut random)
 }
 
-fn write(packets: &[Packet], file: &Path) {
+/// Writes a capture, of which every fourth packet came through tunnels and in fragments, a few of which were lost.
+fn write(packets: &[Packet], file: &Path, random: &mut Random) {
     let out = BufWriter::new(fs::File::create(file).unwrap());
     let mut writer = PcapWriter::new(out, LinkType::Ethernet, true).unwrap();
     for packet in packets {
-        let frame = packet.frame();
-        let captured = frame.len().min(packet.snap);
-        writer.frame(Timestamp(packet.at), &frame[..captured], frame.len() as u32).unwrap();
+        let nest = if random.chance(0.25) { random_nest(TUNNELS_MAX, random) } else { Vec::new() };
+        for frame in encapsulate(packet.frame(), &nest, false, random) {
+            if random.chance(0.999) {
+                let captured = frame.len().min(packet.snap);
+                writer.frame(Timestamp(packet.at), &frame[..captured], frame.len() as u32).unwrap();
+            }
+        }
     }
     writer.finish().unwrap();
 }
@@ -185,9 +196,10 @@ proptest! {
     fn the_number_of_workers_changes_nothing(seed: u64) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("capture.pcap");
-        write(&eventful(seed), &file);
+        write(&eventful(seed), &file, &mut Random(seed));
         let (records, summary) = read(&file, 1, true);
         prop_assert!(records.len() > 100, "{} records", records.len());
+        prop_assert!(summary["packets"]["skipped"]["fragment_joined"].as_u64() > Some(10));
         for (workers, mmap) in [(1, false), (2, true), (3, true), (4, false)] {
             let (more_records, more_summary) = read(&file, workers, mmap);
             for (record, expected) in more_records.iter().zip(&records) {

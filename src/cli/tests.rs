@@ -60,6 +60,7 @@ fn every_option_of_the_command_line_runs() {
         ("commands", commands.to_str().unwrap()),
         ("cpus", "0,1"),
         ("port", "6379,7000-7005"),
+        ("key-by-vlan", "true"),
         ("sink", "jsonl:-"),
         ("slower-than", "5ms"),
         ("errors", "true"),
@@ -78,11 +79,13 @@ fn every_option_of_the_command_line_runs() {
         ("reorder-packets", "3"),
         ("memory", "512MiB"),
         ("series", "3"),
+        ("key-separator", "/"),
         ("hist-log", "out.hlog"),
         ("interval", "1s"),
         ("summary", "-"),
         ("sensor", "tap-1"),
         ("names", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
+        ("hash-keys", concat!(env!("CARGO_MANIFEST_DIR"), "/samples/names.toml")),
         ("processes", "true"),
         ("no-mmap", "true"),
         ("fault", "loss=1%,seed=7"),
@@ -112,7 +115,7 @@ fn the_defaults_that_the_help_tells_are_those_that_run() {
             told += 1;
         }
     }
-    assert_eq!(told, 12);
+    assert_eq!(told, 13);
 }
 
 #[test]

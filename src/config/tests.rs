@@ -38,10 +38,11 @@ fn without_options_the_defaults_of_the_specification_run() {
     assert_eq!((config.resync, config.resync_silence_ns), (Resync::Assume, 2_000_000_000));
     assert_eq!((config.reorder_time_ns, config.reorder_packets), (50_000_000, 128));
     assert_eq!((config.memory, config.series, config.interval_ns), (1 << 30, 512, 10_000_000_000));
+    assert_eq!(config.key_separator, b':');
     assert_eq!((config.hist_log.clone(), config.summary.clone(), config.mmap), (None, None, true));
     assert!(std::ptr::eq(config.table, CommandTable::built_in()));
     assert!(!config.sensor.is_empty() && !config.uses_stdout());
-    assert!(config.names.is_empty() && !config.processes);
+    assert!(config.names.is_empty() && !config.processes && !config.key_by_vlan);
 }
 
 #[test]
@@ -50,6 +51,7 @@ fn every_option_reaches_the_configuration() {
         workers: Some(2),
         cpus: list("4-5,1"),
         port: list("7000-7002,6380,7001"),
+        key_by_vlan: Some(true),
         sink: sinks(&["out.jsonl", "-"]),
         slower_than: Some(Nanoseconds(5)),
         errors: Some(true),
@@ -68,12 +70,14 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: Some(0),
         memory: Some(Size(64 << 20)),
         series: Some(9),
+        key_separator: Some(Separator(b'/')),
         commands: Some(FilePath("data/commands.tsv".into())),
         hist_log: Some(FilePath("out.hlog".into())),
         interval: Some(Nanoseconds(1_000_000)),
         summary: Some(Output::File("out.json".into())),
         sensor: Some("tap-1".to_owned()),
         names: Some(FilePath(SAMPLE.into())),
+        hash_keys: Some(FilePath(SAMPLE.into())),
         processes: Some(true),
         no_mmap: Some(true),
         fault: Some("loss=1%".parse().unwrap()),
@@ -83,6 +87,7 @@ fn every_option_reaches_the_configuration() {
         workers: 2,
         cpus: vec![4, 5, 1],
         ports: vec![6380, 7000, 7001, 7002],
+        key_by_vlan: true,
         sinks: vec![SinkSpec::Jsonl(Output::File("out.jsonl".into())), SinkSpec::Jsonl(Output::Stdout)],
         filter: Criteria {
             slower_than_ns: Some(5),
@@ -103,12 +108,14 @@ fn every_option_reaches_the_configuration() {
         reorder_packets: 0,
         memory: 64 << 20,
         series: 9,
+        key_separator: b'/',
         table: CommandTable::built_in(),
         hist_log: Some("out.hlog".into()),
         interval_ns: 1_000_000,
         summary: Some(Output::File("out.json".into())),
         sensor: "tap-1".to_owned(),
         names: Names::read(SAMPLE.as_ref()).unwrap(),
+        key_hasher: Some(KeyHasher::read(SAMPLE.as_ref()).unwrap()),
         processes: true,
         mmap: false,
         fault: Some("loss=1%".parse().unwrap()),
@@ -221,8 +228,23 @@ fn no_output_overwrites_an_input() {
     let summary = Some(Output::File(names.clone()));
     let over_names = refused(Options { names: Some(FilePath(names)), summary, ..none });
     assert!(over_names.contains("--summary would overwrite"), "{over_names}");
+    let (secret, options) = (folder.path().join("secret"), Options::default());
+    fs::write(&secret, "s").unwrap();
+    let summary = Some(Output::File(secret.clone()));
+    let over_secret = refused(Options { hash_keys: Some(FilePath(secret)), summary, ..options });
+    assert!(over_secret.contains("--summary would overwrite"), "{over_secret}");
     let hist = HistConfig::new(vec![capture.clone()], None, Some(alias));
     assert!(matches!(hist, Err(ConfigError::OverwritesInput { .. })));
+}
+
+#[test]
+fn a_secret_that_keys_can_not_be_hashed_with_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let hashed = || refused(Options { hash_keys: Some(FilePath(path.clone())), ..Options::default() });
+    assert!(hashed().contains("secret (--hash-keys), can't be read: No such file"), "{}", hashed());
+    fs::write(&path, "\n").unwrap();
+    assert!(hashed().contains("secret (--hash-keys), is empty"), "{}", hashed());
 }
 
 #[test]

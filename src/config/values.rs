@@ -56,6 +56,9 @@ pub enum ValueError {
     #[error("`{0}` is not one of strict, assume, trust")]
     Resync(String),
     /// See the message.
+    #[error("`{0}` is no separator; write one ASCII character, such as : or /")]
+    Separator(String),
+    /// See the message.
     #[error("`-` is no file here; write a path")]
     NoFile,
     /// See the message.
@@ -159,6 +162,21 @@ impl FromStr for Sample {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let one_in = text.strip_prefix("1/").and_then(|one_in| one_in.parse().ok()).filter(|&one_in| one_in >= 1);
         one_in.map(Sample).ok_or_else(|| ValueError::Sample(text.to_owned()))
+    }
+}
+
+/// What ends a prefix of a key: one ASCII character.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Separator(pub u8);
+
+impl FromStr for Separator {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.as_bytes() {
+            [byte] => Ok(Separator(*byte)),
+            _ => Err(ValueError::Separator(text.to_owned())),
+        }
     }
 }
 
@@ -314,6 +332,7 @@ deserialize_from_text!(
     PortRange,
     CpuRange,
     Sample,
+    Separator,
     Output,
     FilePath,
     SinkSpec,
@@ -457,6 +476,15 @@ mod tests {
         assert_eq!("1/10".parse(), Ok(Sample(10)));
         for wrong in ["1/0", "2/10", "10", "1/", "1/-3", "10%"] {
             assert_eq!(wrong.parse::<Sample>(), Err(ValueError::Sample(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_separator_is_one_ascii_character() {
+        assert_eq!(":".parse(), Ok(Separator(b':')));
+        assert_eq!("/".parse(), Ok(Separator(b'/')));
+        for wrong in ["", "::", "é", "→"] {
+            assert_eq!(wrong.parse::<Separator>(), Err(ValueError::Separator(wrong.to_owned())));
         }
     }
 

@@ -4,6 +4,7 @@ use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Flags, Outcome};
+use crate::redis::redact;
 use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
@@ -35,14 +36,16 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let slot = self.unfinished[Direction::Reply as usize];
         let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
-        let mut reply = std::mem::take(&mut place.reply);
+        let mut reply = resources.stand_in.take().unwrap_or_default();
+        std::mem::swap(&mut place.reply, &mut reply);
         let done = self.read_reply(&mut reply, end, time, resources, recorder);
-        // A connection that was given up meanwhile has returned its place.
+        // A connection that was given up meanwhile has returned its place, and the stand-in with it.
         if slot == NONE {
-            resources.scratch.reply = reply;
+            std::mem::swap(&mut resources.scratch.reply, &mut reply);
         } else if self.unfinished[Direction::Reply as usize] == slot {
-            resources.unfinished.get_mut(slot).reply = reply;
+            std::mem::swap(&mut resources.unfinished.get_mut(slot).reply, &mut reply);
         }
+        resources.stand_in = Some(reply);
         self.previous = self.previous.max(time);
         done
     }
@@ -143,7 +146,12 @@ impl Connection {
         let stream = self.stream(Direction::Request);
         let (seen_to, seen_at) = (stream.next(), stream.time());
         self.request_complete(seen_to, seen_at, resources, recorder)?;
-        self.pair(reply, outcome, end, time, resources, recorder);
+        if self.certainty.is_settled() && !self.queue.is_empty() && !self.queue.is_marked() {
+            self.pair(reply, outcome, end, time, resources, recorder);
+        } else {
+            // It was to be silent, or it is not known what it was.
+            resources.counters.count(Counter::UnsolicitedNoRequest);
+        }
         Ok(())
     }
 
@@ -209,7 +217,6 @@ impl Connection {
         recorder: &mut R,
     ) {
         let (Some(head), Some(kind)) = (self.queue.pop(&resources.requests), reply.kind) else { return };
-        self.left_queue(head, resources);
         let act = resources.act(head);
         resources.counters.count(if act.is_replication() {
             Counter::UnsolicitedReplication
@@ -220,15 +227,16 @@ impl Connection {
         let request = resources.requests.get_mut(head);
         self.habit.paired(request.received, end);
         self.odd_kinds |= !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued();
-        let flags = [(reply.gap, Flags::GAP), (reply.retransmit, Flags::RETRANSMIT), (request.timed_out, Flags::LATE)];
-        for (_, flag) in flags.into_iter().filter(|(is_set, _)| *is_set) {
-            request.flags.set(flag);
-        }
+        let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
+        request.flags.0 |=
+            set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
         if self.session.is_queued(act, reply) && !request.timed_out {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
             return self.children.push(head, &mut resources.requests);
         }
+        self.left_queue(head, resources);
+        let request = resources.requests.get_mut(head);
         let first_of_several = request.replied_bytes > 0;
         let facts = ReplyFacts {
             kind,
@@ -237,7 +245,8 @@ impl Connection {
             t4: time,
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
-            response: &reply.response,
+            response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
+            nulls: Some(reply.nulls),
         };
         self.decide(head, outcome, Some(facts), resources, recorder);
         let succeeded = kind != Kind::Error;
@@ -332,7 +341,7 @@ impl Connection {
         self.watchful = false;
     }
 
-    /// A request has left the queue.
+    /// A request has left the queue, and those that MULTI has queued.
     pub(super) fn left_queue(&mut self, handle: u32, resources: &Resources) {
         self.internal -= u32::from(self.internal > 0 && resources.act(handle).is_replication());
     }
@@ -348,6 +357,18 @@ impl Connection {
             next = self.children.after(child, &resources.requests);
         }
         (special && self.session.is_regular()).then_some(items)
+    }
+
+    /// Whether the reply to EXEC may be shown: those of all of its commands may.
+    fn shows_items(&self, resources: &Resources) -> bool {
+        let mut next = self.children.head();
+        while let Some(child) = next {
+            if redact::hides_reply(resources.settings.table, resources.requests.get(child).command) {
+                return false;
+            }
+            next = self.children.after(child, &resources.requests);
+        }
+        self.session.is_regular()
     }
 
     /// Whether EXEC's array can't be read: it may have more items or fewer than its header says, and it is not known how many.
@@ -379,6 +400,7 @@ impl Connection {
         let (mut at, mut is_known) = (0, true);
         let mut session = self.session;
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             let act = resources.act(child);
             is_known &= regular || !act.is_decisive();
             let request = resources.requests.get(child);
@@ -401,7 +423,8 @@ impl Connection {
                 let (t3, t4) = (Timestamp::NONE, time);
                 // On the wire it was answered by `+QUEUED`; the bytes of its item are EXEC's.
                 let (begin, bytes) = (reply.begin, QUEUED_BYTES);
-                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error: item.error(), response: &[] };
+                let (error, response) = (item.error(), &[][..]);
+                let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error, response, nulls: None };
                 self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
@@ -435,10 +458,11 @@ impl Connection {
         recorder: &mut R,
     ) {
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
-            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response };
+            let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response, nulls: None };
             self.decide(child, outcome, Some(facts), resources, recorder);
             resources.requests.give_back(child);
         }
@@ -447,6 +471,7 @@ impl Connection {
     /// Queued commands of whose execution nothing will be known.
     pub(super) fn drop_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             self.decide(child, outcome, None, resources, recorder);
             resources.requests.give_back(child);
         }

@@ -2,6 +2,7 @@
 
 use crate::counters::Counter;
 use crate::decode::seq::Seq;
+use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
 use crate::flow::key::FlowKey;
@@ -60,9 +61,13 @@ impl Connection {
         };
         let known = start != Start::Midstream;
         // Fixed, so that the identifier is the same in every run.
-        let id = Seed::fixed(0).hash_of(&(client, server, at.0));
+        let mut id = Seed::fixed(0).hash_of(&(client, server, at.0));
+        if key.tags != Tags::default() {
+            id ^= Seed::fixed(0).hash_of(&key.tags);
+        }
+        let vlans = [segment.tags.vlan, segment.tags.inner_vlan];
         Some(Connection {
-            identity: Identity { id, client, server, client_number: 0, server_number: 0 },
+            identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
             streams,
             last_at: at,
             previous: Timestamp::NONE,
@@ -87,6 +92,7 @@ impl Connection {
             is_multibulk: false,
             blocking_seen: false,
             is_uncountable: false,
+            requests_refound: false,
             watchful: false,
             session: Session::new(known),
             children: Queue::default(),

@@ -55,6 +55,7 @@ impl Connection {
                 if !self.seek(direction, piece, resources, recorder) {
                     return Ok(());
                 }
+                self.requests_refound |= direction == Direction::Request;
             }
         }
         match direction {
@@ -137,6 +138,7 @@ impl Connection {
                 request.t1 = time;
                 request.begin = here;
                 request.received = received;
+                request.inline_is_believed = !self.requests_refound;
             }
             let handle = self.unfinished[Direction::Request as usize];
             let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
@@ -405,6 +407,7 @@ impl Connection {
         }
         let handle = std::mem::replace(&mut self.building, NONE);
         let request = resources.requests.get_mut(handle);
+        request.break_off();
         if request.is_of_nodes {
             resources.requests.give_back(handle);
             self.become_opaque(Foreign::Replication, resources, recorder);
@@ -433,6 +436,7 @@ impl Connection {
             let (from, to) = (request.begin, end);
             let stretch = Stretch { from, to, may_be_inline: true, earlier: 0 };
             self.decide(handle, Outcome::Lost, None, resources, recorder);
+            self.left_queue(handle, resources);
             resources.requests.give_back(handle);
             self.mark(stretch, resources)?;
             self.requests_hidden(resources);
@@ -528,6 +532,7 @@ impl Connection {
             // What is hidden behind a mark has been answered as well.
             self.open_pairing(resources, recorder);
         }
+        self.requests_refound |= self.framing[Direction::Request as usize] != Framing::Known;
         self.framing = [Framing::Known; 2];
         self.assume(self.queue.end(), Proof::Silence, resources, recorder);
     }

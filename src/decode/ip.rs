@@ -7,13 +7,46 @@ use super::{Bytes, Skip, be16};
 /// Extension headers that are looked behind.
 const EXTENSION_HEADERS_MAX: usize = 8;
 
-const PROTOCOL_TCP: u8 = 6;
+pub(super) const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_FRAGMENT: u8 = 44;
 const PROTOCOL_AUTHENTICATION: u8 = 51;
 
-/// The TCP segment inside an IP packet, and between whom it goes (ports still 0).
+/// The fragment offset and "more fragments" of an IPv4 header.
+const IPV4_FRAGMENT: u16 = 0x3fff;
+/// The same of an IPv6 fragment header, where the offset comes first.
+const IPV6_FRAGMENT: u16 = 0xfff9;
+
+/// What a whole IP packet carries, and between whom it goes (ports still 0).
+#[derive(Clone, Copy)]
+pub(super) struct Datagram<'a> {
+    pub(super) source: Endpoint,
+    pub(super) destination: Endpoint,
+    pub(super) protocol: u8,
+    pub(super) payload: Bytes<'a>,
+}
+
+/// A fragment of an IP packet.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) source: Address,
+    pub(super) destination: Address,
+    /// Which packet it is of; in IPv4 together with `protocol`, which is 0 in IPv6.
+    pub(super) id: u32,
+    pub(super) protocol: u8,
+    /// Place of its first byte.
+    pub(super) offset: usize,
+    /// Whether there is one behind it.
+    pub(super) more: bool,
+    /// Bytes of the header, up to the data.
+    pub(super) header_len: usize,
+    /// Where in the header the two bytes with the offset are.
+    pub(super) offset_at: usize,
+    pub(super) data: Bytes<'a>,
+}
+
+/// What an IP packet carries.
 #[inline]
-pub(super) fn transport_payload(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint, Bytes<'_>), Skip> {
+pub(super) fn datagram(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
     match packet.header::<1>()?[0] >> 4 {
         4 => ipv4(packet),
         6 => ipv6(packet),
@@ -21,9 +54,9 @@ pub(super) fn transport_payload(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint
     }
 }
 
+/// Length of an IPv4 header, and what follows it.
 #[inline]
-fn ipv4(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint, Bytes<'_>), Skip> {
-    let header = packet.header::<20>()?;
+fn ipv4_payload<'a>(header: &[u8; 20], packet: Bytes<'a>) -> Result<(usize, Bytes<'a>), Skip> {
     let header_len = usize::from(header[0] & 0x0f) * 4;
     // Total length 0: the host's segmentation offload handed over more than the field can say.
     let total_len = match usize::from(be16([header[2], header[3]])) {
@@ -33,44 +66,73 @@ fn ipv4(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint, Bytes<'_>), Skip> {
     if header_len < 20 || total_len < header_len || packet.wire_len < header_len {
         return Err(Skip::Malformed);
     }
-    // Offset or "more fragments".
-    if be16([header[6], header[7]]) & 0x3fff != 0 {
-        return Err(Skip::Fragment);
-    }
-    if header[9] != PROTOCOL_TCP {
-        return Err(Skip::NotTcp);
-    }
-    let source = Address::from_ipv4([header[12], header[13], header[14], header[15]]);
-    let destination = Address::from_ipv4([header[16], header[17], header[18], header[19]]);
-    Ok((end(source), end(destination), packet.truncate(total_len).skip(header_len)?))
+    Ok((header_len, packet.with_len(total_len).skip(header_len)?))
 }
 
 #[inline]
-fn ipv6(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint, Bytes<'_>), Skip> {
-    let header = packet.header::<40>()?;
+fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
+    let header = packet.header::<20>()?;
+    let (_, payload) = ipv4_payload(header, packet)?;
+    if be16([header[6], header[7]]) & IPV4_FRAGMENT != 0 {
+        return Err(Skip::Fragment);
+    }
+    let (source, destination) = ipv4_ends(header);
+    Ok(Datagram { source: end(source), destination: end(destination), protocol: header[9], payload })
+}
+
+#[inline]
+fn ipv4_ends(header: &[u8; 20]) -> (Address, Address) {
+    let address = |at: usize| Address::from_ipv4([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    (address(12), address(16))
+}
+
+#[inline]
+fn ipv6_ends(header: &[u8; 40]) -> (Address, Address) {
     let address = |at: usize| {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&header[at..at + 16]);
         Address(bytes)
     };
+    (address(8), address(24))
+}
+
+#[inline]
+fn ipv6(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
+    let header = packet.header::<40>()?;
+    let Behind { protocol, payload, fragment } = behind_extensions(header, packet)?;
+    if fragment.is_some() {
+        return Err(Skip::Fragment);
+    }
+    let (source, destination) = ipv6_ends(header);
+    Ok(Datagram { source: end(source), destination: end(destination), protocol, payload })
+}
+
+/// What stands behind the extension headers of an IPv6 packet, or behind that which makes it a fragment.
+struct Behind<'a> {
+    protocol: u8,
+    payload: Bytes<'a>,
+    fragment: Option<&'a [u8; 8]>,
+}
+
+#[inline]
+fn behind_extensions<'a>(header: &[u8; 40], packet: Bytes<'a>) -> Result<Behind<'a>, Skip> {
     let mut rest = packet.skip(40)?;
     // Payload length 0: a jumbogram, or segmentation offload as above.
     match usize::from(be16([header[4], header[5]])) {
         0 => {}
-        length => rest = rest.truncate(length),
+        length => rest = rest.with_len(length),
     }
     let mut next = header[6];
     for _ in 0..EXTENSION_HEADERS_MAX {
         match next {
-            PROTOCOL_TCP => return Ok((end(address(8)), end(address(24)), rest)),
             PROTOCOL_FRAGMENT => {
                 let fragment = rest.header::<8>()?;
-                // Offset or "more fragments"; a fragment header without either is a whole packet.
-                if be16([fragment[2], fragment[3]]) & 0xfff9 != 0 {
-                    return Err(Skip::Fragment);
-                }
                 next = fragment[0];
                 rest = rest.skip(8)?;
+                // A fragment header with neither offset nor "more fragments" is of a whole packet.
+                if be16([fragment[2], fragment[3]]) & IPV6_FRAGMENT != 0 {
+                    return Ok(Behind { protocol: next, payload: rest, fragment: Some(fragment) });
+                }
             }
             PROTOCOL_AUTHENTICATION => {
                 let extension = rest.header::<2>()?;
@@ -83,10 +145,55 @@ fn ipv6(packet: Bytes<'_>) -> Result<(Endpoint, Endpoint, Bytes<'_>), Skip> {
                 next = extension[0];
                 rest = rest.skip((usize::from(extension[1]) + 1) * 8)?;
             }
-            _ => return Err(Skip::NotTcp),
+            protocol => return Ok(Behind { protocol, payload: rest, fragment: None }),
         }
     }
-    Err(Skip::NotTcp)
+    Err(Skip::TooDeep)
+}
+
+/// The fragment that an IP packet is of which [`datagram`] said that it is one.
+pub(super) fn piece(packet: Bytes<'_>) -> Result<Piece<'_>, Skip> {
+    match packet.header::<1>()?[0] >> 4 {
+        4 => {
+            let header = packet.header::<20>()?;
+            let (header_len, data) = ipv4_payload(header, packet)?;
+            let (source, destination) = ipv4_ends(header);
+            let field = be16([header[6], header[7]]);
+            Ok(Piece {
+                source,
+                destination,
+                id: u32::from(be16([header[4], header[5]])),
+                protocol: header[9],
+                offset: usize::from(field & 0x1fff) * 8,
+                more: field & 0x2000 != 0,
+                header_len,
+                offset_at: 6,
+                data,
+            })
+        }
+        6 => {
+            let header = packet.header::<40>()?;
+            let Behind { payload, fragment, .. } = behind_extensions(header, packet)?;
+            let fragment = fragment.ok_or(Skip::Malformed)?;
+            let length = usize::from(be16([header[4], header[5]]));
+            let whole = if length == 0 { packet } else { packet.with_len(40 + length) };
+            let header_len = whole.wire_len - payload.wire_len;
+            let (source, destination) = ipv6_ends(header);
+            let field = be16([fragment[2], fragment[3]]);
+            Ok(Piece {
+                source,
+                destination,
+                id: u32::from_be_bytes([fragment[4], fragment[5], fragment[6], fragment[7]]),
+                protocol: 0,
+                offset: usize::from(field & 0xfff8),
+                more: field & 1 != 0,
+                header_len,
+                offset_at: header_len - 6,
+                data: payload,
+            })
+        }
+        _ => Err(Skip::Malformed),
+    }
 }
 
 #[inline]

@@ -1,21 +1,28 @@
 //! From a frame to a TCP [`Segment`], or to a [`Skip`] with its reason.
 //!
-//! Borrowing, allocation-free, total: any bytes give an answer in bounded work (at most 3 VLAN tags and 8 extension
-//! headers), nothing panics. Checksums are not verified: mirrors of a sending host carry wrong ones. Header layouts follow
-//! IEEE 802.3/802.1Q, RFC 791, RFC 8200, RFC 9293 and the link types' descriptions by the tcpdump group.
+//! Borrowing, allocation-free, total: any bytes give an answer in bounded work (so many VLAN tags, labels, extension headers
+//! and tunnels and no more), nothing panics. Checksums are not verified: mirrors of a sending host carry wrong ones. Header
+//! layouts follow IEEE 802.3/802.1Q, RFC 791, RFC 8200, RFC 9293, those named in `tunnel.rs`, and the link types' descriptions
+//! by the tcpdump group. Fragments are told as such; [`fragment::Fragments`] makes them whole again.
 
+pub mod fragment;
 mod ip;
 mod link;
 pub mod ports;
 pub mod seq;
+pub mod tags;
 mod tcp;
+mod tunnel;
 
 use crate::capture::Frame;
 use crate::counters::Counter;
 use crate::units::Endpoint;
 
+use ip::PROTOCOL_TCP;
 use seq::Seq;
+use tags::Tags;
 pub use tcp::Flags;
+use tunnel::{Innermost, Layer};
 
 /// One TCP segment, as captured.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +43,8 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// The payload's length on the wire; what it exceeds `payload` by was cut off by the capture.
     pub wire_payload_len: u32,
+    /// The VLAN and the tunnel that it was in.
+    pub tags: Tags,
 }
 
 /// Why a frame is no segment.
@@ -51,6 +60,8 @@ pub enum Skip {
     Fragment,
     /// Lengths that contradict each other.
     Malformed,
+    /// In more tunnels, tags, labels or extension headers than are looked behind.
+    TooDeep,
     /// TCP between ports that nobody asked for.
     OtherPort,
 }
@@ -64,6 +75,7 @@ impl Skip {
             Skip::NotTcp => Counter::SkipNotTcp,
             Skip::Fragment => Counter::SkipFragment,
             Skip::Malformed => Counter::SkipMalformed,
+            Skip::TooDeep => Counter::SkipTooDeep,
             Skip::OtherPort => Counter::SkipOtherPort,
         }
     }
@@ -72,10 +84,24 @@ impl Skip {
 /// Reads a frame's headers.
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Segment<'a>, Skip> {
-    let wire_len = (frame.wire_len as usize).max(frame.bytes.len());
-    let packet = link::network_packet(Bytes { captured: frame.bytes, wire_len }, frame.link)?;
-    let (source, destination, payload) = ip::transport_payload(packet)?;
-    tcp::segment(source, destination, payload)
+    let mut tags = Tags::default();
+    let layer = link::inside(Bytes::of(frame), frame.link, &mut tags)?;
+    if let Layer::Ip(packet) = layer {
+        let datagram = ip::datagram(packet)?;
+        if datagram.protocol == PROTOCOL_TCP {
+            return tcp::segment(&datagram, tags);
+        }
+    }
+    decode_tunnels(layer, tags)
+}
+
+/// The same from what is not simply a packet of TCP on: apart, so that the usual way is short.
+#[cold]
+fn decode_tunnels(layer: Layer<'_>, mut tags: Tags) -> Result<Segment<'_>, Skip> {
+    match tunnel::innermost(layer, &mut tags, &mut |_| {})? {
+        Innermost::Tcp(datagram) => tcp::segment(&datagram, tags),
+        Innermost::Fragment(_) => Err(Skip::Fragment),
+    }
 }
 
 /// A stretch of a frame: the bytes captured of it, and how long it was on the wire (never less).
@@ -86,6 +112,12 @@ struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
+    /// All of a frame.
+    #[inline]
+    fn of(frame: &Frame<'a>) -> Bytes<'a> {
+        Bytes { captured: frame.bytes, wire_len: (frame.wire_len as usize).max(frame.bytes.len()) }
+    }
+
     /// Its first `N` bytes.
     #[inline]
     fn header<const N: usize>(&self) -> Result<&'a [u8; N], Skip> {
@@ -99,10 +131,10 @@ impl<'a> Bytes<'a> {
         Ok(Bytes { captured: self.captured.get(n..).unwrap_or_default(), wire_len })
     }
 
-    /// Its first `n` bytes on the wire, without what the link layer put behind them.
+    /// The same where its header says that it has `n` bytes: without what the link layer put behind them, and with those that
+    /// are missing because a mirror or a tunnel's beginning cut the packet off.
     #[inline]
-    fn truncate(&self, n: usize) -> Bytes<'a> {
-        let n = n.min(self.wire_len);
+    fn with_len(&self, n: usize) -> Bytes<'a> {
         Bytes { captured: self.captured.get(..n).unwrap_or(self.captured), wire_len: n }
     }
 }

@@ -1,9 +1,9 @@
 //! The TCP header.
 
-use crate::units::Endpoint;
-
+use super::ip::Datagram;
 use super::seq::Seq;
-use super::{Bytes, Segment, Skip, be16};
+use super::tags::Tags;
+use super::{Segment, Skip, be16};
 
 /// The flag bits of a TCP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,7 +39,8 @@ impl std::ops::BitOr for Flags {
 
 /// Reads a TCP header.
 #[inline]
-pub(super) fn segment(mut source: Endpoint, mut destination: Endpoint, bytes: Bytes<'_>) -> Result<Segment<'_>, Skip> {
+pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment<'a>, Skip> {
+    let Datagram { mut source, mut destination, payload: bytes, .. } = *datagram;
     let header = bytes.header::<20>()?;
     let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < 20 || header_len > bytes.wire_len {
@@ -57,5 +58,6 @@ pub(super) fn segment(mut source: Endpoint, mut destination: Endpoint, bytes: By
         window: be16([header[14], header[15]]),
         payload: payload.captured,
         wire_payload_len: u32::try_from(payload.wire_len).map_err(|_| Skip::Malformed)?,
+        tags,
     })
 }

@@ -82,7 +82,7 @@ fn vlan_tags_are_looked_behind_up_to_three() {
     expect(&ethernet(&[0x88a8, 0x8100], 0x0800, &packet), LinkType::Ethernet, CLIENT, b"x");
     expect(&ethernet(&[0x9100, 0x8100, 0x8100], 0x0800, &packet), LinkType::Ethernet, CLIENT, b"x");
     let four = ethernet(&[0x8100; 4], 0x0800, &packet);
-    assert_eq!(decode(&frame(&four, LinkType::Ethernet)).unwrap_err(), Skip::NotIp);
+    assert_eq!(decode(&frame(&four, LinkType::Ethernet)).unwrap_err(), Skip::TooDeep);
 }
 
 #[test]

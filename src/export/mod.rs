@@ -3,5 +3,6 @@
 pub mod hgrm;
 pub mod hlog;
 pub mod hlog_reader;
+pub mod keys;
 pub mod series;
 pub mod summary;

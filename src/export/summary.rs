@@ -14,9 +14,13 @@ use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
 use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
+use crate::record::key_hash::KeyHasher;
+use crate::record::keys::KeyStatistics;
 use crate::record::totals::{Entry, Totals};
 use crate::redis::replication::SyncResult;
 use crate::units::Timestamp;
+
+use super::keys;
 
 /// Everything that the summary tells.
 #[derive(Debug)]
@@ -35,6 +39,10 @@ pub struct Report<'a> {
     pub counters: &'a Counters,
     /// All workers' statistics together.
     pub totals: &'a Totals,
+    /// All workers' statistics of keys; `None` where keys are not shown.
+    pub keys: Option<&'a KeyStatistics>,
+    /// Keys are told by their hash.
+    pub key_hasher: Option<&'a KeyHasher>,
     /// Replication links, in an order of their own.
     pub replication: &'a [ReplicationLink],
     /// Names of services.
@@ -122,7 +130,13 @@ pub fn to_json(report: &Report<'_>) -> Value {
         }),
     );
     summary.insert("input".into(), input(report));
-    for (section, fields) in sections(report.counters) {
+    for (section, mut fields) in sections(report.counters) {
+        if section == "keys" {
+            match report.keys {
+                Some(statistics) => fields.extend(keys::lists(statistics, report.key_hasher)),
+                None => fields = Map::from_iter([("hidden".to_owned(), json!("--payload none"))]),
+            }
+        }
         if section != "memory" {
             summary.insert(section.into(), Value::Object(fields));
         }

@@ -37,6 +37,29 @@ impl Seed {
         state.finish()
     }
 
+    /// The hash of a text.
+    #[inline]
+    pub fn of_bytes(self, bytes: &[u8]) -> u64 {
+        let length = bytes.len() as u64;
+        let (mut state, mut rest) = (self.0[0], bytes);
+        while rest.len() > 16
+            && let Some((chunk, after)) = rest.split_first_chunk::<16>()
+        {
+            let (high, low) = halves(chunk);
+            state = fold(high ^ state, low ^ self.0[1]) ^ self.0[0];
+            rest = after;
+        }
+        // At most 16 bytes are left: read from both ends, which may overlap.
+        let (a, b) = match (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+                (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
+                _ => rest.iter().fold((0, 0), |(a, _), &byte| (a << 8 | u64::from(byte), 0)),
+            },
+        };
+        fold(fold(a ^ state, b ^ self.0[1]) ^ self.0[0], length ^ self.0[1])
+    }
+
     #[inline]
     fn endpoint(self, endpoint: &Endpoint) -> u64 {
         let (high, low) = halves(&endpoint.address.0);
@@ -111,6 +134,24 @@ mod tests {
         assert_eq!(seed.of_endpoints(&client, &server), seed.of_endpoints(&server, &client));
         assert_ne!(seed.of_endpoints(&client, &server), Seed::fixed(2).of_endpoints(&client, &server));
         assert_ne!(Seed::random(), Seed::random());
+    }
+
+    #[test]
+    fn texts_of_all_lengths_hash_apart() {
+        let seed = Seed::fixed(3);
+        let text: Vec<u8> = (1..=80).collect();
+        let mut hashes = std::collections::BTreeSet::new();
+        for length in 0..=80 {
+            assert!(hashes.insert(seed.of_bytes(&text[..length])), "the first {length} bytes");
+            // Each byte counts, wherever it stands; so does the seed.
+            for at in 0..length {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(hashes.insert(seed.of_bytes(&other[..length])), "byte {at} of {length}");
+            }
+            assert!(hashes.insert(Seed::fixed(4).of_bytes(&text[..length])), "another seed");
+        }
+        assert!(hashes.insert(seed.of_bytes(&[0])) && hashes.insert(seed.of_bytes(&[0; 2])), "zeros count");
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
 
     fn key(client: u16) -> FlowKey {
         let end = |last, port| Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port };
-        FlowKey { client: end(1, client), server: end(2, 6379) }
+        FlowKey { client: end(1, client), server: end(2, 6379), ..FlowKey::default() }
     }
 
     #[test]

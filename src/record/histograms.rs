@@ -144,7 +144,21 @@ pub struct Directory {
     clients: Numbering<Address>,
     series: Numbering<SeriesName>,
     errors: Numbering<ErrorCode>,
+    /// Series that were numbered last, each in the place that its numbers give it: most requests are of a few.
+    recent: Box<[Recent; RECENT]>,
 }
+
+/// A series by the numbers of its parts, and its own.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    server: u32,
+    command: CommandId,
+    blocking: bool,
+    series: u32,
+}
+
+/// Places for series that were numbered last.
+const RECENT: usize = 256;
 
 impl Directory {
     /// An empty directory. `seed` guards its tables against chosen names.
@@ -164,7 +178,25 @@ impl Directory {
             clients: Numbering::new(clients, seed),
             series: Numbering::new(series, seed),
             errors: Numbering::new(errors, seed),
+            // No series has number 0.
+            recent: Box::new(
+                [Recent { server: OTHER, command: CommandId::UNKNOWN, blocking: false, series: OTHER }; RECENT],
+            ),
         }
+    }
+
+    /// The number of a series whose server has the number `server`, if there is room for it.
+    #[inline]
+    fn series(&mut self, server: u32, name: SeriesName) -> Option<u32> {
+        let SeriesName { command, blocking, .. } = name;
+        let place = (server as usize).wrapping_mul(31).wrapping_add(usize::from(command.0)) % RECENT;
+        let recent = &mut self.recent[place];
+        if recent.series != OTHER && (recent.server, recent.command, recent.blocking) == (server, command, blocking) {
+            return Some(recent.series);
+        }
+        let series = self.series.number(name)?;
+        *recent = Recent { server, command, blocking, series };
+        Some(series)
     }
 
     /// The server's number.
@@ -218,26 +250,37 @@ pub struct Parts {
     pub server: Histogram,
     /// Reply transfer.
     pub transfer: Histogram,
+    /// Zeros that are not in the histograms yet: most of the time nothing waits, and a reply fits into one segment.
+    zeros: [u64; 3],
 }
 
 impl Parts {
     /// Three empty histograms.
     pub fn new(digits: u8) -> Parts {
-        Parts { queue: histogram(digits), server: histogram(digits), transfer: histogram(digits) }
+        let [queue, server, transfer] = [histogram(digits), histogram(digits), histogram(digits)];
+        Parts { queue, server, transfer, zeros: [0; 3] }
     }
 
+    #[inline]
     fn record(&mut self, times: &Times) {
-        record(&mut self.queue, times.queue);
-        record(&mut self.server, times.server);
-        record(&mut self.transfer, times.transfer);
+        let parts =
+            [(&mut self.queue, times.queue), (&mut self.server, times.server), (&mut self.transfer, times.transfer)];
+        for ((histogram, value), zeros) in parts.into_iter().zip(&mut self.zeros) {
+            if value == 0 {
+                *zeros += 1;
+            } else {
+                record(histogram, value);
+            }
+        }
     }
 
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Parts) {
-        for (sum, part) in
-            [(&mut self.queue, &other.queue), (&mut self.server, &other.server), (&mut self.transfer, &other.transfer)]
-        {
+        let parts =
+            [(&mut self.queue, &other.queue), (&mut self.server, &other.server), (&mut self.transfer, &other.transfer)];
+        for ((sum, part), zeros) in parts.into_iter().zip(other.zeros) {
             sum.add(part).expect("the histogram resizes itself");
+            sum.record_n(0, zeros).expect("zero is a value");
         }
     }
 
@@ -245,6 +288,7 @@ impl Parts {
         self.queue.reset();
         self.server.reset();
         self.transfer.reset();
+        self.zeros = [0; 3];
     }
 }
 
@@ -452,7 +496,7 @@ impl Statistics {
         let blocking = sample.flags.has(Flags::BLOCKING);
         let name = SeriesName { server: server_name, command: sample.command, blocking };
         // Beyond the bound of series the command goes on without its server, so that sums per command stay whole.
-        let (number, name) = if let Some(number) = directory.series.number(name) {
+        let (number, name) = if let Some(number) = directory.series(sample.server_number, name) {
             (number, name)
         } else {
             counters.count(Counter::EvictedSeries);

@@ -2,6 +2,9 @@
 
 pub mod filter;
 pub mod histograms;
+pub mod key_hash;
+pub mod keys;
+pub mod top;
 pub mod totals;
 pub mod transaction;
 

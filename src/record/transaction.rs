@@ -53,6 +53,8 @@ pub struct Transaction {
     pub client: Endpoint,
     /// Who answered.
     pub server: Endpoint,
+    /// The VLAN that its connection's first packet was in, and that inside it (two tags); 0: none.
+    pub vlans: [u16; 2],
     /// First byte of the request.
     pub t1: Timestamp,
     /// When the exchange ended: last byte of the reply (never before t2); for a request without a reply t2, or t1 if that is
@@ -109,6 +111,7 @@ impl Transaction {
             index: 0,
             client,
             server,
+            vlans: [0; 2],
             t1: Timestamp::NONE,
             end: Timestamp::NONE,
             times: None,

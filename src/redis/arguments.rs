@@ -53,6 +53,7 @@ const CUT: u8 = 0x40;
 pub const ENTRY_HEADER_BYTES: usize = 3;
 
 /// Appends an entry; its text is cut to what a length field can say.
+#[inline(always)]
 pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     let (kind, text) = match argument {
         Argument::Word(text) => (WORD, text),
@@ -65,9 +66,11 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
         Argument::More => (MORE, &[][..]),
     };
     let length = text.len().min(usize::from(u16::MAX));
-    list.push(kind);
-    list.extend_from_slice(&(length as u16).to_le_bytes());
-    list.extend_from_slice(&text[..length]);
+    let [low, high] = (length as u16).to_le_bytes();
+    list.extend_from_slice(&[kind, low, high]);
+    if length > 0 {
+        list.extend_from_slice(&text[..length]);
+    }
 }
 
 /// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key of that text and role, or

@@ -37,6 +37,8 @@ pub struct CommandFlags {
     pub blocking: bool,
     /// It does so only if one of its words is BLOCK (XREAD, XREADGROUP: those whose keys follow a keyword).
     pub blocking_option: bool,
+    /// Its arguments and replies are never shown. Some are that without this flag, see [`super::redact`].
+    pub secret: bool,
 }
 
 /// One command of the table.
@@ -156,9 +158,11 @@ impl CommandTable {
     /// The command that is spelt so (any case); for a subcommand both words with one space between.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<CommandId> {
-        self.index
-            .find(hash(name), |&id| self.commands[usize::from(id)].name.as_bytes().eq_ignore_ascii_case(name))
-            .map(|&id| CommandId(id))
+        let is_it = |command: &Command| {
+            let known = command.name.as_bytes();
+            known == name || known.eq_ignore_ascii_case(name)
+        };
+        self.index.find(hash(name), |&id| is_it(&self.commands[usize::from(id)])).map(|&id| CommandId(id))
     }
 
     /// The command's entry; `None` for [`CommandId::UNKNOWN`].
@@ -188,15 +192,24 @@ impl CommandTable {
     }
 }
 
-/// A hash that does not see ASCII case. Its input is at most two words of our own table's length, so it need not be seeded:
+/// A hash that does not see ASCII case (nor anything else that one bit tells apart). Its input is at most two words of our own table's length, so it need not be seeded:
 /// the table never grows by traffic.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let mix = |hash: u64, word: u64| (hash ^ word & !CASE).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     let mut hash = name.len() as u64;
-    for &byte in name {
-        hash = (hash ^ u64::from(byte.to_ascii_uppercase())).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    if let Some(last) = name.last_chunk::<8>() {
+        for chunk in name.as_chunks::<8>().0 {
+            hash = mix(hash, u64::from_le_bytes(*chunk));
+        }
+        return mix(hash, u64::from_le_bytes(*last));
     }
-    hash
+    let word = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)),
+        _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    mix(hash, word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
@@ -220,7 +233,8 @@ fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
         match flag {
             "container" => parsed.container = true,
             "blocking" => parsed.blocking = true,
-            _ => return Err(wrong("flags", flag, "`container` or `blocking`")),
+            "secret" => parsed.secret = true,
+            _ => return Err(wrong("flags", flag, "`container`, `blocking` or `secret`")),
         }
     }
     let words_min = arity.unsigned_abs();
@@ -337,10 +351,16 @@ mod tests {
         .unwrap();
         let xread = table.get(table.find(b"XREAD").unwrap()).unwrap();
         assert_eq!((xread.name.as_str(), xread.arity), ("XREAD", -4));
-        assert_eq!(xread.flags, CommandFlags { container: false, blocking: true, blocking_option: true });
+        assert_eq!(
+            xread.flags,
+            CommandFlags { container: false, blocking: true, blocking_option: true, secret: false }
+        );
         assert_eq!(Ok(&xread.keys), KeyPlan::parse("STREAMS@1/range:-1:1:2=RO", 4).as_ref());
         let object = table.get(table.find(b"object").unwrap()).unwrap();
-        assert_eq!(object.flags, CommandFlags { container: true, blocking: false, blocking_option: false });
+        assert_eq!(
+            object.flags,
+            CommandFlags { container: true, blocking: false, blocking_option: false, secret: false }
+        );
         assert!(object.keys.is_empty());
     }
 

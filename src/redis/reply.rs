@@ -52,6 +52,8 @@ pub struct Reply {
     pub retransmit: bool,
     /// Pushes among its elements.
     pub nested_pushes: u64,
+    /// Which of the first 64 elements are nulls, a bit each, the first one's the lowest.
+    pub nulls: u64,
     /// The number that is an aggregate's third element: of a confirmation, the subscriptions that are left.
     pub third_integer: Option<u32>,
     /// The items of the array, if it was said that they are wanted.
@@ -70,6 +72,10 @@ pub struct Reply {
     depth_two: u64,
     /// Values begun at each depth tell where commas go.
     opened: usize,
+    /// The value that streams in belongs to the shown form.
+    is_shown: bool,
+    /// But only its beginning that looks like an error's code.
+    is_code: bool,
     /// Bytes of the value that comes which are left out of the shown form.
     unshown: u8,
     /// Which value's bytes come.
@@ -111,6 +117,7 @@ impl Reply {
         self.gap = false;
         self.retransmit = false;
         self.nested_pushes = 0;
+        self.nulls = 0;
         self.error.clear();
         self.response.clear();
         self.third_integer = None;
@@ -120,6 +127,8 @@ impl Reply {
         self.elements = 0;
         self.depth_one = 0;
         self.opened = 0;
+        self.is_shown = false;
+        self.is_code = false;
         self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
@@ -242,11 +251,15 @@ impl Visitor for ReplyVisitor<'_> {
                 }
             }
         }
-        if self.payload_bytes > 0 {
+        if reply.is_shown {
             let unshown = usize::from(reply.unshown).min(chunk.len());
             reply.unshown -= unshown as u8;
+            let chunk = &chunk[unshown..];
+            let is_code = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_';
+            let shown = if reply.is_code { chunk.iter().take_while(is_code).count() } else { chunk.len() };
+            reply.is_shown = shown == chunk.len();
+            let shown = &chunk[..shown];
             let room = self.payload_bytes.saturating_sub(reply.response.len());
-            let shown = &chunk[unshown..];
             reply.response.extend_from_slice(&shown[..room.min(shown.len())]);
         }
     }
@@ -274,6 +287,9 @@ impl ReplyVisitor<'_> {
     /// An element of the message's own aggregate begins.
     fn element(&mut self, kind: Kind) {
         let reply = &mut *self.reply;
+        if kind == Kind::Null && reply.depth_one <= u64::from(u64::BITS) {
+            reply.nulls |= 1 << (reply.depth_one - 1);
+        }
         if reply.exec.is_some() {
             if reply.items.len() < EXEC_ITEMS_MAX {
                 reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });
@@ -288,8 +304,8 @@ impl ReplyVisitor<'_> {
         };
     }
 
-    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`.
-    /// Answers how many bytes are wanted.
+    /// The shown form: strings as they are (verbatim ones without their kind), nulls as `(nil)`, aggregates as `[a, b]`, of
+    /// errors among their items, which may quote anything, the code. Answers how many bytes are wanted.
     fn show(&mut self, depth: usize, kind: Kind) -> usize {
         self.reply.unshown = if kind == Kind::Verbatim { VERBATIM_KIND_BYTES } else { 0 };
         if depth > 0 && !self.reply.response.ends_with(b"[") {
@@ -303,6 +319,8 @@ impl ReplyVisitor<'_> {
             }
             _ => {}
         }
+        self.reply.is_shown = true;
+        self.reply.is_code = kind == Kind::Error && depth > 0;
         self.payload_bytes.saturating_sub(self.reply.response.len()) + usize::from(self.reply.unshown)
     }
 

@@ -99,8 +99,6 @@ pub struct Request {
     pub args: u32,
     /// Keys among them.
     pub keys: u32,
-    /// Cluster slot of the first key, where its bytes were seen.
-    pub slot: Option<u16>,
     /// More facts.
     pub flags: Flags,
     /// Earlier requests that were outstanding at t2.
@@ -131,6 +129,11 @@ pub struct Request {
     /// The list is full.
     full: bool,
     secret: bool,
+    /// An inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
+    /// like inline commands.
+    pub inline_is_believed: bool,
+    /// What it is is not known for certain: nothing of it is shown.
+    veiled: bool,
     /// Its command is one that only nodes send one another.
     pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
@@ -155,7 +158,6 @@ impl Request {
             command: CommandId::UNKNOWN,
             args: 0,
             keys: 0,
-            slot: None,
             flags: Flags::default(),
             pipeline: 0,
             confirmations_left: 0,
@@ -173,6 +175,8 @@ impl Request {
             cut: false,
             full: false,
             secret: false,
+            inline_is_believed: true,
+            veiled: false,
             is_of_nodes: false,
             word_cut: false,
             word_length: 0,
@@ -189,7 +193,6 @@ impl Request {
         self.command = CommandId::UNKNOWN;
         self.args = 0;
         self.keys = 0;
-        self.slot = None;
         self.flags = Flags::default();
         self.pipeline = 0;
         self.confirmations_left = 0;
@@ -210,9 +213,23 @@ impl Request {
         self.cut = false;
         self.full = false;
         self.secret = false;
+        self.inline_is_believed = true;
+        self.veiled = false;
         self.is_of_nodes = false;
         self.word_cut = false;
         self.word_length = 0;
+    }
+
+    /// No more of it will be seen: nothing is kept of the argument that was streaming in.
+    pub fn break_off(&mut self) {
+        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.noting, Noting::Nothing) {
+            self.notes.truncate(at);
+        }
+        if let Collect::Entry { at, .. } = self.collect {
+            // Its entry began as one that is hidden.
+            self.arguments.truncate(at + ENTRY_HEADER_BYTES);
+            self.collect = Collect::Nothing;
+        }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -271,6 +288,17 @@ impl Request {
         !self.word_cut && self.begun >= words && self.collect != Collect::Word
     }
 
+    /// Cluster slot of the first key, where its bytes are kept.
+    pub fn slot(&self) -> Option<u16> {
+        arguments::keys(&self.arguments).next().filter(|key| !key.is_cut).map(|key| slot(key.name))
+    }
+
+    /// Whether its command is one that carries secrets, so that nothing of its arguments is told.
+    #[inline]
+    pub fn is_secret(&self) -> bool {
+        self.secret
+    }
+
     /// RESP bytes.
     #[inline]
     pub fn bytes(&self) -> u64 {
@@ -306,6 +334,7 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             if length == UNKNOWN_LENGTH {
                 self.request.flags.set(Flags::INLINE);
+                self.request.veiled = !self.request.inline_is_believed;
             }
             self.request.declared = u32::try_from(length).unwrap_or(u32::MAX);
             return 0;
@@ -403,15 +432,22 @@ impl RequestVisitor<'_> {
         }
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
-            let is_word = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
-            let entry = if is_word { Argument::Word(word) } else { Argument::Hidden };
-            append(&mut request.arguments, &mut request.full, self.shown, entry);
+            let is_name = !request.cut && word.len() <= WORD_BYTES_MAX && (request.begun == 1 || found.is_some());
+            let (list, full) = (&mut request.arguments, &mut request.full);
+            if is_name && !request.veiled {
+                append(list, full, self.shown, Argument::Word(word));
+            } else if request.secret {
+                append(list, full, self.shown, Argument::Redacted);
+            } else {
+                append(list, full, self.shown, Argument::Hidden);
+            }
         }
         let Some(command) = self.table.get(request.command) else { return };
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.secret = redact::hides_arguments(&command.name);
+        request.secret = self.acts.hides_arguments(request.command);
+        request.veiled |= request.begun == 2 && found.is_none();
         if !command.flags.container || request.begun == 2 {
             request.word_length = 0;
         }
@@ -447,17 +483,30 @@ impl RequestVisitor<'_> {
         if !self.shown.keys {
             return 0;
         }
-        if self.request.secret || self.shown.payload_bytes == 0 {
-            let entry = if self.request.secret { Argument::Redacted } else { Argument::Hidden };
-            append(&mut self.request.arguments, &mut self.request.full, self.shown, entry);
-            return 0;
+        let request = &self.request;
+        if request.secret || request.veiled || self.shown.payload_bytes == 0 || !request.command.is_known() {
+            return self.hide();
         }
         self.entry(length, None)
+    }
+
+    /// Keeps the place of an argument, and nothing of it.
+    fn hide(&mut self) -> usize {
+        let request = &mut *self.request;
+        if request.secret {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Redacted);
+        } else {
+            append(&mut request.arguments, &mut request.full, self.shown, Argument::Hidden);
+        }
+        0
     }
 
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
     fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
+        if self.request.veiled {
+            return self.hide();
+        }
         let request = &mut *self.request;
         let room = self.shown.arguments_bytes_max().saturating_sub(request.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || request.full || room == 0 && length > 0 {
@@ -476,13 +525,11 @@ impl RequestVisitor<'_> {
         let text = request.arguments.len() - at - ENTRY_HEADER_BYTES;
         let known = if request.length == UNKNOWN_LENGTH { text as u64 } else { request.length };
         let cut = request.cut || (text as u64) < known;
-        if key.is_some() && request.keys == 1 && !cut {
-            request.slot = Some(slot(&request.arguments[at + ENTRY_HEADER_BYTES..]));
-            if text == 0 {
-                request.finder.first_key_is_empty();
-            }
+        if key.is_some() && request.keys == 1 && !cut && text == 0 {
+            request.finder.first_key_is_empty();
         }
         arguments::close(&mut request.arguments, at, key, cut);
+        request.veiled |= request.secret && redact::ends_keys(&request.arguments[at + ENTRY_HEADER_BYTES..], cut);
     }
 
     /// Begins to note an argument that changes the session. Passwords are none of them.
@@ -494,10 +541,14 @@ impl RequestVisitor<'_> {
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
         let what = match act {
             _ if request.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            // Nothing of it is to be shown.
+            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if request.veiled => None,
             // With two arguments the first is the user; with one it is the password.
             Act::Auth => (index == 1 && request.declared == 3).then_some(Noted::User),
             Act::Script => (index == 1).then_some(Noted::Script),
             Act::Hello if request.noting == Noting::Secret => None,
+            // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
+            Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
             _ => Some(Noted::Word),
@@ -550,11 +601,11 @@ impl RequestVisitor<'_> {
             request.finder.seen(&command.keys, request.begun - 1, request.declared, whole.then_some(text))
         };
         if self.shown.keys {
-            let entry = match (self.shown.payload_bytes > 0 && !request.cut, request.secret) {
-                (_, true) => Argument::Redacted,
-                (true, false) if whole => Argument::Value(text),
-                (true, false) => Argument::ValueCut(text),
-                (false, false) => Argument::Hidden,
+            let entry = match self.shown.payload_bytes > 0 && !request.cut && !request.veiled {
+                _ if request.secret => Argument::Redacted,
+                true if whole => Argument::Value(text),
+                true => Argument::ValueCut(text),
+                false => Argument::Hidden,
             };
             append(&mut request.arguments, &mut request.full, self.shown, entry);
         }
@@ -570,7 +621,6 @@ impl RequestVisitor<'_> {
             Settle::FirstKey(role) => arguments::set_first_key_role(&mut request.arguments, role),
             Settle::NoKeys => {
                 request.keys = 0;
-                request.slot = None;
                 arguments::withdraw_keys(&mut request.arguments, 0, instead);
             }
             Settle::Beyond(last, keys) => {
@@ -595,7 +645,7 @@ impl RequestVisitor<'_> {
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
         let name = &request.word[..usize::from(request.word_length)];
-        if index != 1 || !self.shown.keys || request.cut || !guess::has_key(name, request.declared) {
+        if index != 1 || !self.shown.keys || request.word_cut || !guess::has_key(name, request.declared) {
             return self.value(length);
         }
         request.keys = 1;
@@ -618,7 +668,8 @@ fn no_key(shown: Shown, secret: bool) -> NoKey {
     }
 }
 
-/// Appends a whole entry, or once the mark that more follow.
+/// Appends a whole entry, or once the mark that more follow. Inlined, so that each kind's own is short.
+#[inline(always)]
 fn append(list: &mut Vec<u8>, full: &mut bool, shown: Shown, entry: Argument<'_>) {
     let room = shown.arguments_bytes_max().saturating_sub(list.len() + ENTRY_HEADER_BYTES);
     let length = match entry {

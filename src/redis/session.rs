@@ -6,6 +6,7 @@
 //! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a few bytes a connection.
 
 use super::command::{CommandId, CommandTable};
+use super::redact;
 use super::replication::Channel;
 use super::reply::Reply;
 use super::request::Request;
@@ -129,20 +130,26 @@ impl Act {
     }
 }
 
-/// The acts of all commands, by number.
+/// The acts of all commands, by number, and whether they carry secrets.
 #[derive(Debug)]
-pub struct Acts(Vec<Act>);
+pub struct Acts(Vec<(Act, bool)>);
 
 impl Acts {
     /// Looks the commands up in a table.
     pub fn new(table: &CommandTable) -> Acts {
-        Acts(table.iter().map(|command| Act::of(&command.name)).collect())
+        Acts(table.iter().map(|command| (Act::of(&command.name), redact::hides(command))).collect())
     }
 
     /// What a command does.
     #[inline]
     pub fn of(&self, command: CommandId) -> Act {
-        self.0.get(usize::from(command.0)).copied().unwrap_or(Act::None)
+        self.0.get(usize::from(command.0)).map_or(Act::None, |&(act, _)| act)
+    }
+
+    /// Whether its arguments are never shown.
+    #[inline]
+    pub fn hides_arguments(&self, command: CommandId) -> bool {
+        self.0.get(usize::from(command.0)).is_some_and(|&(_, hides)| hides)
     }
 }
 

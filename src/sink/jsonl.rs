@@ -153,7 +153,12 @@ mod tests {
 
     fn format() -> RecordFormat {
         let table = CommandTable::parse("GET\t2\t\t1/range:0:1:0=RO\n").unwrap();
-        RecordFormat { sensor: "tap".into(), payload: Payload::Keys, table: Box::leak(Box::new(table)) }
+        RecordFormat {
+            sensor: "tap".into(),
+            payload: Payload::Keys,
+            key_hasher: None,
+            table: Box::leak(Box::new(table)),
+        }
     }
 
     fn batch(records: u64) -> RecordBatch {

@@ -12,6 +12,7 @@ use sha1::{Digest, Sha1};
 
 use crate::endpoint::{Label, Labels};
 use crate::record::histograms::ErrorCode;
+use crate::record::key_hash::KeyHasher;
 use crate::record::transaction::{Texts, Transaction};
 use crate::redis::arguments::{self, Argument, Payload};
 use crate::redis::command::{CommandId, CommandTable, WORD_BYTES_MAX};
@@ -28,17 +29,20 @@ pub struct RecordFormat {
     pub sensor: String,
     /// What of requests and replies is shown.
     pub payload: Payload,
+    /// Keys are shown by their hash. Then replies, and errors beyond their codes, are not shown: they may repeat keys.
+    pub key_hasher: Option<KeyHasher>,
     /// The commands' names.
     pub table: &'static CommandTable,
 }
 
-/// Connections whose texts are kept ready; a power of two. About 1.3 MB.
+/// Connections whose texts are kept ready; a power of two. About 1.5 MB.
 const CONNECTIONS_CACHED: usize = 4096;
 
 /// Writes records.
 #[derive(Debug)]
 pub struct RecordWriter {
     payload: Payload,
+    key_hasher: Option<KeyHasher>,
     /// By [`CommandId`].
     commands: Vec<CommandText>,
     /// `status` to the value of `event.id`, for `OK` and for `Error`.
@@ -111,6 +115,7 @@ impl RecordWriter {
         });
         RecordWriter {
             payload: format.payload,
+            key_hasher: format.key_hasher.clone(),
             commands: commands.collect(),
             status,
             clock: Clock::default(),
@@ -135,7 +140,7 @@ impl RecordWriter {
             self.clock.append(out, at);
             out.push(b',');
         }
-        append_request(out, command, self.payload, texts);
+        append_request(out, command, self.payload, self.key_hasher.as_ref(), texts);
         let [ok, error] = &self.status;
         out.extend_from_slice(if status_ok(transaction) { ok } else { error });
         append_event(out, command, connection, &mut self.clock, transaction);
@@ -203,11 +208,12 @@ impl RecordWriter {
     /// The error, and with `--payload full` the texts of request and reply.
     fn append_payload(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
         let full = self.payload == Payload::Full;
+        let shows_reply = full && self.key_hasher.is_none();
         let is_error = transaction.reply == Some(Kind::Error);
         if is_error && !texts.error.is_empty() {
             let code = ErrorCode::of(texts.error);
             out.extend_from_slice(br#","error":""#);
-            append_text(out, if full { texts.error } else { code.as_str().as_bytes() });
+            append_text(out, if shows_reply { texts.error } else { code.as_str().as_bytes() });
             append_word(out, br#"","error_code":""#, code.as_str());
             if !texts.redirect.is_empty() {
                 out.extend_from_slice(br#","redirect":""#);
@@ -215,7 +221,7 @@ impl RecordWriter {
                 out.push(b'"');
             }
         }
-        if full && transaction.reply.is_some() && !is_error {
+        if shows_reply && transaction.reply.is_some() && !is_error {
             out.extend_from_slice(br#","return_value":""#);
             append_text(out, texts.response);
             out.push(b'"');
@@ -226,9 +232,9 @@ impl RecordWriter {
         }
         out.extend_from_slice(br#","request":""#);
         out.extend_from_slice(&command.name);
-        append_arguments(out, texts.arguments, true);
+        append_arguments(out, texts.arguments, true, self.key_hasher.as_ref());
         out.push(b'"');
-        if transaction.reply.is_some() {
+        if shows_reply && transaction.reply.is_some() {
             out.extend_from_slice(br#","response":""#);
             append_text(out, if is_error && texts.response.is_empty() { texts.error } else { texts.response });
             out.push(b'"');
@@ -283,24 +289,39 @@ fn is_key(argument: &Argument<'_>) -> bool {
 }
 
 /// All arguments after the command's words, a space before each.
-fn append_arguments(out: &mut Vec<u8>, list: &[u8], values: bool) {
+fn append_arguments(out: &mut Vec<u8>, list: &[u8], values: bool, key_hasher: Option<&KeyHasher>) {
     for argument in arguments::iter(list) {
         if !matches!(argument, Argument::Word(_)) {
             out.push(b' ');
-            append_argument(out, argument, values);
+            append_argument(out, argument, values, key_hasher);
         }
     }
 }
 
-fn append_argument(out: &mut Vec<u8>, argument: Argument<'_>, values: bool) {
+fn append_argument(out: &mut Vec<u8>, argument: Argument<'_>, values: bool, key_hasher: Option<&KeyHasher>) {
     match argument {
-        Argument::Word(text) | Argument::Key(text) => append_text(out, text),
-        Argument::KeyCut(text) => append_cut(out, text),
+        Argument::Word(text) => append_text(out, text),
+        Argument::Key(name) => append_key(out, name, false, key_hasher),
+        Argument::KeyCut(name) => append_key(out, name, true, key_hasher),
         Argument::Value(text) if values => append_text(out, text),
         Argument::ValueCut(text) if values => append_cut(out, text),
         Argument::Value(_) | Argument::ValueCut(_) | Argument::Hidden => out.push(b'?'),
         Argument::Redacted => out.extend_from_slice(b"(redacted)"),
         Argument::More => out.extend_from_slice("…".as_bytes()),
+    }
+}
+
+/// A key, or of one that is not kept whole the beginning; either by its hash if there is to be one.
+fn append_key(out: &mut Vec<u8>, name: &[u8], is_cut: bool, key_hasher: Option<&KeyHasher>) {
+    match key_hasher {
+        Some(hasher) => {
+            out.extend_from_slice(&hasher.hash(name));
+            if is_cut {
+                out.extend_from_slice("…".as_bytes());
+            }
+        }
+        None if is_cut => append_cut(out, name),
+        None => append_text(out, name),
     }
 }
 
@@ -315,17 +336,23 @@ fn append_cut(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// `type` to `query`, the latter's closing quote left to come.
-fn append_request(out: &mut Vec<u8>, command: &CommandText, payload: Payload, texts: Texts<'_>) {
+fn append_request(
+    out: &mut Vec<u8>,
+    command: &CommandText,
+    payload: Payload,
+    key_hasher: Option<&KeyHasher>,
+    texts: Texts<'_>,
+) {
     out.extend_from_slice(&command.method);
     if payload != Payload::None
         && let Some(key) = arguments::iter(texts.arguments).find(is_key)
     {
         out.extend_from_slice(br#"","resource":""#);
-        append_argument(out, key, false);
+        append_argument(out, key, false, key_hasher);
     }
     out.extend_from_slice(&command.query);
     if payload != Payload::None {
-        append_arguments(out, texts.arguments, false);
+        append_arguments(out, texts.arguments, false, key_hasher);
     }
 }
 
@@ -425,8 +452,8 @@ struct Connection {
     /// `"ip":"10.0.0.1","port":40001`; IPv6 takes up to 65 bytes.
     client_text: ArrayVec<u8, 72>,
     server_text: ArrayVec<u8, 72>,
-    /// `,"network":{…}`, always 110 bytes.
-    network_text: ArrayVec<u8, 112>,
+    /// `,"network":{…}`, 110 bytes and up to 52 for VLANs.
+    network_text: ArrayVec<u8, 168>,
     /// Who is at its ends, if anything is known of them.
     labels: Option<Box<LabelTexts>>,
     /// The version of those.
@@ -486,7 +513,16 @@ impl Connection {
         let _ =
             write!(scratch, r#","network":{{"type":"{kind}","transport":"tcp","protocol":"redis","community_id":""#);
         append_community_id(scratch, client, server);
-        scratch.extend_from_slice(br#""}"#);
+        scratch.push(b'"');
+        // A tag is a name, so ECS has it as a text. The inner one of two has an object of its own.
+        let [vlan, inner_vlan] = transaction.vlans;
+        if vlan != 0 {
+            let _ = write!(scratch, r#","vlan":{{"id":"{vlan}"}}"#);
+        }
+        if inner_vlan != 0 {
+            let _ = write!(scratch, r#","inner":{{"vlan":{{"id":"{inner_vlan}"}}}}"#);
+        }
+        scratch.push(b'}');
         fill(&mut self.network_text, scratch);
     }
 

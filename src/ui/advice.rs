@@ -120,8 +120,18 @@ fn why_none_is_analysed(counters: &Counters, observed: Observed<'_>) -> String {
     if counters[Counter::SkipOtherPort] > 0 {
         return other_ports(observed.survey);
     }
-    "The capture has no plain TCP at all. If the mirror port wraps packets into a tunnel (GRE, ERSPAN, VXLAN), capture \
-     where they are unwrapped; otherwise check what is mirrored."
+    if counters[Counter::SkipTooDeep] > 0 {
+        return "Its packets are wrapped in more tunnels (MPLS, VXLAN, Geneve, GRE, ERSPAN, IP in IP) or tags than are looked \
+                into: capture where fewer are around them."
+            .to_owned();
+    }
+    if counters[Counter::SkipFragment] > 0 {
+        return "There are fragments of IP packets of which the others are missing: a filter of ports, such as tcpdump's `port \
+                6379`, keeps only the first one of each packet. Add `or ip[6:2] & 0x3fff != 0 or ip6[6] = 44` to it."
+            .to_owned();
+    }
+    "The capture has no TCP at all, not within tunnels either (MPLS, VXLAN, Geneve, GRE, ERSPAN and IP in IP are looked into). If \
+     another kind of tunnel or encryption is around the packets, capture where it ends; otherwise check what is mirrored."
         .to_owned()
 }
 

@@ -101,6 +101,19 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
+/// A text from traffic, fit for a terminal: what would move its cursor or colours is written out.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// An error with its causes, each said once: many of our errors name their cause themselves.
 pub fn chain(error: &anyhow::Error) -> String {
     error

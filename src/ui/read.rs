@@ -36,6 +36,8 @@ pub fn run(config: &Config) -> Result<bool> {
         input: &outcome.input,
         counters: &outcome.counters,
         totals: &outcome.totals,
+        keys: outcome.keys.as_ref(),
+        key_hasher: config.key_hasher.as_ref(),
         replication: &outcome.replication,
         names: &config.names,
         workers: &outcome.workers,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::capture::file::{FileSource, OpenOptions};
 use crate::capture::{Polled, Source};
-use crate::decode::{Segment, Skip, decode};
+use crate::decode::{Segment, decode};
 use crate::limits::BATCH_FRAMES;
 use crate::redis::command::{CommandId, CommandTable};
 
@@ -47,9 +47,9 @@ impl Survey {
         let commands = CommandTable::built_in();
         let mut left = FRAMES_MAX;
         while left > 0 {
-            let mut tally = |frame| match decode(&frame) {
-                Ok(segment) => note(&mut ports, &segment, commands),
-                Err(Skip::CutOff | Skip::NotIp | Skip::NotTcp | Skip::Fragment | Skip::Malformed | Skip::OtherPort) => {
+            let mut tally = |frame| {
+                if let Ok(segment) = decode(&frame) {
+                    note(&mut ports, &segment, commands);
                 }
             };
             // A damaged file has been complained of already.

@@ -8,18 +8,24 @@ use std::io::{self, Write};
 
 use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
+use crate::export::keys::{Row, hit_ratio, ranked as ranked_keys, shown};
 use crate::export::summary::{PERCENTILES, Report, clients, error_codes, ranked, servers};
 use crate::record::histograms::Histogram;
+use crate::record::top::Metric;
 use crate::record::totals::Entry;
 use crate::redis::replication::SyncResult;
 
 use super::advice::{Observed, advice};
-use super::format::{Columns, Style, bytes, count, counted, instant, latency, span, wrap};
+use super::format::{Columns, Style, bytes, count, counted, instant, latency, printable, span, wrap};
 
 /// Commands that are listed.
 const COMMANDS_LISTED: usize = 20;
 /// Servers and clients that are listed.
 const PARTIES_LISTED: usize = 10;
+/// Keys and prefixes that are listed.
+const KEYS_LISTED: usize = 10;
+/// Keys that are named for each other metric.
+const KEYS_NAMED: usize = 3;
 /// Width of the names of counters, their indentation included.
 const NAME_WIDTH: usize = 19;
 /// Width of counts.
@@ -44,6 +50,7 @@ pub fn print_summary(report: &Report<'_>, observed: Observed<'_>, style: Style, 
     page.commands(report)?;
     page.parties("SERVERS", servers(report))?;
     page.parties("CLIENTS", clients(report))?;
+    page.keys(report)?;
     page.errors(report)?;
     page.memory(report)?;
     page.advice(report.counters, observed)
@@ -231,6 +238,88 @@ impl Page<'_> {
         Ok(())
     }
 
+    fn keys(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let Some(statistics) = report.keys else {
+            if report.counters[Counter::Requests] == 0 {
+                return Ok(());
+            }
+            self.heading("KEYS")?;
+            return self.paragraph("not shown with --payload none", false);
+        };
+        let hasher = report.key_hasher;
+        let most_used = ranked_keys(&statistics.keys, Metric::Operations, hasher);
+        if most_used.is_empty() {
+            return Ok(());
+        }
+        self.tallies("KEYS (most used)", &most_used)?;
+        for (metric, what) in [
+            (Metric::BytesIn, "Most bytes were sent to"),
+            (Metric::BytesOut, "Most bytes were read from"),
+            (Metric::Latency, "Most time was spent on"),
+        ] {
+            let rows = ranked_keys(&statistics.keys, metric, hasher);
+            let told = rows.iter().take(KEYS_NAMED).map(|row| {
+                let value = row.tally.metrics()[metric as usize];
+                let value = if metric == Metric::Latency { span(value) } else { bytes(value) };
+                format!("{} ({value})", printable(&row.name))
+            });
+            let told: Vec<String> = told.collect();
+            if !told.is_empty() {
+                self.paragraph(&format!("{what} {}", told.join(", ")), false)?;
+            }
+        }
+        let missed = statistics.keys.missed()[Metric::Operations as usize];
+        if missed > 0 {
+            let missed = count(missed);
+            let text = format!(
+                "There were more keys than could be counted apart: of each, up to {missed} operations may be missing here. More --memory may help."
+            );
+            self.paragraph(&text, true)?;
+        }
+        let not_kept = report.counters[Counter::KeysNotKept];
+        if not_kept > 0 {
+            let not_kept = count(not_kept);
+            let text = format!(
+                "{not_kept} uses of keys are in none of these: their names are not whole in the capture, or were too many in one request."
+            );
+            self.paragraph(&text, false)?;
+        }
+        self.tallies("PREFIXES", &ranked_keys(&statistics.prefixes, Metric::Operations, hasher))?;
+        self.heading("BIGGEST MESSAGES")?;
+        for (what, biggest) in [("request", &statistics.requests), ("reply", &statistics.replies)] {
+            if let Some(big) = biggest.iter().next() {
+                let key = big
+                    .key
+                    .as_ref()
+                    .map_or(String::new(), |key| format!(" {}", printable(&shown(key.bytes(), key.is_cut(), hasher))));
+                let (size, command) = (bytes(big.bytes), statistics.command(big));
+                let text = format!("{what} of {size}: {command}{key}, {} to {}", big.client, big.server);
+                self.paragraph(&text, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tallies(&mut self, heading: &str, rows: &[Row]) -> io::Result<()> {
+        writeln!(self.out)?;
+        let titles = [("operations", COUNT_WIDTH - 2), ("reads", 6), ("hits", 6), ("in", 7), ("out", 7)];
+        let mut columns = Columns::new(heading, NAME_WIDTH - 2, &titles);
+        let percent = |share: f64| format!("{:.0} %", (share * 100.0).floor());
+        for Row { name, tally, .. } in rows.iter().take(KEYS_LISTED) {
+            let known = tally.reads + tally.writes;
+            let reads = if known == 0 { "-".to_owned() } else { percent(tally.reads as f64 / known as f64) };
+            let hits = hit_ratio(tally).map_or_else(|| "-".to_owned(), percent);
+            let name = if name.is_empty() { "(without)".to_owned() } else { printable(name) };
+            columns
+                .row(name, vec![count(tally.operations), reads, hits, bytes(tally.bytes_in), bytes(tally.bytes_out)]);
+        }
+        columns.print(self.style, self.out)?;
+        if rows.len() > KEYS_LISTED {
+            self.paragraph("and more: --summary has a hundred of each", false)?;
+        }
+        Ok(())
+    }
+
     fn errors(&mut self, report: &Report<'_>) -> io::Result<()> {
         let redirects = "REDIRECTS (a cluster sent the client elsewhere)";
         for (heading, redirected) in [("ERRORS (replies, by their code)", false), (redirects, true)] {
@@ -367,6 +456,7 @@ fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, Str
         }
         Counter::EvictedRequests
         | Counter::EvictedPages
+        | Counter::EvictedFragments
         | Counter::EvictedMessages
         | Counter::EvictedResyncs
         | Counter::EvictedSeries => {
@@ -386,8 +476,11 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipCutOff => ("captured too short to show their headers; capture with a larger snap length", true),
         Counter::SkipNotIp => ("not IP (ARP, LLDP, …)", false),
         Counter::SkipNotTcp => ("IP, but not TCP", false),
-        Counter::SkipFragment => ("fragments of IP packets", true),
+        Counter::SkipFragment => ("fragments of IP packets that never became whole", true),
+        Counter::SkipFragmentJoined => ("fragments of IP packets that another one completed", false),
+        Counter::SkipTooDeep => ("in more tunnels, tags or labels than are looked into", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
+        Counter::FragmentOverlaps => ("with bytes that others had brought; what came first counts", true),
         Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),
@@ -447,6 +540,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::Malformed => ("messages that break the Redis protocol; is this Redis traffic?", true),
         Counter::EvictedRequests => ("requests that waited for their reply", true),
         Counter::EvictedPages => ("packets that came too early and waited for those before them", true),
+        Counter::EvictedFragments => ("packets of which only some fragments had come", true),
         Counter::EvictedMessages => ("messages of which only a part had come", true),
         Counter::EvictedResyncs => ("attempts to find a connection's pairing again", true),
         Counter::EvictedSeries => {

@@ -1,17 +1,20 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Labels, Recorder};
+use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::RECORD_BATCH;
 use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
+use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::top::Name;
 use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
-use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
+use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
 use crate::redis::redact;
+use crate::redis::request::Request;
 use crate::resp::parser::Kind;
 use crate::ring::Outbox;
 use crate::units::Timestamp;
@@ -37,6 +40,8 @@ pub struct Recording {
     interval_ns: u64,
     directory: Directory,
     statistics: Box<Statistics>,
+    /// Of the whole run; `None` where keys are not to be known.
+    keys: Option<KeyStatistics>,
     batch: Box<RecordBatch>,
     /// What is known of a record's client, while it is put together.
     client: Vec<u8>,
@@ -55,6 +60,7 @@ impl Recording {
         emission: Emission,
         interval_ns: u64,
         seed: Seed,
+        keys: Option<KeyStatistics>,
         outbox: Outbox<Message>,
     ) -> Recording {
         Recording {
@@ -63,6 +69,7 @@ impl Recording {
             interval_ns,
             directory: Directory::new(seed),
             statistics: Box::default(),
+            keys,
             batch: Box::default(),
             client: Vec::new(),
             outbox,
@@ -90,7 +97,8 @@ impl Recording {
 
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
-        self.statistics.memory() * (1 + self.spare_statistics.len() as u64)
+        let keys = self.keys.as_ref().map_or(0, KeyStatistics::memory);
+        keys + self.statistics.memory() * (1 + self.spare_statistics.len() as u64)
     }
 
     /// Time has come to `now`: an interval that has ended goes to the writer.
@@ -117,10 +125,14 @@ impl Recording {
         self.send(Message::Statistics(done));
     }
 
-    /// Sends all that is left.
-    pub fn finish(mut self) {
+    /// Sends all that is left; the statistics of keys are of the whole run and need no interval.
+    pub fn finish(mut self, counters: &mut Counters) -> Option<KeyStatistics> {
         self.ship(Timestamp::NONE);
         self.send_batch();
+        if let Some(keys) = &mut self.keys {
+            keys.finish(counters);
+        }
+        self.keys
     }
 
     fn send_batch(&mut self) {
@@ -186,8 +198,10 @@ impl Recording {
     fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
         let Exchange { identity, request, outcome, reply, .. } = *exchange;
         let payload = self.emission.payload;
-        let hidden = redact::hides_arguments(self.table.name(request.command));
-        let shows_reply = payload == Payload::Full && !hidden;
+        let shows_reply = payload == Payload::Full
+            && !redact::hides_reply(self.table, request.command)
+            && !reply.is_some_and(is_foreign);
+        let may_show = payload != Payload::None && may_show(request, reply.is_some(), error);
         let code = error.unwrap_or_default();
         self.client.clear();
         if let Some(labels) = exchange.labels {
@@ -197,8 +211,8 @@ impl Recording {
         let texts = Texts {
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
-            script: request.noted_script().filter(|_| payload != Payload::None).unwrap_or_default(),
-            arguments: if payload == Payload::None { &[] } else { &request.arguments },
+            arguments: if may_show { &request.arguments } else { &[] },
+            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
             error: match reply {
                 Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
                 _ => code.as_str().as_bytes(),
@@ -211,6 +225,7 @@ impl Recording {
             index: request.index,
             client: identity.client,
             server: identity.server,
+            vlans: identity.vlans,
             t1: request.t1,
             end: if ended.is_known() { ended } else { request.t1 },
             times,
@@ -219,7 +234,7 @@ impl Recording {
             args: request.args,
             keys: request.keys,
             pipeline: request.pipeline,
-            slot: request.slot.filter(|_| payload != Payload::None),
+            slot: if may_show { request.slot() } else { None },
             command: request.command,
             flags: request.flags,
             outcome,
@@ -236,6 +251,16 @@ impl Recording {
         };
         self.batch.push(transaction, texts);
     }
+}
+
+/// Whether a request's arguments and the name of its command may be shown, as far as they were kept.
+fn may_show(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
+    request.command.is_known() || redact::is_named(is_answered, error.as_ref().map(ErrorCode::as_str))
+}
+
+/// Whether a reply repeats what other clients sent.
+fn is_foreign(reply: ReplyFacts<'_>) -> bool {
+    reply.kind == Kind::Simple && redact::is_monitor_line(reply.response)
 }
 
 /// Name, user and library of a client, as they are known.
@@ -266,6 +291,61 @@ fn redirect_target(error: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether the keys of a request may be told. Of a command that carries secrets none may: what follows them is not for
+/// certain a key.
+#[inline]
+fn may_tell_keys(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
+    !request.is_secret() && may_show(request, is_answered, error)
+}
+
+/// Adds to the statistics of keys.
+#[inline]
+fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample, counters: &mut Counters) {
+    let Exchange { identity, request, reply, .. } = *exchange;
+    let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
+    let place = (identity.id, request.index);
+    if keys.requests.wants(request_bytes, request.t1, place) {
+        keys.requests.insert(big(exchange, sample.error, request_bytes));
+    }
+    if keys.replies.wants(sample.reply_bytes, request.t1, place) {
+        keys.replies.insert(big(exchange, sample.error, sample.reply_bytes));
+    }
+    if request.keys == 0 || !may_tell_keys(request, reply.is_some(), sample.error) {
+        return;
+    }
+    let times = sample.times.filter(|_| !request.flags.has(Flags::BLOCKING));
+    let keyed = KeyedRequest {
+        command: request.command,
+        arguments: &request.arguments,
+        keys: request.keys,
+        has_gap: request.flags.has(Flags::GAP),
+        request_bytes,
+        reply_bytes: sample.reply_bytes,
+        latency_ns: times.map_or(0, |times| times.latency()),
+        reply: reply.map(|reply| reply.kind),
+        nulls: reply.and_then(|reply| reply.nulls),
+        counts: sample.counts,
+    };
+    keys.record(&keyed, counters);
+}
+
+#[cold]
+fn big(exchange: &Exchange<'_>, error: Option<ErrorCode>, bytes: u64) -> Big {
+    let Exchange { identity, request, reply, .. } = *exchange;
+    let may_tell = may_tell_keys(request, reply.is_some(), error);
+    let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
+    let key = arguments::keys(&request.arguments).next().filter(|key| may_tell && is_whole(key));
+    Big {
+        bytes,
+        at: request.t1,
+        place: (identity.id, request.index),
+        command: request.command,
+        key: key.map(|key| Name::new(key.name, key.is_cut)),
+        client: identity.client,
+        server: identity.server,
+    }
+}
+
 impl Recorder for Recording {
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
@@ -286,6 +366,12 @@ impl Recorder for Recording {
             counts: !request.flags.has(Flags::LATE),
         };
         self.statistics.record(&sample, self.table, &mut self.directory, counters);
+        // A command that was discarded is no use of its keys.
+        if let Some(keys) = &mut self.keys
+            && !request.flags.has(Flags::NOT_EXECUTED)
+        {
+            count_keys(keys, exchange, &sample, counters);
+        }
         if self.emission.emits {
             self.emit(exchange, times, error, counters);
         }

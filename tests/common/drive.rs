@@ -10,6 +10,7 @@ use resptap::flow::hash::Seed;
 use resptap::limits::Budget;
 use resptap::record::Message;
 use resptap::record::filter::{Criteria, Filter};
+use resptap::record::keys::KeyStatistics;
 use resptap::record::transaction::Transaction;
 use resptap::redis::arguments::{self, Argument, Payload};
 use resptap::redis::command::CommandTable;
@@ -130,8 +131,10 @@ pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
         Emission { emits: true, introduces: false, filter: Filter::new(&Criteria::default(), table), payload };
     let (outbox, inbox) = ring(MESSAGES);
     let seed = Seed::fixed(7);
-    let recording = Recording::new(table, emission, 10 * SECOND, seed, outbox);
-    (Worker::new(settings, PortSet::new([6379]), seed, &Budget::new(256 << 20, 1), recording), inbox)
+    let budget = Budget::new(256 << 20, 1);
+    let keys = Some(KeyStatistics::new(budget.keys, b':', table, seed));
+    let recording = Recording::new(table, emission, 10 * SECOND, seed, keys, outbox);
+    (Worker::new(settings, PortSet::new([6379]), seed, &budget, recording), inbox)
 }
 
 /// Runs packets, each of which is a frame of its own.

@@ -3,6 +3,7 @@
 use crate::connection::{Admission, Connection, Exchange, Recorder, Resources, Settings};
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
+use crate::decode::tags::Tags;
 use crate::decode::{Flags, Segment};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
@@ -275,6 +276,7 @@ impl Tap {
             window: packet.window,
             payload: &packet.payload,
             wire_payload_len: packet.payload.len() as u32,
+            tags: Tags::default(),
         };
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
@@ -285,7 +287,7 @@ impl Tap {
                 Admission::Replace(reason) => current.close(reason, resources, told),
             }
         }
-        let key = FlowKey { client, server };
+        let key = FlowKey { client, server, ..FlowKey::default() };
         *connection = Connection::open(&segment, direction, at, &key, false);
         if let Some(connection) = connection {
             resources.counters.count(connection.opened_counter());

@@ -1,7 +1,9 @@
 //! The summary against counters and totals that are known.
 
 use super::*;
+use crate::flow::hash::Seed;
 use crate::record::histograms::{DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::redis::command::CommandTable;
 use crate::units::{Address, Endpoint};
 
 const START: u64 = 1_795_348_800_000_000_000;
@@ -66,11 +68,18 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         input: &input,
         counters,
         totals,
+        keys: Some(&keys()),
+        key_hasher: None,
         replication: &[],
         names: &names_file(),
         workers: &workers,
         memory: Memory { budget: 1 << 30, peak: 1 << 20 },
     })
+}
+
+/// Of keys nothing but what was counted.
+fn keys() -> KeyStatistics {
+    KeyStatistics::new(1 << 20, b':', CommandTable::built_in(), Seed::fixed(1))
 }
 
 fn names(value: &Value) -> Vec<&str> {
@@ -95,6 +104,7 @@ fn sections_and_fields_are_those_of_the_specification_in_its_order() {
             "clients",
             "errors",
             "redirects",
+            "keys",
             "records",
             "replication",
             "memory",
@@ -117,6 +127,22 @@ fn sections_and_fields_are_those_of_the_specification_in_its_order() {
         ),
         ("requests", &["late", "resyncs"]),
         ("replies", &["total", "paired", "unsolicited", "discarded"]),
+        (
+            "keys",
+            &[
+                "operations",
+                "not_kept",
+                "given_up",
+                "distinct_keys",
+                "by_operations",
+                "by_bytes_in",
+                "by_bytes_out",
+                "by_latency",
+                "prefixes",
+                "biggest_requests",
+                "biggest_replies",
+            ],
+        ),
         ("memory", &["budget", "peak", "limited", "evicted"]),
         ("workers", &[]),
     ] {

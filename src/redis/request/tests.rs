@@ -37,7 +37,7 @@ fn request(bytes: &[u8], shown: Shown) -> Request {
     let whole = cut(bytes, bytes.len(), shown);
     for at in 0..bytes.len() {
         let cut = cut(bytes, at, shown);
-        assert_eq!((&cut.arguments, cut.keys, cut.slot), (&whole.arguments, whole.keys, whole.slot), "cut at {at}");
+        assert_eq!((&cut.arguments, cut.keys, cut.slot()), (&whole.arguments, whole.keys, whole.slot()), "cut at {at}");
         assert_eq!((cut.command, cut.flags), (whole.command, whole.flags), "cut at {at}");
     }
     whole
@@ -74,16 +74,16 @@ fn row_32_keys_of_scripts_are_those_that_are_announced() {
 
 #[test]
 fn row_45_the_slot_is_that_of_the_first_key_that_remains() {
-    assert_eq!(sent("GET {user1000}.following", KEYS).slot, Some(3443));
+    assert_eq!(sent("GET {user1000}.following", KEYS).slot(), Some(3443));
     let migrate = request(&multibulk(&["MIGRATE", "h", "1", "", "0", "9", "KEYS", "user:1", "b"]), KEYS);
-    assert_eq!((key_names(&migrate), migrate.slot), (vec!["user:1", "b"], Some(10778)));
-    assert_eq!(sent("PING", KEYS).slot, None);
+    assert_eq!((key_names(&migrate), migrate.slot()), (vec!["user:1", "b"], Some(10778)));
+    assert_eq!(sent("PING", KEYS).slot(), None);
 }
 
 #[test]
 fn what_turns_out_to_be_no_key_is_shown_as_any_other_argument() {
     let union = sent("ZUNIONSTORE d 9 a b", KEYS);
-    assert_eq!((union.keys, union.slot), (0, None));
+    assert_eq!((union.keys, union.slot()), (0, None));
     assert!(iter(&union.arguments).skip(1).all(|argument| argument == Argument::Hidden));
     assert_eq!(iter(&union.arguments).count(), 5);
     let union = sent("ZUNIONSTORE d 9 a", FULL);
@@ -121,7 +121,7 @@ fn row_43_the_first_argument_of_an_unknown_command_is_its_key_by_a_marked_guess(
     assert_eq!(search.command, CommandId::UNKNOWN);
     let guess = Key { name: b"idx", is_cut: false, role: KeyRole::UNKNOWN };
     assert_eq!(keys(&search.arguments).collect::<Vec<_>>(), [guess]);
-    assert!(search.flags.has(Flags::KEY_GUESSED) && search.slot.is_some() && search.keys == 1);
+    assert!(search.flags.has(Flags::KEY_GUESSED) && search.slot().is_some() && search.keys == 1);
     assert!(!sent("GET k", KEYS).flags.has(Flags::KEY_GUESSED));
 }
 
@@ -162,4 +162,38 @@ fn blocking_is_told_by_the_option_where_it_is_one() {
     assert!(!sent("XREAD STREAMS BLOCK 0", KEYS).flags.has(Flags::BLOCKING));
     let nothing = Shown { keys: false, payload_bytes: 0 };
     assert!(sent("XREAD BLOCK 0 STREAMS a 0", nothing).flags.has(Flags::BLOCKING), "whether keys are shown or not");
+}
+
+#[test]
+fn what_is_broken_off_leaves_nothing_of_its_last_argument_and_stays_unknown_within_its_words() {
+    let broken_off = |bytes: &[u8]| {
+        let (table, acts) = (CommandTable::built_in(), Acts::new(CommandTable::built_in()));
+        let mut request = Request::new();
+        request.reset(&FULL);
+        let mut visitor = RequestVisitor { request: &mut request, table, acts: &acts, shown: FULL };
+        Parser::default().feed(bytes, &mut visitor);
+        request.break_off();
+        let is_known = request.is_known(table, Act::None);
+        (is_known, request.arguments)
+    };
+    let (is_known, list) = broken_off(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\n\x80\x01\x00h");
+    let entries = [Argument::Word(b"SET"), Argument::Key(b"k"), Argument::Hidden];
+    assert_eq!(iter(&list).collect::<Vec<_>>(), entries, "a value may look like a key's entry");
+    assert!(is_known);
+    let (is_known, _) = broken_off(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREP");
+    assert!(!is_known, "it may be CLIENT REPLY");
+}
+
+#[test]
+fn row_70_no_key_is_guessed_for_a_command_whose_name_misses_bytes() {
+    let mut request = Request::new();
+    request.reset(&FULL);
+    let (table, acts) = (CommandTable::built_in(), Acts::new(CommandTable::built_in()));
+    let mut visitor = RequestVisitor { request: &mut request, table, acts: &acts, shown: FULL };
+    let mut parser = Parser::default();
+    parser.feed(b"*3\r\n$4\r\nA", &mut visitor);
+    parser.skip(1, &mut visitor).unwrap();
+    parser.feed(b"TH\r\n$5\r\nalice\r\n$7\r\nhunter2\r\n", &mut visitor);
+    assert_eq!((request.args, request.keys), (3, 0));
+    assert!(iter(&request.arguments).all(|argument| argument == Argument::Hidden));
 }

@@ -20,7 +20,7 @@ fn table() -> &'static CommandTable {
 }
 
 fn format(payload: Payload) -> RecordFormat {
-    RecordFormat { sensor: "tap \"1\"".into(), payload, table: table() }
+    RecordFormat { sensor: "tap \"1\"".into(), payload, key_hasher: None, table: table() }
 }
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
@@ -36,6 +36,7 @@ fn set() -> Transaction {
         index: 7,
         client: endpoint("10.0.0.1", 40_001),
         server: endpoint("10.0.0.9", 6379),
+        vlans: [0; 2],
         t1: Timestamp(T1),
         end: Timestamp(T1 + 181_200),
         times: Some(Times { send: 1200, queue: 0, server: 180_000, transfer: 0 }),
@@ -229,6 +230,46 @@ fn cut_and_redacted_arguments_say_so() {
 }
 
 #[test]
+fn vlans_are_named_as_ecs_has_them() {
+    let network = |vlans| {
+        let text = line(Payload::Keys, Transaction { vlans, ..set() }, &SET, b"", b"");
+        let (_, network) = text.split_once(r#""network":"#).unwrap();
+        network.split_once(r#","redis""#).unwrap().0.split_once(r#"KQtw=","#).map(|(_, vlans)| vlans.to_owned())
+    };
+    assert_eq!(network([0, 0]), None, "community_id is the last field");
+    assert_eq!(network([12, 0]).unwrap(), r#""vlan":{"id":"12"}}"#);
+    assert_eq!(network([4094, 4093]).unwrap(), r#""vlan":{"id":"4094"},"inner":{"vlan":{"id":"4093"}}}"#);
+}
+
+#[test]
+fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
+    let hasher = KeyHasher::new(b"Jefe");
+    let hash = |name: &[u8]| String::from_utf8(hasher.hash(name).to_vec()).unwrap();
+    let entries = [Argument::Word(b"SET"), Argument::Key(b"user:1"), Argument::Value(b"v"), Argument::KeyCut(b"cut")];
+    let line = |transaction, error: &[u8]| {
+        let format = RecordFormat { key_hasher: Some(hasher.clone()), ..format(Payload::Full) };
+        let mut list = Vec::new();
+        for entry in entries {
+            arguments::append(&mut list, entry);
+        }
+        let mut out = Vec::new();
+        let texts = Texts { arguments: &list, error, response: b"user:1", ..Texts::default() };
+        RecordWriter::new(&format).append(&mut out, &transaction, texts, &Labels::default());
+        String::from_utf8(out).unwrap()
+    };
+    let text = line(set(), b"");
+    assert!(!text.contains("user:1"), "{text}");
+    let record = parsed(&text);
+    assert_eq!(record["resource"], hash(b"user:1"));
+    assert_eq!(record["query"], format!("SET {} ? {}…", hash(b"user:1"), hash(b"cut")));
+    assert_eq!(record["redis"]["request"], format!("SET {} v {}…", hash(b"user:1"), hash(b"cut")));
+    assert_eq!(record["redis"]["slot"], 10778, "that of the key itself");
+    let failed = line(Transaction { reply: Some(Kind::Error), ..set() }, b"BUSYKEY user:1 exists");
+    assert_eq!(parsed(&failed)["redis"]["error"], "BUSYKEY");
+    assert!(!failed.contains("user:1"), "{failed}");
+}
+
+#[test]
 fn community_ids_are_those_of_the_published_vectors() {
     let id = |from: (&str, u16), to: (&str, u16)| {
         let mut out = Vec::new();
@@ -347,10 +388,15 @@ fn oracle(
     }
     let kind = if transaction.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
     let community = String::from_utf8(community).unwrap();
-    record.insert(
-        "network".into(),
-        json!({"type": kind, "transport": "tcp", "protocol": "redis", "community_id": community}),
-    );
+    let mut network = json!({"type": kind, "transport": "tcp", "protocol": "redis", "community_id": community});
+    let [vlan, inner_vlan] = transaction.vlans.map(|vlan| json!({"id": vlan.to_string()}));
+    if transaction.vlans[0] != 0 {
+        network["vlan"] = vlan;
+    }
+    if transaction.vlans[1] != 0 {
+        network["inner"] = json!({"vlan": inner_vlan});
+    }
+    record.insert("network".into(), network);
     record.insert("redis".into(), redis(payload, transaction, name, &request, error, response));
     Value::Object(record)
 }
@@ -431,9 +477,14 @@ fn transaction() -> impl Strategy<Value = Transaction> {
     let outcome = prop_oneof![Just(Outcome::Exact), prop::sample::select(&Proof::ALL).prop_map(Outcome::Resynced)];
     let reply = prop_oneof![Just(Kind::Error), Just(Kind::Bulk), Just(Kind::BigNumber)];
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), 0u32..3, any::<u32>(), 0u16..16384);
+    let vlans = prop_oneof![
+        Just([0, 0]),
+        (1u16..4096).prop_map(|vlan| [vlan, 0]),
+        (1u16..4096, 1u16..4096).prop_map(<[u16; 2]>::from)
+    ];
     let times = (1u64..u64::MAX / 2, 0u64..1 << 40, proptest::option::of((0u64..1 << 40, 0u64..1 << 40)));
-    (numbers, times, any::<bool>(), 0u16..5, 0u16..64, outcome, reply).prop_map(
-        |(numbers, (t1, duration, parts), ipv6, command, flags, outcome, reply)| {
+    (numbers, times, any::<bool>(), vlans, 0u16..5, 0u16..64, outcome, reply).prop_map(
+        |(numbers, (t1, duration, parts), ipv6, vlans, command, flags, outcome, reply)| {
             let server = if ipv6 { endpoint("2001:db8::9", 6379) } else { endpoint("10.0.0.9", 6379) };
             Transaction {
                 connection: numbers.0,
@@ -450,6 +501,7 @@ fn transaction() -> impl Strategy<Value = Transaction> {
                     endpoint("10.1.2.3", numbers.4 as u16)
                 },
                 server,
+                vlans,
                 t1: Timestamp(t1),
                 end: Timestamp(t1 + duration),
                 times: parts.map(|(a, b)| Times { send: a / 3, queue: a, server: b, transfer: a ^ b }),

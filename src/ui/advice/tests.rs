@@ -49,7 +49,9 @@ fn another_port_is_named_with_the_option() {
 
 #[test]
 fn captures_without_tcp_or_without_headers_are_told_apart() {
-    says(&[(Counter::FramesSeen, 5), (Counter::SkipNotTcp, 5)], None, &["no plain TCP", "VXLAN"]);
+    says(&[(Counter::FramesSeen, 5), (Counter::SkipNotTcp, 5)], None, &["no TCP at all", "VXLAN"]);
+    says(&[(Counter::FramesSeen, 5), (Counter::SkipTooDeep, 5)], None, &["more tunnels"]);
+    says(&[(Counter::FramesSeen, 5), (Counter::SkipFragment, 5)], None, &["fragments", "ip[6:2] & 0x3fff != 0"]);
     says(&[(Counter::FramesSeen, 5), (Counter::SkipCutOff, 5)], None, &["Every packet is cut off", "tcpdump -s 0"]);
 }
 

@@ -3,8 +3,14 @@
 use super::*;
 use crate::endpoint::names::Names;
 use crate::export::summary::{Input, InputFile, Memory};
+use crate::flow::hash::Seed;
 use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::top::Name;
 use crate::record::totals::Totals;
+use crate::redis::arguments::{self, Argument};
+use crate::redis::command::CommandTable;
+use crate::resp::parser::Kind;
 use crate::units::{Address, Endpoint, Timestamp};
 
 const START: u64 = 1_795_348_800_000_000_000;
@@ -93,6 +99,56 @@ fn lossy() -> Counters {
 }
 
 fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Style) -> String {
+    print_with_keys(counters, totals, Some(&keys(&[])), problem, style)
+}
+
+/// Statistics of GETs: of a key, a value of so many bytes or a null.
+fn keys(uses: &[(&str, Option<u64>)]) -> KeyStatistics {
+    let table = CommandTable::built_in();
+    let mut keys = KeyStatistics::new(1 << 20, b':', table, Seed::fixed(1));
+    let mut counters = Counters::default();
+    for (number, (name, value)) in (0..).zip(uses) {
+        let mut arguments = Vec::new();
+        arguments::append(&mut arguments, Argument::Hidden);
+        arguments.extend_from_slice(name.as_bytes());
+        arguments::close(&mut arguments, 0, Some("RO+ACCESS".parse().unwrap()), false);
+        let (request_bytes, reply_bytes) = (40, value.unwrap_or(5));
+        let request = KeyedRequest {
+            command: table.find(b"GET").unwrap(),
+            arguments: &arguments,
+            keys: 1,
+            has_gap: false,
+            request_bytes,
+            reply_bytes,
+            latency_ns: 1000,
+            reply: Some(if value.is_some() { Kind::Bulk } else { Kind::Null }),
+            nulls: None,
+            counts: true,
+        };
+        let big = Big {
+            bytes: request_bytes,
+            at: Timestamp(START),
+            place: (1, number),
+            command: request.command,
+            key: Some(Name::new(name.as_bytes(), false)),
+            client: Endpoint { address: Address::from_ipv4([10, 0, 1, 3]), port: 40_000 },
+            server: Endpoint { address: Address::from_ipv4([10, 0, 0, 9]), port: 6379 },
+        };
+        keys.requests.insert(big);
+        keys.replies.insert(Big { bytes: reply_bytes, ..big });
+        keys.record(&request, &mut counters);
+    }
+    keys.finish(&mut counters);
+    keys
+}
+
+fn print_with_keys(
+    counters: &Counters,
+    totals: &Totals,
+    keys: Option<&KeyStatistics>,
+    problem: Option<&str>,
+    style: Style,
+) -> String {
     let file = InputFile {
         path: "redis.pcap".into(),
         format: "pcap, microseconds".into(),
@@ -110,6 +166,8 @@ fn print(counters: &Counters, totals: &Totals, problem: Option<&str>, style: Sty
         input: &input,
         counters,
         totals,
+        keys,
+        key_hasher: None,
         replication: &[],
         names: &Names::parse("names.toml".as_ref(), "\"10.0.0.9\" = \"cache-a\"\n\"10.0.1.3\" = \"Kasse-ä\"").unwrap(),
         workers: &[],
@@ -165,7 +223,7 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
         assert!(text.contains(expected), "{expected:?} in\n{text}");
     }
     for &counter in Counter::ALL {
-        let shown_elsewhere = matches!(counter.place().0, "records")
+        let shown_elsewhere = matches!(counter.place().0, "records" | "keys")
             || matches!(counter, Counter::FrameBytes | Counter::Requests)
             || counter == Counter::Replies;
         let (_, words, _) = explained(counter, &lossy(), "port 6379");
@@ -189,4 +247,56 @@ fn colour_adds_marks_and_changes_no_text() {
     assert_ne!(plain, coloured);
     let stripped = ["\x1b[0m", "\x1b[1m", "\x1b[33m"].iter().fold(coloured, |text, mark| text.replace(mark, ""));
     assert_eq!(stripped, plain);
+}
+
+/// The lines from a heading up to the next one.
+fn section<'a>(printed: &'a str, heading: &str) -> Vec<&'a str> {
+    let mut lines = printed.lines().skip_while(|line| !line.starts_with(heading));
+    let first = lines.next().into_iter();
+    first.chain(lines.take_while(|line| line.starts_with(' '))).collect()
+}
+
+#[test]
+fn keys_and_prefixes_are_listed_with_their_hits() {
+    let mut uses = vec![("user:1", Some(10)); 3];
+    uses.extend([("user:2", None), ("plain", Some(9_000_000)), ("\x1b[2J\n", None)]);
+    let printed = print_with_keys(&healthy(), &totals(), Some(&keys(&uses)), None, Style::default());
+    assert_eq!(
+        section(&printed, "KEYS"),
+        [
+            "KEYS (most used)       operations   reads    hits       in      out",
+            "  user:1                        3   100 %   100 %    120 B     30 B",
+            "  \\u{1b}[2J\\n                   1   100 %     0 %     40 B      5 B",
+            "  plain                         1   100 %   100 %     40 B  8.6 MiB",
+            "  user:2                        1   100 %     0 %     40 B      5 B",
+            "  Most bytes were sent to user:1 (120 B), \\u{1b}[2J\\n (40 B), plain (40 B)",
+            "  Most bytes were read from plain (8.6 MiB), user:1 (30 B), \\u{1b}[2J\\n (5 B)",
+            "  Most time was spent on user:1 (3.00 µs), \\u{1b}[2J\\n (1.00 µs), plain (1.00",
+            "  µs)",
+        ]
+    );
+    assert_eq!(
+        section(&printed, "PREFIXES"),
+        [
+            "PREFIXES               operations   reads    hits       in      out",
+            "  user:                         4   100 %    75 %    160 B     35 B",
+            "  (without)                     2   100 %    50 %     80 B  8.6 MiB",
+        ]
+    );
+    assert_eq!(
+        section(&printed, "BIGGEST"),
+        [
+            "BIGGEST MESSAGES",
+            "  request of 40 B: GET user:1, 10.0.1.3:40000 to 10.0.0.9:6379",
+            "  reply of 8.6 MiB: GET plain, 10.0.1.3:40000 to 10.0.0.9:6379",
+        ]
+    );
+}
+
+#[test]
+fn keys_are_not_shown_where_they_may_not() {
+    let printed = print_with_keys(&healthy(), &totals(), None, None, Style::default());
+    assert_eq!(section(&printed, "KEYS"), ["KEYS", "  not shown with --payload none"]);
+    let nothing = print_with_keys(&Counters::default(), &Totals::default(), None, None, Style::default());
+    assert!(!nothing.contains("KEYS"), "{nothing}");
 }

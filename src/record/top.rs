@@ -1,0 +1,458 @@
+//! Heavy hitters in bounded memory: names (of keys, of prefixes) and what was done with each.
+//!
+//! Lossy Counting (Manku and Motwani, "Approximate Frequency Counts over Data Streams", VLDB 2002) in a weighted form, of four
+//! metrics at once, with the bulk purge of Anderson et al. ("A High-Performance Algorithm for Identifying Frequent Items in Data
+//! Streams", IMC 2017); merged as in Agarwal et al. ("Mergeable Summaries", PODS 2012). What it promises:
+//!
+//! * While no more names come than the table holds, all is exact.
+//! * Of a name in the table, what is told was counted, and at most its error is missing: what may have been before it came in.
+//! * A name that is not in the table has at most [`Top::missed`] of each metric.
+//! * Where a table of m names is purged, the names that leave are at the lower 1 − q or less of them in every metric, so that
+//!   `missed` is about W ∕ (q m) at the most, W being all that was counted; q is 1/2 where the four metrics agree on
+//!   who is light, else less. What is told is not that estimate but the real bound.
+//!
+//! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
+
+use crate::limits::KEY_NAME_BYTES_MAX;
+use crate::prefetch::prefetch;
+
+use std::ops::AddAssign;
+
+/// What was done with a name, and how it went. A cache line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(align(64))]
+pub struct Tally {
+    /// Operations.
+    pub operations: u64,
+    /// RESP bytes of the requests.
+    pub bytes_in: u64,
+    /// RESP bytes of the replies.
+    pub bytes_out: u64,
+    /// Sum of the latencies, in nanoseconds.
+    pub latency_ns: u64,
+    /// Operations that only read.
+    pub reads: u64,
+    /// Operations that may write.
+    pub writes: u64,
+    /// Reads that brought a value.
+    pub hits: u64,
+    /// Reads that brought a null.
+    pub misses: u64,
+}
+
+/// A metric by which names are ranked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "each is the field of its name")]
+pub enum Metric {
+    Operations,
+    BytesIn,
+    BytesOut,
+    Latency,
+}
+
+/// All metrics, in order.
+pub const METRICS: [Metric; 4] = [Metric::Operations, Metric::BytesIn, Metric::BytesOut, Metric::Latency];
+
+/// A number for each of [`METRICS`].
+pub type PerMetric = [u64; METRICS.len()];
+
+impl Tally {
+    /// The metrics.
+    #[inline]
+    pub fn metrics(&self) -> PerMetric {
+        [self.operations, self.bytes_in, self.bytes_out, self.latency_ns]
+    }
+}
+
+impl AddAssign<&Tally> for Tally {
+    #[inline]
+    fn add_assign(&mut self, other: &Tally) {
+        self.operations += other.operations;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.latency_ns += other.latency_ns;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.hits += other.hits;
+        self.misses += other.misses;
+    }
+}
+
+/// A name, or the beginning of a long one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Name {
+    length: u8,
+    is_cut: bool,
+    bytes: [u8; KEY_NAME_BYTES_MAX],
+}
+
+const _: () = assert!(KEY_NAME_BYTES_MAX <= u8::MAX as usize);
+
+impl Name {
+    /// A name; `is_cut` if these bytes are its beginning only.
+    pub fn new(name: &[u8], is_cut: bool) -> Name {
+        let length = name.len().min(KEY_NAME_BYTES_MAX);
+        let mut bytes = [0; KEY_NAME_BYTES_MAX];
+        bytes[..length].copy_from_slice(&name[..length]);
+        Name { length: length as u8, is_cut: is_cut || length < name.len(), bytes }
+    }
+
+    /// Its bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// Whether these are its beginning only.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+}
+
+/// A name with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Hashed<'a> {
+    /// Of all of its bytes that are known, by a seed that is the same for all tables that are to be merged.
+    pub hash: u64,
+    /// At most [`KEY_NAME_BYTES_MAX`] bytes.
+    pub name: &'a [u8],
+    /// They are its beginning only. Such names are told apart by their hashes.
+    pub is_cut: bool,
+}
+
+/// A name of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// It is the beginning of a longer one.
+    pub is_cut: bool,
+    /// What was counted.
+    pub tally: &'a Tally,
+    /// What may be missing: what it may have had before it came in.
+    pub error: PerMetric,
+}
+
+/// Where a name is, and its hash.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u64,
+    name_at: u32,
+    length: u8,
+    is_cut: bool,
+}
+
+/// Names in the sample that decides who leaves.
+const SAMPLE: usize = 1024;
+/// A purge that would free less than the n-th part of the table goes on.
+const FREED_PART_MIN: usize = 8;
+/// The shares of the names, in percent, that are tried as light.
+const LIGHT_PERCENT: [usize; 3] = [50, 75, 88];
+
+/// The table. What belongs to a name has one number in all of its parts, which are apart so that counting touches few cache
+/// lines and few pages.
+#[derive(Debug)]
+pub struct Top {
+    capacity: usize,
+    /// By hash, linear probing; a power of two, at most half full. 0 is free, else the number of the name + 1.
+    index: Vec<u32>,
+    places: Vec<Place>,
+    tallies: Vec<Tally>,
+    /// What each may have had before it came in, if it is kept: not as long as none has left, as that is nothing.
+    errors: Vec<PerMetric>,
+    keeps_errors: bool,
+    /// None has left.
+    is_whole: bool,
+    /// Their bytes, in the same order.
+    text: Vec<u8>,
+    missed: PerMetric,
+}
+
+impl Top {
+    /// Bytes that a name costs at most.
+    pub const NAME_BYTES: usize =
+        size_of::<Place>() + size_of::<Tally>() + size_of::<PerMetric>() + 4 * size_of::<u32>() + KEY_NAME_BYTES_MAX;
+
+    /// An empty table for so many names.
+    pub fn new(capacity: usize) -> Top {
+        let text = capacity * KEY_NAME_BYTES_MAX;
+        assert!(capacity > 0 && u32::try_from(text).is_ok(), "a table holds something, and numbers are of 32 bits");
+        Top {
+            capacity,
+            index: vec![0; (2 * capacity).next_power_of_two()],
+            places: Vec::with_capacity(capacity),
+            tallies: Vec::with_capacity(capacity),
+            errors: Vec::with_capacity(capacity),
+            keeps_errors: false,
+            is_whole: true,
+            text: Vec::with_capacity(text),
+            missed: PerMetric::default(),
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory(&self) -> u64 {
+        (self.places.len() * (size_of::<Place>() + size_of::<Tally>())
+            + self.errors.len() * size_of::<PerMetric>()
+            + self.index.len() * size_of::<u32>()
+            + self.text.len()) as u64
+    }
+
+    /// Names in the table.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no name had to leave: everything is there, and exact.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The names that are in the table.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.len()).map(|at| self.entry(at))
+    }
+
+    fn entry(&self, at: usize) -> Entry<'_> {
+        let error = self.errors.get(at).copied().unwrap_or_default();
+        Entry { name: self.name(at), is_cut: self.places[at].is_cut, tally: &self.tallies[at], error }
+    }
+
+    #[inline]
+    fn name(&self, at: usize) -> &[u8] {
+        let Place { name_at, length, .. } = self.places[at];
+        &self.text[name_at as usize..][..usize::from(length)]
+    }
+
+    /// What a name that is not in the table may have had at the most; nothing as long as none has left.
+    pub fn missed(&self) -> PerMetric {
+        self.missed
+    }
+
+    /// Asks for the memory that [`Top::tally`] will need first for this hash; then [`Top::prefetch_place`] does for what it needs
+    /// next, and [`Top::prefetch_name`] for the last. Between one and the next there should be time for the memory to come.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
+    }
+
+    /// See [`Top::prefetch`].
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some((place, tally)) = self.likely(hash) {
+            prefetch(place);
+            prefetch(tally);
+        }
+    }
+
+    /// See [`Top::prefetch`].
+    #[inline]
+    pub fn prefetch_name(&self, hash: u64) {
+        if let Some(byte) = self.likely(hash).and_then(|(place, _)| self.text.get(place.name_at as usize)) {
+            prefetch(byte);
+        }
+    }
+
+    /// What is found with the first look at the index: mostly what is looked for.
+    #[inline]
+    fn likely(&self, hash: u64) -> Option<(&Place, &Tally)> {
+        let at = (self.index[hash as usize & (self.index.len() - 1)] as usize).wrapping_sub(1);
+        self.places.get(at).zip(self.tallies.get(at))
+    }
+
+    /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`
+    /// is told of each.
+    #[inline]
+    pub fn tally(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
+        let at = match self.find(wanted) {
+            Ok(at) => at,
+            Err(slot) => self.insert(wanted, slot, leaves),
+        };
+        &mut self.tallies[at]
+    }
+
+    /// Where the name is, or the free slot of the index where its number belongs.
+    #[inline]
+    fn find(&self, wanted: &Hashed<'_>) -> Result<usize, usize> {
+        let mask = self.index.len() - 1;
+        let mut slot = wanted.hash as usize & mask;
+        loop {
+            let found = self.index[slot];
+            if found == 0 {
+                return Err(slot);
+            }
+            let at = found as usize - 1;
+            let place = &self.places[at];
+            if place.hash == wanted.hash && place.is_cut == wanted.is_cut && self.name(at) == wanted.name {
+                return Ok(at);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, wanted: &Hashed<'_>, mut slot: usize, leaves: impl FnMut(&Entry<'_>)) -> usize {
+        if self.len() == self.capacity {
+            self.purge(leaves);
+            slot = self.free_slot(wanted.hash);
+        }
+        if self.keeps_errors {
+            self.errors.push(self.missed);
+        }
+        self.push(wanted, slot, Tally::default())
+    }
+
+    /// Takes a name in; its error is the caller's to add.
+    fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally) -> usize {
+        let at = self.len();
+        self.index[slot] = at as u32 + 1;
+        let &Hashed { hash, name, is_cut } = wanted;
+        self.places.push(Place { hash, name_at: self.text.len() as u32, length: name.len() as u8, is_cut });
+        self.tallies.push(tally);
+        self.text.extend_from_slice(name);
+        at
+    }
+
+    fn free_slot(&self, hash: u64) -> usize {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    /// The lightest leave: those that are light in every metric.
+    fn purge(&mut self, mut leaves: impl FnMut(&Entry<'_>)) {
+        let least = self.capacity.div_ceil(FREED_PART_MIN);
+        let mut light = LIGHT_PERCENT.iter().map(|&percent| self.quantiles(percent));
+        let frees_enough =
+            |limits: &PerMetric| (0..self.len()).filter(|&at| self.is_light(at, limits)).count() >= least;
+        // If the sample says nothing of the rest, everything leaves: the bound on what is missed tells.
+        let limits = light.find(frees_enough).unwrap_or_else(|| self.most());
+        self.missed = limits;
+        self.keep_errors();
+        self.is_whole = false;
+        let (mut kept, mut text_end) = (0, 0);
+        for at in 0..self.len() {
+            if self.is_light(at, &limits) {
+                leaves(&self.entry(at));
+                continue;
+            }
+            let mut place = self.places[at];
+            let from = place.name_at as usize;
+            self.text.copy_within(from..from + usize::from(place.length), text_end);
+            place.name_at = text_end as u32;
+            text_end += usize::from(place.length);
+            self.places[kept] = place;
+            self.tallies[kept] = self.tallies[at];
+            self.errors[kept] = self.errors[at];
+            kept += 1;
+        }
+        self.places.truncate(kept);
+        self.tallies.truncate(kept);
+        self.errors.truncate(kept);
+        self.text.truncate(text_end);
+        self.rebuild_index();
+    }
+
+    /// What a name of the table may have had in all.
+    fn most_of(&self, at: usize) -> PerMetric {
+        let mut most = self.tallies[at].metrics();
+        if let Some(error) = self.errors.get(at) {
+            add(&mut most, error);
+        }
+        most
+    }
+
+    fn is_light(&self, at: usize, limits: &PerMetric) -> bool {
+        self.most_of(at).iter().zip(limits).all(|(most, limit)| most <= limit)
+    }
+
+    /// Of each metric the value below which so many percent of a sample of the names are; never less than before.
+    fn quantiles(&self, percent: usize) -> PerMetric {
+        let mut limits = self.missed;
+        let step = self.len().div_ceil(SAMPLE);
+        let mut sample = [0; SAMPLE];
+        for (metric, limit) in limits.iter_mut().enumerate() {
+            let mut length = 0;
+            for (at, value) in (0..self.len()).step_by(step).zip(&mut sample) {
+                *value = self.most_of(at)[metric];
+                length += 1;
+            }
+            let sample = &mut sample[..length];
+            let rank = (length * percent / 100).min(length - 1);
+            *limit = (*limit).max(*sample.select_nth_unstable(rank).1);
+        }
+        limits
+    }
+
+    /// Of each metric the most that a name may have.
+    fn most(&self) -> PerMetric {
+        (0..self.len()).fold(self.missed, |mut most, at| {
+            most.iter_mut().zip(self.most_of(at)).for_each(|(most, of)| *most = (*most).max(of));
+            most
+        })
+    }
+
+    fn keep_errors(&mut self) {
+        self.keeps_errors = true;
+        self.errors.resize(self.len(), PerMetric::default());
+    }
+
+    fn rebuild_index(&mut self) {
+        self.index.fill(0);
+        for at in 0..self.len() {
+            let slot = self.free_slot(self.places[at].hash);
+            self.index[slot] = at as u32 + 1;
+        }
+    }
+
+    /// Adds another table, which used the same seed: of another worker or interval. Not bounded by the capacity of one but by
+    /// those of both.
+    pub fn absorb(&mut self, other: &Top) {
+        let before = self.missed;
+        self.keep_errors();
+        self.is_whole &= other.is_whole;
+        // Names that the other has not may have had there what it missed.
+        for error in &mut self.errors {
+            add(error, &other.missed);
+        }
+        add(&mut self.missed, &other.missed);
+        let most = self.len() + other.len();
+        if 2 * most > self.index.len() {
+            self.index = vec![0; (2 * most).next_power_of_two()];
+            self.rebuild_index();
+        }
+        for (place, entry) in other.places.iter().zip(other.iter()) {
+            let name = Hashed { hash: place.hash, name: entry.name, is_cut: entry.is_cut };
+            match self.find(&name) {
+                Ok(at) => {
+                    self.tallies[at] += entry.tally;
+                    for ((error, added), missed) in self.errors[at].iter_mut().zip(entry.error).zip(other.missed) {
+                        *error = *error - missed + added;
+                    }
+                }
+                Err(slot) => {
+                    let mut error = entry.error;
+                    add(&mut error, &before);
+                    self.errors.push(error);
+                    self.push(&name, slot, *entry.tally);
+                }
+            }
+        }
+        self.capacity = self.capacity.max(self.len());
+    }
+}
+
+fn add(sum: &mut PerMetric, other: &PerMetric) {
+    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+}
+
+#[cfg(test)]
+mod tests;
