@@ -26,6 +26,7 @@ use crate::limits::{self, Budget, items};
 use crate::pool::{NONE, Pool};
 use crate::reassembly::pages::Pages;
 use crate::reassembly::stream::HalfStream;
+use crate::redis::candidates::CANDIDATES_BYTES_MAX;
 use crate::redis::command::CommandTable;
 use crate::redis::habits::Habit;
 use crate::redis::pairing::{Outcome, Proof, Resync};
@@ -152,8 +153,8 @@ impl Resources {
     }
 }
 
-/// What a connection that resyncs may need: its state and two sets of candidates.
-const RESYNC_BYTES: usize = size_of::<Resyncing>() + 2 * 8 * limits::CANDIDATES_MAX as usize;
+/// What a connection that resyncs may need.
+const RESYNC_BYTES: usize = size_of::<Resyncing>() + CANDIDATES_BYTES_MAX;
 
 /// A replication link, as the summary tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -236,7 +236,7 @@ impl Counters {
     /// Replies that are neither paired nor given up: those that wait for the pairing of their connection to be found again.
     pub fn replies_pending(&self) -> u64 {
         let decided = self.sum("replies", "unsolicited.") + self.sum("replies", "discarded.");
-        self[Counter::Replies] - self[Counter::RepliesPaired] - decided
+        self[Counter::Replies].saturating_sub(self[Counter::RepliesPaired] + decided)
     }
 
     /// Sum of all counters of a section whose name begins so: `sum("packets", "skipped.")`.

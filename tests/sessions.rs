@@ -126,7 +126,7 @@ impl Talk {
         let settings = Settings {
             table,
             acts: Acts::new(table),
-        possible: Possible::new(table),
+            possible: Possible::new(table),
             shown: Shown { keys: true, payload_bytes: 256 },
             timeout_ns: 30_000_000_000,
             idle_timeout_ns: 3_600_000_000_000,

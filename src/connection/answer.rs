@@ -13,7 +13,8 @@ use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
-    Certainty, Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts, Resources,
+    Certainty, Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts,
+    Resources,
 };
 
 /// A simple reply `+QUEUED\r\n`, in bytes.

@@ -54,7 +54,9 @@ impl Connection {
         self.handshake(segment, direction);
         let stream = self.stream_mut(direction);
         stream.seen = true;
-        stream.window_closed |= segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
+        if !segment.flags.any(TcpFlags::RST | TcpFlags::SYN) {
+            stream.offer(segment.window);
+        }
         if segment.flags.any(TcpFlags::RST) {
             return self.reset(segment, direction, resources, recorder);
         }

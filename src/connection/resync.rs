@@ -20,12 +20,12 @@ use super::{Certainty, Connection, Exhausted, Recorder, Resources, Settings};
 
 /// Points that a candidate must earn, as the framing was found again by its looks: what seems to be replies may be the elements of
 /// an array or the content of a bulk string whose beginning was hidden.
-const DOUBT_ARRAY: u16 = 8;
+const DOUBT_ARRAY: u8 = 8;
 /// The same, if the hidden reply can be a bulk string but no array.
-const DOUBT_BULK: u16 = 6;
+const DOUBT_BULK: u8 = 6;
 /// What it is worth if a reply begins where its request's client, which has been waiting for its replies, had received
 /// everything before.
-const POINTS_DRAINED: u16 = 16;
+const POINTS_DRAINED: u8 = 16;
 /// Replies that a candidate must have explained to be assumed by `window`.
 const WINDOW_REPLIES: u16 = 64;
 /// Replies after which candidates are no longer followed up.
@@ -39,6 +39,8 @@ pub(super) struct Held {
     time: Timestamp,
     /// Last byte of the reply or push before.
     previous: Timestamp,
+    /// Its client had received all before when it sent what this acknowledges: it is hardly the content of a reply.
+    is_drained: bool,
 }
 
 impl Held {
@@ -48,6 +50,7 @@ impl Held {
             end: Offset(0),
             time: Timestamp::NONE,
             previous: Timestamp::NONE,
+            is_drained: false,
         }
     }
 }
@@ -112,9 +115,10 @@ impl Connection {
         let basis = self.basis();
         self.certainty = Certainty::Open;
         let is_countable = self.session.is_countable()
-            && self.queue.iter(&resources.requests).all(|(_, request)| {
-                request.is_mark() || resources.settings.acts.of(request.command).is_countable()
-            });
+            && self
+                .queue
+                .iter(&resources.requests)
+                .all(|(_, request)| request.is_mark() || resources.settings.acts.of(request.command).is_countable());
         if !is_countable {
             return self.restart_pairing(resources, recorder);
         }
@@ -132,13 +136,7 @@ impl Connection {
     }
 
     /// `waiting`: requests that were given up, and may yet be answered.
-    fn begin_resync<R: Recorder>(
-        &mut self,
-        basis: Basis,
-        waiting: u64,
-        resources: &mut Resources,
-        recorder: &mut R,
-    ) {
+    fn begin_resync<R: Recorder>(&mut self, basis: Basis, waiting: u64, resources: &mut Resources, recorder: &mut R) {
         self.end_resync(resources);
         let is_hopeless = basis == Basis::Nothing && resources.settings.resync == Resync::Strict
             || self.unpairable
@@ -290,15 +288,16 @@ impl Connection {
         if self.resync == NONE {
             return resources.counters.count(Counter::DiscardedUnproved);
         }
-        let drained = self.is_drained(reply, resources);
-        if let Some(position) = self.follow(reply, drained, resources) {
+        let newest = self.newest_acknowledged(reply, resources);
+        let is_drained = newest.is_some_and(|(received, _)| received >= reply.begin);
+        if let Some(position) = self.follow(reply, newest, is_drained, resources) {
             self.assume(position, Proof::Habit, resources, recorder);
             if self.certainty != Certainty::Open {
                 let outcome = Outcome::Resynced(Proof::Habit);
                 return self.pair_first(reply, outcome, end, time, resources, recorder);
             }
         }
-        self.hold(reply, end, time, resources);
+        self.hold(reply, end, time, is_drained, resources);
         let state = resources.resyncs.get(self.resync);
         if state.candidates.is_empty() {
             self.contradiction(resources, recorder);
@@ -315,9 +314,9 @@ impl Connection {
             || resources.resyncs.get(self.resync).candidates.can_take(acknowledged, &self.queue, &resources.requests)
     }
 
-    /// Whether a reply begins its segment where the client had received all before when it sent what the segment
-    /// acknowledges: then also by which requests, and where the first of them is.
-    fn is_drained(&self, reply: &Reply, resources: &Resources) -> Option<(Offset, u64)> {
+    /// What the client had received when it sent the newest requests that a reply's segment acknowledges, and where the first
+    /// of those is; if the reply begins the segment, and it did not come late.
+    fn newest_acknowledged(&self, reply: &Reply, resources: &Resources) -> Option<(Offset, u64)> {
         if reply.late || !reply.begins_segment {
             return None;
         }
@@ -325,11 +324,17 @@ impl Connection {
     }
 
     /// Moves the candidates on. Answers the position of this reply's request if the client's habit tells it.
-    fn follow(&mut self, reply: &Reply, newest: Option<(Offset, u64)>, resources: &mut Resources) -> Option<u64> {
+    fn follow(
+        &mut self,
+        reply: &Reply,
+        newest: Option<(Offset, u64)>,
+        is_drained: bool,
+        resources: &mut Resources,
+    ) -> Option<u64> {
         let Resources { resyncs, requests, settings, .. } = resources;
         let Settings { acts, possible, resync, .. } = settings;
         let state = resyncs.get_mut(self.resync);
-        let drained = newest.is_some_and(|(received, _)| received >= reply.begin) && self.habit.is_forming();
+        let drained = is_drained && self.habit.is_forming();
         // Elements of an array are mostly of one kind.
         let is_change = reply.kind != state.last_kind && reply.kind != Some(Kind::Error) && !reply.is_queued();
         state.last_kind = reply.kind;
@@ -341,25 +346,33 @@ impl Connection {
             return Some(position);
         }
         state.replies += 1;
-        state.turns.reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
+        state
+            .turns
+            .reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.odd_kinds);
-        state.candidates.reply(reply.ack, drained, &self.queue, requests, |request: &Request, before: Option<&Request>| {
-            let kinds = possible.of(request.command);
-            let (Some(kind), act) = (reply.kind, acts.of(request.command)) else { return Verdict::Impossible };
-            if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
-                return Verdict::Impossible;
-            }
-            let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
-            Verdict::Possible(match drained {
-                true => POINTS_DRAINED,
-                false => u16::from(is_change && differs && !kinds.are_any()),
-            })
-        });
+        state.candidates.reply(
+            reply.ack,
+            drained,
+            &self.queue,
+            requests,
+            |request: &Request, before: Option<&Request>| {
+                let kinds = possible.of(request.command);
+                let (Some(kind), act) = (reply.kind, acts.of(request.command)) else { return Verdict::Impossible };
+                if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
+                    return Verdict::Impossible;
+                }
+                let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
+                Verdict::Possible(match drained {
+                    true => POINTS_DRAINED,
+                    false => u8::from(is_change && differs && !kinds.are_any()),
+                })
+            },
+        );
         None
     }
 
     /// Keeps a reply, in exchange for an empty one.
-    fn hold(&mut self, reply: &mut Reply, end: Offset, time: Timestamp, resources: &mut Resources) {
+    fn hold(&mut self, reply: &mut Reply, end: Offset, time: Timestamp, is_drained: bool, resources: &mut Resources) {
         self.discard_held(HELD_REPLIES_MAX - 1, resources);
         let payload_bytes = resources.settings.shown.payload_bytes;
         let Some(handle) = resources.held.take(|| Held::with_room(payload_bytes)) else {
@@ -370,7 +383,7 @@ impl Connection {
         };
         let held = resources.held.get_mut(handle);
         std::mem::swap(&mut held.reply, reply);
-        (held.end, held.time, held.previous) = (end, time, self.previous);
+        (held.end, held.time, held.previous, held.is_drained) = (end, time, self.previous, is_drained);
         let state = resources.resyncs.get_mut(self.resync);
         state.held[state.held_count] = handle;
         state.held_count += 1;
@@ -418,12 +431,17 @@ impl Connection {
             return;
         }
         let state = resources.resyncs.get(self.resync);
-        if !state.candidates.has(position) && state.candidates.basis != Basis::Nothing {
-            resources.counters.count(Counter::Contradictions);
+        if !state.candidates.has(position) {
+            if state.candidates.basis != Basis::Nothing {
+                resources.counters.count(Counter::Contradictions);
+            }
             return self.restart_pairing(resources, recorder);
         }
-        let held = state.held_count;
-        self.settle_pairing(position, held, Certainty::Assumed(proof), proof, resources, recorder);
+        // Counting back goes as far as what is held are replies, and not the content of one whose beginning was hidden.
+        let held = &state.held[..state.held_count];
+        let is_reply = |handle: &u32| proof == Proof::Window || resources.held.get(*handle).is_drained;
+        let replies = held.iter().position(is_reply).map_or(0, |first| held.len() - first);
+        self.settle_pairing(position, replies, Certainty::Assumed(proof), proof, resources, recorder);
     }
 
     /// The next reply is for the request at `position`; so the `sure` newest of those held are for the requests before it, as
@@ -495,7 +513,14 @@ impl Connection {
         let alternated = held > 0 && !state.interrupted && !self.skewed && state.turns.have_alternated();
         let last = self.queue.end() - u64::from(state.turns.is_waiting());
         if alternated && resources.settings.resync == Resync::Trust {
-            self.settle_pairing(last, held as usize, Certainty::Assumed(Proof::Alternation), Proof::Alternation, resources, recorder);
+            self.settle_pairing(
+                last,
+                held as usize,
+                Certainty::Assumed(Proof::Alternation),
+                Proof::Alternation,
+                resources,
+                recorder,
+            );
         } else {
             let would = if alternated { held.min(u64::from(self.queue.len())) } else { 0 };
             resources.counters.add(Counter::RequestsAlternating, would);

@@ -25,7 +25,7 @@
 //! A set that would grow beyond [`limits::CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
 
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
 use crate::pool::Pool;
 use crate::units::Offset;
 
@@ -48,20 +48,29 @@ pub enum Basis {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Yes, which is worth so many points: how unlikely that would be, were it not the answer.
-    Possible(u16),
+    Possible(u8),
     /// Its command never has such a reply.
     Impossible,
 }
 
 /// What a candidate must explain behind a mark: the requests behind it may be the content of a value whose beginning was
 /// hidden.
-const DOUBT_REQUESTS: u16 = 6;
+const DOUBT_REQUESTS: u8 = 6;
 
 /// Once a candidate has explained so much, what follows is taken for replies, and not for the content of one.
-const DOUBT_LINGERS: u16 = 4;
+const DOUBT_LINGERS: u8 = 4;
 
 /// Candidates that must have failed by the kinds of replies for `window`: where all requests are of one kind it says nothing.
 const WINDOW_STRUCK_MIN: u16 = 4;
+
+/// Places for which there is room from the beginning: those of a connection whose beginning was not seen.
+const ROOM: usize = EARLIER_REQUESTS_MAX as usize + HELD_REPLIES_MAX;
+
+/// Marks for which there is room from the beginning.
+const MARKS: usize = 16;
+
+/// Bytes that a set may come to need.
+pub const CANDIDATES_BYTES_MAX: usize = 2 * size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1);
 
 /// How many replies a mark has taken, for the candidate that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,23 +93,23 @@ struct Candidate {
     /// 1 + its age, the number of replies that it has explained (the longer past's); 0: no candidate.
     alive: u16,
     /// So many of the newest replies it has certainly explained (the shorter past's).
-    sure: u16,
+    sure: u8,
     /// What the replies that it explained were worth (the better past).
-    points: u16,
+    points: u8,
     /// What they must be worth to be believed.
-    needed: u16,
+    needed: u8,
     /// What it takes for replies may be the content of one whose beginning was hidden.
     in_doubt: bool,
 }
 
 impl Candidate {
     /// One that begins, behind a hidden reply if it must explain something.
-    fn fresh(needed: u16) -> Candidate {
+    fn fresh(needed: u8) -> Candidate {
         Candidate { alive: 1, sure: 0, points: 0, needed, in_doubt: needed > 0 }
     }
 
     /// What it has yet to earn.
-    fn owed(self) -> u16 {
+    fn owed(self) -> u8 {
         if self.points < self.needed { self.needed } else { 0 }
     }
 
@@ -110,7 +119,7 @@ impl Candidate {
         Candidate { alive: self.alive, sure: 0, points: 0, needed, in_doubt: self.in_doubt }
     }
 
-    fn explained(self, worth: u16, is_anchored: bool) -> Candidate {
+    fn explained(self, worth: u8, is_anchored: bool) -> Candidate {
         let points = self.points.saturating_add(worth);
         Candidate {
             alive: self.alive.saturating_add(1),
@@ -147,6 +156,11 @@ struct Places {
 }
 
 impl Places {
+    /// With room for what is usual.
+    fn with_room() -> Places {
+        Places { of: Vec::with_capacity(ROOM), taken: Vec::with_capacity(MARKS), ..Places::default() }
+    }
+
     fn clear(&mut self, base: u64) {
         self.base = base;
         self.of.clear();
@@ -244,9 +258,9 @@ impl Candidates {
     pub fn new() -> Candidates {
         Candidates {
             basis: Basis::Nothing,
-            now: Places::default(),
-            next: Places::default(),
-            marks: Vec::new(),
+            now: Places::with_room(),
+            next: Places::with_room(),
+            marks: Vec::with_capacity(MARKS),
             struck_by_kind: 0,
             struck_age: 0,
         }
@@ -350,7 +364,7 @@ impl Candidates {
         acknowledged: Offset,
         queue: &Queue,
         pool: &Pool<Request>,
-        doubt: impl Fn(Option<&Request>) -> u16,
+        doubt: impl Fn(Option<&Request>) -> u8,
     ) {
         self.next.clear(self.now.base);
         self.struck_age = 0;
@@ -408,7 +422,7 @@ impl Candidates {
     }
 
     /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
-    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Option<&Request>) -> u16) -> u16 {
+    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Option<&Request>) -> u8) -> u8 {
         let owed = self.now.get(position).map(Candidate::owed);
         match (before, owed) {
             (None, Some(owed)) => owed,
@@ -448,7 +462,7 @@ impl Candidates {
     }
 
     /// How many of the newest replies a candidate has certainly explained; `None` if that does not yet convince.
-    pub fn explained(&self, position: u64) -> Option<u16> {
+    pub fn explained(&self, position: u64) -> Option<u8> {
         self.now.get(position).filter(|candidate| candidate.points >= candidate.needed).map(|candidate| candidate.sure)
     }
 
@@ -467,7 +481,8 @@ impl Candidates {
                 }
             }
         }
-        best.filter(|&(_, age)| age >= age_min && second <= age / 3 && self.struck_by_kind >= WINDOW_STRUCK_MIN).map(|(position, _)| position)
+        best.filter(|&(_, age)| age >= age_min && second <= age / 3 && self.struck_by_kind >= WINDOW_STRUCK_MIN)
+            .map(|(position, _)| position)
     }
 }
 

@@ -235,7 +235,7 @@ impl Tap {
         let settings = Settings {
             table,
             acts: Acts::new(table),
-        possible: Possible::new(table),
+            possible: Possible::new(table),
             shown: Shown { keys: true, payload_bytes: 100 },
             timeout_ns: 30 * SECOND,
             idle_timeout_ns: 3600 * SECOND,
