@@ -8,7 +8,7 @@ use crate::units::{Offset, Timestamp};
 /// Requests in a row, before something was hidden, after which a client is known to wait for its replies,
 const HABIT_REQUESTS: u8 = 16;
 /// and how often it must have waited for all of them.
-const HABIT_WAITS: u8 = 4;
+const HABIT_WAITS: u8 = 3;
 /// How often it must have waited to seem to.
 const FORMING_WAITS: u8 = 8;
 /// Exchanges in a row behind it after which it is taken to wait again.
