@@ -228,7 +228,7 @@ impl Connection {
                 resources.requests.get_mut(head).timed_out = true;
                 self.decide(head, Outcome::TimedOut, None, resources, recorder);
                 return;
-            } else if request.is_mark() && self.queue.len() == 0 {
+            } else if !self.queue.has_requests() {
                 // Nothing that is known waits.
                 return;
             } else {

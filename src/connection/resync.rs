@@ -362,10 +362,8 @@ impl Connection {
                     return Verdict::Impossible;
                 }
                 let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
-                Verdict::Possible(match drained {
-                    true => POINTS_DRAINED,
-                    false => u8::from(is_change && differs && !kinds.are_any()),
-                })
+                let tells = is_change && differs && !kinds.are_any();
+                Verdict::Possible(if drained { POINTS_DRAINED } else { u8::from(tells) })
             },
         );
         None
@@ -396,15 +394,14 @@ impl Connection {
         let (only, basis) = (candidates.only().filter(|&(position, _)| position <= self.queue.end()), candidates.basis);
         if let Some((position, proof)) = only
             && basis != Basis::Nothing
+            && let Some(sure) = candidates.explained(position)
         {
-            if let Some(sure) = candidates.explained(position) {
-                let (certainty, proof) = match basis {
-                    Basis::Assumed(assumed) => (Certainty::Assumed(assumed), assumed),
-                    _ => (Certainty::Exact, proof),
-                };
-                self.settle_pairing(position, usize::from(sure), certainty, proof, resources, recorder);
-                return true;
-            }
+            let (certainty, proof) = match basis {
+                Basis::Assumed(assumed) => (Certainty::Assumed(assumed), assumed),
+                _ => (Certainty::Exact, proof),
+            };
+            self.settle_pairing(position, usize::from(sure), certainty, proof, resources, recorder);
+            return true;
         }
         let window = candidates.window(WINDOW_REPLIES).filter(|&position| position <= self.queue.end());
         if let Some(position) = window

@@ -66,6 +66,12 @@ impl Queue {
         self.length - self.marks
     }
 
+    /// Whether there is anything but marks.
+    #[inline]
+    pub fn has_requests(&self) -> bool {
+        self.length > self.marks
+    }
+
     /// Whether there are neither requests nor marks.
     #[inline]
     pub fn is_empty(&self) -> bool {
