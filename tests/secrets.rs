@@ -581,6 +581,18 @@ fn a_table_of_commands_can_make_any_of_them_a_secret() {
 }
 
 #[test]
+fn keys_of_a_command_that_carries_secrets_are_told_in_its_record_only() {
+    let mut capture = Capture::plain();
+    let talk = vec![(true, multibulk("MIGRATE h 6379 mothqhqvz 0 9 AUTH {}")), (false, OK.bytes())];
+    capture.add(&talk, Sight::Cut { turn: 0, at: 0 });
+    let outputs = Folder::with(capture).read(&[]);
+    outputs.assert_no_canary(&[]);
+    assert!(outputs.records().iter().any(|record| record["resource"] == "mothqhqvz"));
+    assert_eq!(outputs.statistics_show("mothqhqvz"), [false; 2]);
+    assert_eq!(outputs.statistics_show(KEY), [true; 2]);
+}
+
+#[test]
 fn keys_are_shown_by_their_hash_everywhere_and_filtered_by_their_name() {
     let folder = Folder::with(Capture::plain());
     let hashing = folder.hashing();
