@@ -92,9 +92,7 @@ impl Address {
     /// From the four bytes of an IPv4 header.
     #[inline]
     pub fn from_ipv4(bytes: [u8; 4]) -> Address {
-        let mut mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
-        mapped[12..].copy_from_slice(&bytes);
-        Address(mapped)
+        Address((0xffff_0000_0000 | u128::from(u32::from_be_bytes(bytes))).to_be_bytes())
     }
 
     /// Whether this is an IPv4 address.

@@ -18,7 +18,7 @@ use crate::capture::Frame;
 use crate::connection::{Admission, Connection, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Segment, Skip, decode};
+use crate::decode::{Segment, Skip, decode, decode_usual};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
@@ -162,28 +162,46 @@ impl Worker {
     /// of interest is counted and left out.
     #[inline]
     fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
-        let counters = &mut self.resources.counters;
         for (done, frame) in frames.iter().enumerate() {
-            let keyed = decode(frame).and_then(|segment| {
-                let (key, direction) = self.keying.of(&segment).ok_or(Skip::OtherPort)?;
-                Ok((segment, key, direction))
-            });
-            if let Err(Skip::Fragment) = keyed {
-                // Counted when its fate is known.
-                return done;
-            }
-            counters.count(Counter::FramesSeen);
-            counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
-            match keyed {
-                Ok((segment, key, direction)) => {
-                    counters.count(Counter::FramesAnalysed);
-                    let hash = self.table.hash(&key);
-                    arrivals.push(Arrival { segment, at: frame.at, key, direction, hash });
+            // Each kind of frame has its own copy of what follows: what is read of a frame goes from registers into its arrival.
+            if let Some(segment) = decode_usual(frame) {
+                self.decoded(frame, segment, arrivals);
+            } else {
+                match decode(frame) {
+                    Ok(segment) => self.decoded(frame, segment, arrivals),
+                    // Counted when its fate is known.
+                    Err(Skip::Fragment) => return done,
+                    Err(skip) => self.skipped(frame, skip),
                 }
-                Err(skip) => counters.count(skip.counter()),
             }
         }
         frames.len()
+    }
+
+    /// A segment, if anybody asked for its ports, becomes an arrival.
+    #[inline(always)]
+    fn decoded<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        segment: Segment<'a>,
+        arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
+    ) {
+        let Some((key, direction)) = self.keying.of(&segment) else { return self.skipped(frame, Skip::OtherPort) };
+        self.seen(frame);
+        self.resources.counters.count(Counter::FramesAnalysed);
+        let hash = self.table.hash(&key);
+        arrivals.push(Arrival { segment, at: frame.at, key, direction, hash });
+    }
+
+    fn skipped(&mut self, frame: &Frame<'_>, skip: Skip) {
+        self.seen(frame);
+        self.resources.counters.count(skip.counter());
+    }
+
+    #[inline(always)]
+    fn seen(&mut self, frame: &Frame<'_>) {
+        self.resources.counters.count(Counter::FramesSeen);
+        self.resources.counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
     }
 
     /// Brings a segment to its connection.

@@ -12,6 +12,8 @@ use resptap::flow::hash::Seed;
 use resptap::limits::Budget;
 use resptap::record::Message;
 use resptap::record::filter::{Criteria, Filter};
+use resptap::record::keys::KeyStatistics;
+use resptap::record::top::Tally;
 use resptap::redis::arguments::Payload;
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::Resync;
@@ -136,7 +138,9 @@ impl Talk {
         let (outbox, inbox) = ring(64);
         let filter = Filter::new(&Criteria::default(), table);
         let emission = Emission { emits: true, introduces: false, filter, payload: Payload::Full };
-        let recording = Recording::new(table, emission, 10_000_000_000, Seed::fixed(1), None, outbox);
+        let seed = Seed::fixed(1);
+        let keys = KeyStatistics::new(1 << 20, b':', table, seed);
+        let recording = Recording::new(table, emission, 10_000_000_000, seed, Some(keys), outbox);
         let mut worker =
             Worker::new(settings, PortSet::new([6379]), Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
         let frames: Vec<Frame<'_>> = self
@@ -146,7 +150,8 @@ impl Talk {
             .collect();
         worker.process(&frames);
         let report = worker.finish(Timestamp(self.at));
-        Told { records: records(inbox, table), counters: report.counters, links: report.replication }
+        let (keys, links) = (report.keys.expect("they were asked for"), report.replication);
+        Told { records: records(inbox, table), counters: report.counters, links, keys }
     }
 }
 
@@ -178,6 +183,7 @@ struct Told {
     records: Vec<Value>,
     counters: Counters,
     links: Vec<ReplicationLink>,
+    keys: KeyStatistics,
 }
 
 impl Told {
@@ -1069,4 +1075,21 @@ fn row_41_both_legs_of_a_proxy_are_connections_of_their_own() {
     let ids: std::collections::BTreeSet<&str> =
         told.records.iter().map(|record| record["event"]["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 4);
+}
+
+#[test]
+fn keys_of_each_command_that_was_executed_are_counted_with_what_it_found() {
+    let told = Talk::new(1400)
+        .c(&["MGET user:1 user:2 user:3", "MGET user:1", "AUTH user:4", "MIGRATE h 1 user:5 0 9"])
+        .s("*3\r\n$-1\r\n$1\r\nv\r\n$-1\r\n*1\r\n$1\r\nv\r\n+OK\r\n+OK\r\n")
+        .c(&["MULTI", "SET user:6 v", "DISCARD", "MULTI", "SET user:7 v", "GET user:8", "EXEC"])
+        .s("+OK\r\n+QUEUED\r\n+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$-1\r\n")
+        .run();
+    let tallies = told.keys.keys.iter().map(|entry| {
+        let Tally { reads, writes, hits, misses, .. } = *entry.tally;
+        format!("{} {reads} {writes} {hits} {misses}", String::from_utf8_lossy(entry.name))
+    });
+    let expected = ["user:1 2 0 1 1", "user:2 1 0 1 0", "user:3 1 0 0 1", "user:7 0 1 0 0", "user:8 1 0 0 1"];
+    assert_eq!(tallies.collect::<Vec<_>>(), expected);
+    assert_eq!(told.counters[Counter::KeyOperations], 6);
 }

@@ -44,6 +44,13 @@ pub(super) struct Piece<'a> {
     pub(super) data: Bytes<'a>,
 }
 
+/// What an IPv4 packet carries, if that is whole and TCP.
+#[inline(always)]
+pub(super) fn usual(packet: Bytes<'_>) -> Option<Datagram<'_>> {
+    let datagram = if packet.header::<1>().ok()?[0] >> 4 == 4 { ipv4(packet).ok()? } else { return None };
+    (datagram.protocol == PROTOCOL_TCP).then_some(datagram)
+}
+
 /// What an IP packet carries.
 #[inline]
 pub(super) fn datagram(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
@@ -55,7 +62,7 @@ pub(super) fn datagram(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
 }
 
 /// Length of an IPv4 header, and what follows it.
-#[inline]
+#[inline(always)]
 fn ipv4_payload<'a>(header: &[u8; 20], packet: Bytes<'a>) -> Result<(usize, Bytes<'a>), Skip> {
     let header_len = usize::from(header[0] & 0x0f) * 4;
     // Total length 0: the host's segmentation offload handed over more than the field can say.
@@ -69,7 +76,7 @@ fn ipv4_payload<'a>(header: &[u8; 20], packet: Bytes<'a>) -> Result<(usize, Byte
     Ok((header_len, packet.with_len(total_len).skip(header_len)?))
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
     let header = packet.header::<20>()?;
     let (_, payload) = ipv4_payload(header, packet)?;
@@ -80,7 +87,7 @@ fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
     Ok(Datagram { source: end(source), destination: end(destination), protocol: header[9], payload })
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4_ends(header: &[u8; 20]) -> (Address, Address) {
     let address = |at: usize| Address::from_ipv4([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     (address(12), address(16))

@@ -16,6 +16,14 @@ const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// RFC 3032, section 4; the second one was for multicast.
 const ETHERTYPES_MPLS: [u16; 2] = [0x8847, 0x8848];
 
+/// The IPv4 packet in an Ethernet frame without tags.
+#[inline(always)]
+pub(super) fn usual(frame: Bytes<'_>, link: LinkType) -> Option<Bytes<'_>> {
+    let header = frame.header::<14>().ok()?;
+    let is_usual = link == LinkType::Ethernet && be16([header[12], header[13]]) == ETHERTYPE_IPV4;
+    if is_usual { frame.skip(14).ok() } else { None }
+}
+
 /// What is inside a frame.
 #[inline]
 pub(super) fn inside<'a>(frame: Bytes<'a>, link: LinkType, tags: &mut Tags) -> Result<Layer<'a>, Skip> {

@@ -81,6 +81,18 @@ impl Skip {
     }
 }
 
+/// The segment in a frame of the most usual kind, TCP over IPv4 in untagged Ethernet; `None` of any other, and where something is
+/// wrong with it: [`decode`] tells of all.
+///
+/// Inlined as a whole, so that addresses stay in registers. Written to memory in pieces and read back at once, as results of
+/// calls are, they would have to wait for one another.
+#[inline(always)]
+pub fn decode_usual<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
+    let packet = link::usual(Bytes::of(frame), frame.link)?;
+    let datagram = ip::usual(packet)?;
+    tcp::segment(&datagram, Tags::default()).ok()
+}
+
 /// Reads a frame's headers.
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Segment<'a>, Skip> {
@@ -113,19 +125,19 @@ struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     /// All of a frame.
-    #[inline]
+    #[inline(always)]
     fn of(frame: &Frame<'a>) -> Bytes<'a> {
         Bytes { captured: frame.bytes, wire_len: (frame.wire_len as usize).max(frame.bytes.len()) }
     }
 
     /// Its first `N` bytes.
-    #[inline]
+    #[inline(always)]
     fn header<const N: usize>(&self) -> Result<&'a [u8; N], Skip> {
         self.captured.first_chunk::<N>().ok_or(if self.wire_len >= N { Skip::CutOff } else { Skip::Malformed })
     }
 
     /// What follows its first `n` bytes.
-    #[inline]
+    #[inline(always)]
     fn skip(&self, n: usize) -> Result<Bytes<'a>, Skip> {
         let wire_len = self.wire_len.checked_sub(n).ok_or(Skip::Malformed)?;
         Ok(Bytes { captured: self.captured.get(n..).unwrap_or_default(), wire_len })
@@ -133,7 +145,7 @@ impl<'a> Bytes<'a> {
 
     /// The same where its header says that it has `n` bytes: without what the link layer put behind them, and with those that
     /// are missing because a mirror or a tunnel's beginning cut the packet off.
-    #[inline]
+    #[inline(always)]
     fn with_len(&self, n: usize) -> Bytes<'a> {
         Bytes { captured: self.captured.get(..n).unwrap_or(self.captured), wire_len: n }
     }

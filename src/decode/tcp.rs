@@ -38,7 +38,7 @@ impl std::ops::BitOr for Flags {
 }
 
 /// Reads a TCP header.
-#[inline]
+#[inline(always)]
 pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment<'a>, Skip> {
     let Datagram { mut source, mut destination, payload: bytes, .. } = *datagram;
     let header = bytes.header::<20>()?;

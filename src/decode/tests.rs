@@ -171,3 +171,36 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn the_short_way_of_the_usual_frame_leads_where_the_long_one_does(
+        damage in proptest::collection::vec((12usize..70, any::<u8>()), 0..3),
+        options in 0usize..2,
+        cut in 0usize..120,
+    ) {
+        let mut bytes = ethernet(&[], 0x0800, &ipv4(4 * options, b"payload"));
+        for (at, byte) in damage {
+            if let Some(target) = bytes.get_mut(at) { *target = byte; }
+        }
+        let wire_len = bytes.len() as u32;
+        bytes.truncate(cut);
+        let frame = Frame { bytes: &bytes, wire_len, at: Timestamp(0), link: LinkType::Ethernet };
+        let usual = decode_usual(&frame).map(|segment| format!("{segment:?}"));
+        let told = decode(&frame).map(|segment| format!("{segment:?}"));
+        prop_assert!(usual.is_none() || usual == told.clone().ok(), "{usual:?} {told:?}");
+    }
+}
+
+#[test]
+fn the_usual_frame_takes_the_short_way_and_no_other_does() {
+    let usual = ethernet(&[], 0x0800, &ipv4(0, b"payload"));
+    assert_eq!(decode_usual(&frame(&usual, LinkType::Ethernet)).unwrap().payload, b"payload");
+    for (bytes, link) in [
+        (ethernet(&[0x8100], 0x0800, &ipv4(0, b"x")), LinkType::Ethernet),
+        (ethernet(&[], 0x86dd, &ipv6(6, &[], b"x")), LinkType::Ethernet),
+        (ipv4(0, b"x"), LinkType::RawIp),
+    ] {
+        assert!(decode_usual(&frame(&bytes, link)).is_none() && decode(&frame(&bytes, link)).is_ok());
+    }
+}

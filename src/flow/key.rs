@@ -24,7 +24,7 @@ impl From<PortSet> for Keying {
 
 impl Keying {
     /// The key of a segment's connection, and which way the segment goes; `None` if neither port is a server's.
-    #[inline]
+    #[inline(always)]
     pub fn of(&self, segment: &Segment<'_>) -> Option<(FlowKey, Direction)> {
         let (mut key, direction) = FlowKey::of(segment, &self.ports)?;
         if self.by_vlan {
@@ -49,7 +49,7 @@ impl FlowKey {
     /// The key of a segment's connection, and which way the segment goes; `None` if neither port is a server's. If both are,
     /// the end with the lower port (then address) is taken for the server, until a SYN tells otherwise. VLAN and tunnel are left
     /// out.
-    #[inline]
+    #[inline(always)]
     pub fn of(segment: &Segment<'_>, ports: &PortSet) -> Option<(FlowKey, Direction)> {
         let Segment { source, destination, .. } = *segment;
         let to_server = match (ports.contains(source.port), ports.contains(destination.port)) {
@@ -66,7 +66,7 @@ impl FlowKey {
     }
 
     /// The key's hash; the same for both directions.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, seed: Seed) -> u64 {
         let ends = seed.of_endpoints(&self.client, &self.server);
         if self.tags == Tags::default() { ends } else { ends ^ seed.hash_of(&self.tags) }

@@ -253,8 +253,11 @@ impl Top {
     /// See [`Top::prefetch`].
     #[inline]
     pub fn prefetch_name(&self, hash: u64) {
-        if let Some(byte) = self.likely(hash).and_then(|(place, _)| self.text.get(place.name_at as usize)) {
-            prefetch(byte);
+        let Some((place, _)) = self.likely(hash) else { return };
+        let at = place.name_at as usize;
+        if let [first, .., last] = &self.text[at..at + usize::from(place.length)] {
+            prefetch(first);
+            prefetch(last);
         }
     }
 
@@ -288,7 +291,7 @@ impl Top {
             }
             let at = found as usize - 1;
             let place = &self.places[at];
-            if place.hash == wanted.hash && place.is_cut == wanted.is_cut && self.name(at) == wanted.name {
+            if place.hash == wanted.hash && place.is_cut == wanted.is_cut && same(self.name(at), wanted.name) {
                 return Ok(at);
             }
             slot = (slot + 1) & mask;
@@ -447,6 +450,19 @@ impl Top {
             }
         }
         self.capacity = self.capacity.max(self.len());
+    }
+}
+
+/// Whether two names are the same. Eight bytes at a time, none beyond their ends: the library's comparison reads 32, which may
+/// lie in a cache line that was not asked for.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(end_of_a), Some(end_of_b)) => {
+            let (chunks_of_a, chunks_of_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+            a.len() == b.len() && end_of_a == end_of_b && chunks_of_a.iter().zip(chunks_of_b).all(|(a, b)| a == b)
+        }
+        _ => a == b,
     }
 }
 

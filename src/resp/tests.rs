@@ -423,3 +423,21 @@ proptest! {
         prop_assert_eq!((whole.0.values, whole.0.ended, whole.1), (cut.0.values, cut.0.ended, cut.1));
     }
 }
+
+#[test]
+fn strings_of_any_length_are_read_whole_as_in_pieces() {
+    for length in (0..1200).chain([9_999, 10_000, 123_456]) {
+        let input = format!("*2\r\n${length}\r\n{}\r\n+{}\r\n", "v".repeat(length), "l".repeat(length.min(50)));
+        let (whole, steps, _) = feed::<false>(input.as_bytes(), input.len(), usize::MAX);
+        assert_eq!((steps, whole.values[1].3.len()), (vec![Step::Value], length));
+        for piece in [1, 2, 3, 7, 64] {
+            let (pieces, steps, _) = feed::<false>(input.as_bytes(), piece, usize::MAX);
+            assert_eq!(
+                (pieces.values, pieces.ended),
+                (whole.values.clone(), whole.ended.clone()),
+                "{length} by {piece}"
+            );
+            assert_eq!(steps, [Step::Value]);
+        }
+    }
+}

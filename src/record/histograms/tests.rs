@@ -209,7 +209,8 @@ fn blocking_calls_are_kept_apart_from_the_overall_latency() {
     assert_eq!((totals.latency.len(), totals.latency.max()), (1, 100));
     assert_eq!(totals.servers[&Some(endpoint(1))].latency.len(), 1);
     assert_eq!(totals.clients[&Some(endpoint(2).address)].latency.len(), 1);
-    assert_eq!(totals.parts.server.len(), 1);
+    let Parts { queue, server, transfer, .. } = &totals.parts;
+    assert_eq!([queue, server, transfer].map(|part| (part.len(), part.max())), [(1, 0), (1, 100), (1, 0)]);
     assert_eq!(totals.series.keys().map(|key| key.blocking).collect::<Vec<_>>(), [false, true]);
     assert_eq!(totals.commands["XREAD"].0.latency.len(), 2);
 }

@@ -183,6 +183,22 @@ fn names_that_leave_with_nothing_leave_an_error_for_each_that_comes() {
 }
 
 #[test]
+fn names_of_all_lengths_are_compared_to_their_last_byte() {
+    let name: Vec<u8> = (0..40).collect();
+    for length in 0..=40 {
+        assert!(same(&name[..length], &name[..length]));
+        for other_length in (0..=40).filter(|&other| other != length) {
+            assert!(!same(&name[..length], &name[..other_length]), "{length} {other_length}");
+        }
+        for at in 0..length {
+            let mut other = name.clone();
+            other[at] ^= 1;
+            assert!(!same(&name[..length], &other[..length]), "{length}: byte {at}");
+        }
+    }
+}
+
+#[test]
 fn names_whose_hashes_are_alike_are_compared() {
     let mut top = Top::new(4);
     for name in [&b"a"[..], b"b", b"a"] {
