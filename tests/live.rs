@@ -479,7 +479,8 @@ fn a_64_mb_value_costs_no_memory() {
     assert!(by_command(&reading.summary, "reply_bytes")["GET"] > 64 << 20);
     for arguments in [&[][..], &["--no-mmap"]] {
         let (less, more) = (peak_memory(&small.capture(), arguments), peak_memory(&large.capture(), arguments));
-        assert!(more < less + (4 << 20), "{arguments:?}: {less} bytes for a small capture, {more} for two of 64 MB");
+        // A batch of frames of 64 KB is in memory at a time.
+        assert!(more < less + (8 << 20), "{arguments:?}: {less} bytes for a small capture, {more} for two of 64 MB");
     }
 }
 
