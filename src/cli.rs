@@ -200,9 +200,10 @@ struct Pairing {
     #[arg(long, value_name = "DURATION")]
     idle_timeout: Option<Nanoseconds>,
     /// Which replies are believed to belong to which requests after lost packets, or where the capture began in the middle
-    /// of a connection. strict: only what is certain. assume: also what silence on the connection makes as good as certain;
-    /// such records say so [default: assume]
-    #[arg(long, value_name = "strict|assume")]
+    /// of a connection. strict: only what is proved. assume: also what is as good as certain by the client's ways, such as
+    /// silence between its requests. trust: also requests and replies that alternate from first to last. Records name what
+    /// they rest on [default: assume]
+    #[arg(long, value_name = "strict|assume|trust")]
     resync: Option<Resync>,
     /// How long both sides must be silent for `--resync assume` to take everything as answered [default: 2s]
     #[arg(long, value_name = "DURATION")]

@@ -13,10 +13,12 @@ mod deliver;
 mod lifecycle;
 mod opaque;
 mod parse;
+mod resync;
 #[cfg(test)]
 mod tests;
 
 pub use lifecycle::Admission;
+use resync::{Held, Resyncing};
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
@@ -24,8 +26,12 @@ use crate::limits::{self, Budget, items};
 use crate::pool::{NONE, Pool};
 use crate::reassembly::pages::Pages;
 use crate::reassembly::stream::HalfStream;
+use crate::redis::candidates::CANDIDATES_BYTES_MAX;
 use crate::redis::command::CommandTable;
-use crate::redis::pairing::{Certainty, Outcome, Queue, Resync};
+use crate::redis::habits::Habit;
+use crate::redis::pairing::{Outcome, Proof, Resync};
+use crate::redis::possible::Possible;
+use crate::redis::queue::Queue;
 use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
 use crate::redis::request::{Request, Shown};
@@ -40,6 +46,8 @@ pub struct Settings {
     pub table: &'static CommandTable,
     /// What they do to sessions.
     pub acts: Acts,
+    /// What they may answer.
+    pub possible: Possible,
     /// What of requests is kept to be shown.
     pub shown: Shown,
     /// An unanswered request is reported after so long at the head of its connection.
@@ -80,6 +88,8 @@ pub struct Resources {
     pub pages: Pages,
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
+    resyncs: Pool<Resyncing>,
+    held: Pool<Held>,
     scratch: Unfinished,
     /// Stands in for a reply that is looked at outside of its place; only then it is away.
     stand_in: Option<Box<Reply>>,
@@ -99,6 +109,8 @@ impl Resources {
             pages: Pages::new(budget.reassembly),
             requests: Pool::new(items(budget.pending, request_bytes)),
             unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
+            resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
+            held: Pool::new(items(budget.resync / 2, size_of::<Held>() + unfinished_bytes)),
             links: Pool::new(items(budget.messages / 8, size_of::<Link>())),
             labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
             replication: Vec::new(),
@@ -115,12 +127,16 @@ impl Resources {
         self.pages.memory()
             + u64::from(self.requests.made()) * request_bytes as u64
             + u64::from(self.unfinished.made()) * unfinished_bytes as u64
+            + u64::from(self.resyncs.made()) * RESYNC_BYTES as u64
+            + u64::from(self.held.made()) * (size_of::<Held>() + unfinished_bytes) as u64
     }
 
     /// Items of all pools in use: 0 when all connections have ended.
     pub fn in_use(&self) -> u32 {
         self.requests.in_use()
             + self.unfinished.in_use()
+            + self.resyncs.in_use()
+            + self.held.in_use()
             + self.pages.in_use()
             + self.links.in_use()
             + self.labels.in_use()
@@ -136,6 +152,9 @@ impl Resources {
         std::mem::take(&mut self.replication)
     }
 }
+
+/// What a connection that resyncs may need.
+const RESYNC_BYTES: usize = size_of::<Resyncing>() + CANDIDATES_BYTES_MAX;
 
 /// A replication link, as the summary tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,8 +257,6 @@ enum Framing {
     Known,
     /// It is unknown where the next message begins.
     Seeking,
-    /// As `Seeking`, and the last segment looked like whole messages.
-    Found,
     /// The client broke the protocol: the server won't read on.
     Broken,
     /// It is no RESP, or no client's: it is not looked into.
@@ -257,6 +274,24 @@ enum Start {
     Handshake,
 }
 
+/// What is certain of a connection's pairing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Certainty {
+    /// The first request of the queue takes the next reply.
+    Exact,
+    /// So it is, by an assumption that was made earlier.
+    Assumed(Proof),
+    /// That is to be found out.
+    Open,
+}
+
+impl Certainty {
+    /// Whether the next reply can be paired at once.
+    fn is_settled(self) -> bool {
+        self != Certainty::Open
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -270,6 +305,9 @@ pub struct Connection {
     head_at: Timestamp,
     queue: Queue,
     certainty: Certainty,
+    /// What is known while the pairing is open.
+    resync: u32,
+    habit: Habit,
     requests: u64,
     /// The request that is streaming in.
     building: u32,
@@ -286,7 +324,15 @@ pub struct Connection {
     closed: bool,
     may_push: bool,
     unpairable: bool,
+    /// An acknowledgement was seen before what it acknowledges: the directions come through different ways.
+    skewed: bool,
+    /// A reply was of a kind that its command never has, by our own list.
+    odd_kinds: bool,
+    /// The client has sent multibulk commands, and nothing else.
+    is_multibulk: bool,
     blocking_seen: bool,
+    /// It has changed how its replies are to be counted while nothing was certain.
+    is_uncountable: bool,
     /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
     requests_refound: bool,
     /// A command waits whose reply must be read in its own way.
@@ -325,6 +371,11 @@ impl Connection {
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.
     fn oriented(&self, direction: Direction) -> Direction {
         if self.swapped { direction.reverse() } else { direction }
+    }
+
+    /// Whether a segment of it was seen.
+    fn is_seen(&self) -> bool {
+        self.streams.iter().any(|stream| stream.seen)
     }
 
     fn stream(&self, direction: Direction) -> &HalfStream {

@@ -122,8 +122,20 @@ counters! {
     RequestsLate => "requests"/"late",
     /// Pairing found again because bounds left one possibility.
     ResyncsCounted => "requests"/"resyncs.counted",
+    /// Pairing found again because the kinds of replies left one possibility.
+    ResyncsEliminated => "requests"/"resyncs.eliminated",
+    /// Pairing assumed: one possibility explained many replies where all others failed early.
+    ResyncsWindow => "requests"/"resyncs.window",
     /// Pairing assumed again after silence.
     ResyncsSilence => "requests"/"resyncs.silence",
+    /// Pairing assumed: replies follow promptly, requests much later.
+    ResyncsPrompt => "requests"/"resyncs.prompt",
+    /// Pairing assumed: the client had always waited for its replies, and does so again.
+    ResyncsHabit => "requests"/"resyncs.habit",
+    /// Pairing assumed (`--resync trust`): requests and replies alternated from the first to the last.
+    ResyncsAlternation => "requests"/"resyncs.alternation",
+    /// Lost requests that `--resync trust` would have paired.
+    RequestsAlternating => "requests"/"lost_alternating",
     /// Times a fact contradicted the pairing.
     Contradictions => "requests"/"contradictions",
     /// Bytes of requests skipped in search of a boundary.
@@ -164,6 +176,8 @@ counters! {
     EvictedFragments => "memory"/"evicted.fragments",
     /// Unfinished messages given up for want of memory.
     EvictedMessages => "memory"/"evicted.messages",
+    /// Connections that were resyncing and were given up as unproved, or held replies, for want of memory.
+    EvictedResyncs => "memory"/"evicted.resyncs",
     /// Latency series, servers, clients or error codes beyond the bound, counted as `other`.
     EvictedSeries => "memory"/"evicted.series",
     /// Transactions handed to the sinks.
@@ -217,6 +231,12 @@ impl Counters {
             Counter::RequestsOneSided,
         ];
         self[Counter::Requests] - decided.iter().map(|&counter| self[counter]).sum::<u64>()
+    }
+
+    /// Replies that are neither paired nor given up: those that wait for the pairing of their connection to be found again.
+    pub fn replies_pending(&self) -> u64 {
+        let decided = self.sum("replies", "unsolicited.") + self.sum("replies", "discarded.");
+        self[Counter::Replies].saturating_sub(self[Counter::RepliesPaired] + decided)
     }
 
     /// Sum of all counters of a section whose name begins so: `sum("packets", "skipped.")`.

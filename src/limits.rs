@@ -49,6 +49,14 @@ pub const PENDING_PER_CONNECTION_MAX: u32 = 1 << 20;
 /// Requests that an unproved connection keeps for a proof to come.
 pub const UNPROVED_PENDING_MAX: u32 = 64;
 
+/// Places of the queue over which candidates are followed up on one connection that is resyncing.
+pub const CANDIDATES_MAX: u64 = 1024;
+/// Requests from before the capture, or from before a contradiction, that may still be answered; where more were outstanding the
+/// connection joins later.
+pub const EARLIER_REQUESTS_MAX: u64 = 256;
+/// Replies of a connection that is resyncing that are held for a proof to come.
+pub const HELD_REPLIES_MAX: usize = 64;
+
 /// Bytes of out-of-order data in one page.
 pub const PAGE_BYTES: usize = 2048;
 /// Out-of-order data that one direction of a connection may hold, in bytes.
@@ -145,6 +153,8 @@ pub struct Budget {
     pub reassembly: u64,
     /// Messages that are unfinished at the end of a segment.
     pub messages: u64,
+    /// What connections need to find their pairing again.
+    pub resync: u64,
     /// Statistics: histograms, servers, clients.
     pub statistics: u64,
     /// Statistics of keys.
@@ -165,9 +175,10 @@ impl Budget {
         let budget = Budget {
             total,
             connections: percent(40),
-            pending: percent(20),
-            reassembly: percent(15),
+            pending: percent(18),
+            reassembly: percent(12),
             messages: percent(5),
+            resync: percent(5),
             statistics: percent(11),
             keys: percent(4),
             rings: percent(5),
@@ -182,6 +193,7 @@ impl Budget {
             + self.pending
             + self.reassembly
             + self.messages
+            + self.resync
             + self.statistics
             + self.keys
             + self.rings

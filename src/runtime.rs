@@ -31,6 +31,7 @@ use crate::record::keys::KeyStatistics;
 use crate::record::totals::Totals;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
+use crate::redis::possible::Possible;
 use crate::redis::request::Shown;
 use crate::redis::session::Acts;
 use crate::ring::{Closed, Inbox, Outbox, ring};
@@ -196,6 +197,7 @@ fn worker(
     let settings = Settings {
         table,
         acts: Acts::new(table),
+        possible: Possible::new(table),
         shown: Shown { keys, payload_bytes },
         timeout_ns: config.timeout_ns,
         idle_timeout_ns: config.idle_timeout_ns,

@@ -316,7 +316,8 @@ impl Worker {
             let skipped = counters.sum("packets", "skipped.");
             assert_eq!(counters[Counter::FramesSeen], counters[Counter::FramesAnalysed] + skipped);
             let others = counters.sum("replies", "unsolicited.") + counters.sum("replies", "discarded.");
-            assert_eq!(counters[Counter::Replies], counters[Counter::RepliesPaired] + others);
+            let held: u64 = self.table.iter().map(|connection| connection.held_replies(&self.resources)).sum();
+            assert_eq!(counters[Counter::Replies], counters[Counter::RepliesPaired] + others + held);
             let pending: u64 = self.table.iter().map(|connection| connection.undecided(&self.resources)).sum();
             assert_eq!(counters.pending(), pending, "a request is either decided or in a queue");
         }

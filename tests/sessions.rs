@@ -17,6 +17,7 @@ use resptap::record::top::Tally;
 use resptap::redis::arguments::Payload;
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::Resync;
+use resptap::redis::possible::Possible;
 use resptap::redis::replication::{Channel, SyncResult};
 use resptap::redis::request::Shown;
 use resptap::redis::session::Acts;
@@ -127,6 +128,7 @@ impl Talk {
         let settings = Settings {
             table,
             acts: Acts::new(table),
+            possible: Possible::new(table),
             shown: Shown { keys: true, payload_bytes: 256 },
             timeout_ns: 30_000_000_000,
             idle_timeout_ns: 3_600_000_000_000,

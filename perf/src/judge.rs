@@ -15,6 +15,7 @@ use resptap::flow::key::FlowKey;
 use resptap::limits::Budget;
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::{Flags, Outcome, Reason, Resync};
+use resptap::redis::possible::Possible;
 use resptap::redis::request::Shown;
 use resptap::redis::session::Acts;
 use resptap::resp::parser;
@@ -133,6 +134,7 @@ fn settings(resync: Resync) -> Settings {
     Settings {
         table,
         acts: Acts::new(table),
+        possible: Possible::new(table),
         shown: Shown { keys: false, payload_bytes: 0 },
         timeout_ns: 30 * SECOND,
         idle_timeout_ns: 3600 * SECOND,
@@ -301,7 +303,7 @@ impl Clerk<'_> {
         let (Answer::Reply(_), Some(facts), Some(reply)) = (exchange.answer, told.reply, &exchange.reply) else {
             return None;
         };
-        if !in_order || told.request.flags.has(Flags::GAP) {
+        if !in_order || !self.coverage.is_timed(link) || told.request.flags.has(Flags::GAP) {
             return None;
         }
         let request = &exchange.request;

@@ -67,6 +67,8 @@ pub struct Coverage {
     seen: Vec<[Vec<Range<u64>>; 2]>,
     /// The same as they came: each stretch that is new, and when.
     arrivals: Vec<[Vec<Arrival>; 2]>,
+    /// Directions in which something was sent again in other pieces: what was new in them, and when, is not kept.
+    resent: Vec<[bool; 2]>,
 }
 
 impl Coverage {
@@ -74,10 +76,14 @@ impl Coverage {
     pub fn new(world: &World, sights: &[Sight]) -> Coverage {
         let mut seen = vec![[Vec::new(), Vec::new()]; world.links.len()];
         let mut arrivals = vec![[Vec::new(), Vec::new()]; world.links.len()];
+        let mut resent = vec![[false; 2]; world.links.len()];
         for sight in sights {
             let packet = &world.packets[sight.packet as usize];
             let (link, direction) = (packet.link as usize, usize::from(!packet.from_client));
             let arrived: &mut Vec<Arrival> = &mut arrivals[link][direction];
+            let overlaps = arrived.last().is_some_and(|(last, _)| packet.from < last.end);
+            let is_copy = || arrived.iter().rev().any(|(seen, _)| *seen == (packet.from..packet.to()));
+            resent[link][direction] |= packet.length > 0 && overlaps && !is_copy();
             if packet.length > 0 && arrived.last().is_none_or(|(last, _)| last.end < packet.to()) {
                 arrived.push((packet.from..packet.to(), sight.at));
             }
@@ -98,7 +104,7 @@ impl Coverage {
                 touches
             });
         }
-        Coverage { seen, arrivals }
+        Coverage { seen, arrivals, resent }
     }
 
     /// Whether all of a stretch was seen.
@@ -106,6 +112,11 @@ impl Coverage {
         let seen = &self.seen[link][usize::from(!from_client)];
         let behind = seen.partition_point(|seen| seen.start <= stretch.start);
         behind > 0 && seen[behind - 1].end >= stretch.end
+    }
+
+    /// Whether it is known when each byte was seen first, where nothing comes late.
+    pub fn is_timed(&self, link: usize) -> bool {
+        self.resent[link] == [false; 2]
     }
 
     /// When a byte was seen first, where nothing comes late or again.

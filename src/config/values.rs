@@ -53,7 +53,7 @@ pub enum ValueError {
     #[error("`{0}` is not one of none, keys, full")]
     Payload(String),
     /// See the message.
-    #[error("`{0}` is not one of strict, assume")]
+    #[error("`{0}` is not one of strict, assume, trust")]
     Resync(String),
     /// See the message.
     #[error("`{0}` is no separator; write one ASCII character, such as : or /")]
@@ -281,6 +281,7 @@ impl FromStr for Resync {
         match text {
             "strict" => Ok(Resync::Strict),
             "assume" => Ok(Resync::Assume),
+            "trust" => Ok(Resync::Trust),
             _ => Err(ValueError::Resync(text.to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 use crate::counters::Counter;
 use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
-use crate::redis::pairing::{Answer, Certainty, Flags, Outcome};
+use crate::redis::pairing::{Flags, Outcome};
 use crate::redis::redact;
 use crate::redis::replication::{Link, is_deferred, number};
 use crate::redis::reply::Reply;
@@ -13,7 +13,8 @@ use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
-    Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts, Resources,
+    Certainty, Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts,
+    Resources,
 };
 
 /// A simple reply `+QUEUED\r\n`, in bytes.
@@ -38,7 +39,7 @@ impl Connection {
         let place = if slot == NONE { &mut resources.scratch } else { resources.unfinished.get_mut(slot) };
         let mut reply = resources.stand_in.take().unwrap_or_default();
         std::mem::swap(&mut place.reply, &mut reply);
-        let done = self.read_reply(&reply, end, time, resources, recorder);
+        let done = self.read_reply(&mut reply, end, time, resources, recorder);
         // A connection that was given up meanwhile has returned its place, and the stand-in with it.
         if slot == NONE {
             std::mem::swap(&mut resources.scratch.reply, &mut reply);
@@ -52,7 +53,7 @@ impl Connection {
 
     fn read_reply<R: Recorder>(
         &mut self,
-        reply: &Reply,
+        reply: &mut Reply,
         end: Offset,
         time: Timestamp,
         resources: &mut Resources,
@@ -78,6 +79,10 @@ impl Connection {
                 resources.counters.count(Counter::DiscardedUnproved);
                 self.contradiction(resources, recorder);
             }
+            Reading::Unclear if !self.certainty.is_settled() => {
+                resources.counters.count(Counter::DiscardedUnproved);
+                self.restart_pairing(resources, recorder);
+            }
             Reading::Unclear => self.answer(reply, end, time, resources, recorder)?,
             Reading::Push | Reading::Answer => {
                 resources.counters.count(Counter::UnsolicitedPush);
@@ -90,49 +95,63 @@ impl Connection {
     /// Pairs the reply with the request that it answers.
     fn answer<R: Recorder>(
         &mut self,
-        reply: &Reply,
+        reply: &mut Reply,
         end: Offset,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        let was = self.certainty;
-        match self.certainty.reply(&self.queue, reply.ack, &resources.requests) {
-            Answer::First(outcome) => self.first(reply, outcome, end, time, resources, recorder)?,
-            Answer::Behind { lost, outcome } => {
-                resources.counters.count(Counter::ResyncsCounted);
-                self.session.forget();
-                self.db = None;
-                self.drop_children(Outcome::Lost, resources, recorder);
-                for _ in 0..lost {
-                    self.pop(Outcome::Lost, resources, recorder);
-                }
-                self.first(reply, outcome, end, time, resources, recorder)?;
+        let outcome = match self.certainty {
+            Certainty::Exact => Outcome::Exact,
+            Certainty::Assumed(proof) => Outcome::Resynced(proof),
+            Certainty::Open => {
+                self.reply_while_open(reply, end, time, resources, recorder);
+                return Ok(());
             }
-            Answer::Nothing if reply.kind == Some(Kind::Error) && self.broke_protocol(reply.ack, resources) => {
-                // Row 68: the server gave the request up before it ended.
-                self.drop_unfinished(Direction::Request, resources);
-                self.framing[Direction::Request as usize] = Framing::Broken;
-                resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
-                let stream = self.stream(Direction::Request);
-                let (seen_to, seen_at) = (stream.next(), stream.time());
-                let outcome =
-                    if let Certainty::Assumed(proof) = was { Outcome::Resynced(proof) } else { Outcome::Exact };
-                self.request_complete(seen_to, seen_at, resources, recorder)?;
-                self.pair(reply, outcome, end, time, resources, recorder);
-            }
-            Answer::Nothing => resources.counters.count(Counter::UnsolicitedNoRequest),
-            Answer::Unproved => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                if was != self.certainty {
-                    self.lose_unproved(resources, recorder);
-                }
-            }
-            Answer::Contradiction => {
-                resources.counters.count(Counter::DiscardedUnproved);
-                resources.counters.count(Counter::Contradictions);
-                self.lose_all(resources, recorder);
-            }
+        };
+        let Some(head) = self.queue.head() else {
+            return self.answer_nothing(reply, outcome, end, time, resources, recorder);
+        };
+        let request = resources.requests.get(head);
+        if request.is_mark() {
+            self.open_pairing(resources, recorder);
+            self.reply_while_open(reply, end, time, resources, recorder);
+        } else if request.end > reply.ack {
+            // Row 64: its server had not received the request.
+            resources.counters.count(Counter::DiscardedUnproved);
+            self.contradiction(resources, recorder);
+        } else {
+            self.first(reply, outcome, end, time, resources, recorder)?;
+        }
+        Ok(())
+    }
+
+    /// A reply that no request waits for: unsolicited, unless it answers a request that has not ended.
+    fn answer_nothing<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Result<(), Exhausted> {
+        if reply.kind != Some(Kind::Error) || !self.broke_protocol(reply.ack, resources) {
+            resources.counters.count(Counter::UnsolicitedNoRequest);
+            return Ok(());
+        }
+        // Row 68: the server gave the request up before it ended.
+        self.drop_unfinished(Direction::Request, resources);
+        self.framing[Direction::Request as usize] = Framing::Broken;
+        resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+        let stream = self.stream(Direction::Request);
+        let (seen_to, seen_at) = (stream.next(), stream.time());
+        self.request_complete(seen_to, seen_at, resources, recorder)?;
+        if self.certainty.is_settled() && !self.queue.is_empty() && !self.queue.is_marked() {
+            self.pair(reply, outcome, end, time, resources, recorder);
+        } else {
+            // It was to be silent, or it is not known what it was.
+            resources.counters.count(Counter::UnsolicitedNoRequest);
         }
         Ok(())
     }
@@ -164,8 +183,7 @@ impl Connection {
         if act == Act::Exec && reply.kind == Some(Kind::Array) && self.is_unreadable(resources) {
             // Where the array ends is not known.
             resources.counters.count(Counter::DiscardedUnproved);
-            self.certainty = Certainty::Unproved;
-            self.lose_all(resources, recorder);
+            self.restart_pairing(resources, recorder);
             return Ok(());
         }
         if act == Act::Psync && reply.kind == Some(Kind::Simple) && !is_deferred(reply.text()) {
@@ -176,7 +194,21 @@ impl Connection {
         Ok(())
     }
 
-    fn pair<R: Recorder>(
+    /// As [`Connection::first`], of a reply that has been judged already.
+    pub(super) fn pair_first<R: Recorder>(
+        &mut self,
+        reply: &Reply,
+        outcome: Outcome,
+        end: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        self.pair(reply, outcome, end, time, resources, recorder);
+        self.execute_silent(resources, recorder);
+    }
+
+    pub(super) fn pair<R: Recorder>(
         &mut self,
         reply: &Reply,
         outcome: Outcome,
@@ -186,7 +218,6 @@ impl Connection {
         recorder: &mut R,
     ) {
         let (Some(head), Some(kind)) = (self.queue.pop(&resources.requests), reply.kind) else { return };
-        self.left_queue(head, resources);
         let act = resources.act(head);
         resources.counters.count(if act.is_replication() {
             Counter::UnsolicitedReplication
@@ -195,6 +226,8 @@ impl Connection {
         });
         self.head_at = self.stream(Direction::Reply).time();
         let request = resources.requests.get_mut(head);
+        self.habit.paired(request.received, end);
+        self.odd_kinds |= !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued();
         let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
         request.flags.0 |=
             set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
@@ -203,6 +236,8 @@ impl Connection {
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
             return self.children.push(head, &mut resources.requests);
         }
+        self.left_queue(head, resources);
+        let request = resources.requests.get_mut(head);
         let first_of_several = request.replied_bytes > 0;
         let facts = ReplyFacts {
             kind,
@@ -258,11 +293,16 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        let Answer::First(outcome) = self.certainty.reply(&self.queue, reply.ack, &resources.requests) else {
+        let Some(head) = self.queue.head() else { return };
+        let outcome = match self.certainty {
+            Certainty::Exact => Outcome::Exact,
+            Certainty::Assumed(proof) => Outcome::Resynced(proof),
+            Certainty::Open => return resources.counters.count(Counter::DiscardedUnproved),
+        };
+        if resources.requests.get(head).end > reply.ack {
             resources.counters.count(Counter::DiscardedUnproved);
             return self.contradiction(resources, recorder);
-        };
-        let Some(head) = self.queue.head() else { return };
+        }
         let act = resources.act(head);
         let request = resources.requests.get_mut(head);
         if request.confirmations_left == 0 {
@@ -292,8 +332,7 @@ impl Connection {
                 return;
             }
             if self.session.hides(act) {
-                self.certainty = Certainty::Unproved;
-                return self.lose_all(resources, recorder);
+                return self.restart_pairing(resources, recorder);
             }
             let request = resources.requests.get(head);
             self.session.executed_silently(act, request);
@@ -303,7 +342,7 @@ impl Connection {
         self.watchful = false;
     }
 
-    /// A request has left the queue.
+    /// A request has left the queue, and those that MULTI has queued.
     pub(super) fn left_queue(&mut self, handle: u32, resources: &Resources) {
         self.internal -= u32::from(self.internal > 0 && resources.act(handle).is_replication());
     }
@@ -362,6 +401,7 @@ impl Connection {
         let (mut at, mut is_known) = (0, true);
         let mut session = self.session;
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             let act = resources.act(child);
             is_known &= regular || !act.is_decisive();
             let request = resources.requests.get(child);
@@ -406,8 +446,7 @@ impl Connection {
             resources.requests.give_back(child);
         }
         if !is_known {
-            self.certainty = Certainty::Unproved;
-            self.lose_all(resources, recorder);
+            self.restart_pairing(resources, recorder);
         }
     }
 
@@ -420,6 +459,7 @@ impl Connection {
         recorder: &mut R,
     ) {
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
@@ -432,6 +472,7 @@ impl Connection {
     /// Queued commands of whose execution nothing will be known.
     pub(super) fn drop_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
         while let Some(child) = self.children.pop(&resources.requests) {
+            self.left_queue(child, resources);
             self.decide(child, outcome, None, resources, recorder);
             resources.requests.give_back(child);
         }

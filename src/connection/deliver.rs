@@ -25,6 +25,9 @@ impl Connection {
         }
         let at = at.max(self.last_at);
         let direction = self.oriented(direction);
+        if !self.is_seen() && !self.certainty.is_settled() {
+            self.restart_pairing(resources, recorder);
+        }
         self.expire(at, resources, recorder);
         if let Err(Exhausted(what)) = self.take(segment, direction, at, resources, recorder) {
             self.give_up(what, resources, recorder);
@@ -51,7 +54,9 @@ impl Connection {
         self.handshake(segment, direction);
         let stream = self.stream_mut(direction);
         stream.seen = true;
-        stream.window_closed |= segment.window == 0 && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN);
+        if !segment.flags.any(TcpFlags::RST | TcpFlags::SYN) {
+            stream.offer(segment.window);
+        }
         if segment.flags.any(TcpFlags::RST) {
             return self.reset(segment, direction, resources, recorder);
         }
@@ -82,6 +87,7 @@ impl Connection {
             Place::OutOfWindow => resources.counters.count(Counter::OutOfWindow),
             Place::Old => self.count_old(from, length, direction, resources),
             Place::Next { old } if self.streams[direction as usize].is_waiting() || !self.is_due(direction, ack) => {
+                self.skewed |= !self.is_due(direction, ack);
                 self.store(Piece { from, bytes: segment.payload, cut, fin, meta }, old > 0, direction, resources)?;
             }
             Place::Next { old } => {
@@ -187,6 +193,8 @@ impl Connection {
             if direction == Direction::Request {
                 self.assume_silence(piece, resources, recorder);
             }
+            // Acknowledged before it was seen, and no copy: the directions come through different ways.
+            self.skewed |= piece.meta.late;
             let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
             self.stream_mut(direction.reverse()).window_closed = false;
             self.parse(direction, piece, time, resources, recorder)?;
@@ -195,7 +203,7 @@ impl Connection {
             let cut = u64::from(piece.cut);
             resources.counters.add(Counter::GapBytesCut, cut);
             let time = self.stream_mut(direction).advance(cut, piece.meta.at);
-            self.missing(direction, cut, time, resources, recorder)?;
+            self.missing(direction, cut, piece.meta.ack, time, resources, recorder)?;
         }
         if piece.fin && !self.closed {
             let stream = self.stream_mut(direction);
@@ -262,33 +270,36 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let stream = self.stream(direction);
         let Some(first) = stream.first_stored(&resources.pages) else { return Ok(()) };
-        if first.from > stream.next() {
-            let bytes = first.from.distance_from(stream.next());
-            return self.gap(direction, bytes, resources, recorder);
-        }
-        // A reply that came ahead of requests: those won't come, or only from where some are stored.
         let acknowledged = first.meta.ack;
+        if first.from > stream.next() && self.is_due(direction, acknowledged) {
+            let bytes = first.from.distance_from(stream.next());
+            return self.gap(direction, bytes, acknowledged, resources, recorder);
+        }
+        // A reply that came ahead of requests: those won't come, or only from where some are stored. That comes first, as a
+        // hidden reply may answer them.
         let requests = self.stream(Direction::Request);
         let stored = requests.first_stored(&resources.pages).map(|page| page.from);
         let until = stored.map_or(acknowledged, |stored| stored.min(acknowledged));
         let bytes = until.distance_from(requests.next());
-        self.gap(Direction::Request, bytes, resources, recorder)
+        self.gap(Direction::Request, bytes, acknowledged, resources, recorder)
     }
 
+    /// `acknowledged`: what the segment behind the gap acknowledges of the other direction.
     fn gap<R: Recorder>(
         &mut self,
         direction: Direction,
         bytes: u64,
+        acknowledged: Offset,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         let stream = self.stream_mut(direction);
-        let acknowledged = stream.acked() >= stream.next().plus(bytes);
+        let has_arrived = stream.acked() >= stream.next().plus(bytes);
         stream.step_over(bytes);
         resources.counters.count(Counter::Gaps);
-        let lost = if acknowledged { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
+        let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
         resources.counters.add(lost, bytes);
-        self.missing(direction, bytes, Timestamp::NONE, resources, recorder)
+        self.missing(direction, bytes, acknowledged, Timestamp::NONE, resources, recorder)
     }
 
     /// Delivers all that is stored, over whatever gaps, and what was acknowledged at the end but never seen.
@@ -307,7 +318,7 @@ impl Connection {
             let unseen = stream.acked().distance_from(stream.next());
             // One position more may be a FIN that was not captured.
             if !self.closed && stream.is_known() && unseen > 1 {
-                self.gap(direction, unseen, resources, recorder)?;
+                self.gap(direction, unseen, Offset(u64::MAX), resources, recorder)?;
             }
         }
         Ok(())

@@ -9,11 +9,13 @@ use crate::flow::key::FlowKey;
 use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
-use crate::redis::pairing::{Certainty, Flags, Outcome, Queue, Reason};
+use crate::redis::habits::Habit;
+use crate::redis::pairing::{Flags, Outcome, Reason};
+use crate::redis::queue::Queue;
 use crate::redis::session::Session;
 use crate::units::{Direction, Timestamp};
 
-use super::{Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
+use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
 
 /// What is to be done with a segment before its connection takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +73,9 @@ impl Connection {
             previous: Timestamp::NONE,
             head_at: Timestamp::NONE,
             queue: Queue::default(),
-            certainty: if known { Certainty::Exact } else { Certainty::Unproved },
+            certainty: if known { Certainty::Exact } else { Certainty::Open },
+            resync: NONE,
+            habit: Habit::default(),
             requests: 0,
             building: NONE,
             unfinished: [NONE; 2],
@@ -83,7 +87,11 @@ impl Connection {
             closed: false,
             may_push: !known,
             unpairable: false,
+            skewed: false,
+            odd_kinds: false,
+            is_multibulk: false,
             blocking_seen: false,
+            is_uncountable: false,
             requests_refound: false,
             watchful: false,
             session: Session::new(known),
@@ -188,12 +196,10 @@ impl Connection {
 
     /// The connection is older than what was taken for its beginning.
     pub(super) fn misjudge<R: Recorder>(&mut self, direction: Direction, resources: &mut Resources, recorder: &mut R) {
-        self.certainty = Certainty::Unproved;
         self.framing = [Framing::Seeking; 2];
         self.start = Start::Midstream;
         self.first = None;
         self.may_push = true;
-        self.lose_all(resources, recorder);
         for direction in [Direction::Request, Direction::Reply] {
             self.drop_unfinished(direction, resources);
         }
@@ -201,6 +207,7 @@ impl Connection {
         let stream = &mut self.streams[direction as usize];
         stream.forget_stored(&mut resources.pages);
         stream.forget_beginning();
+        self.restart_pairing(resources, recorder);
     }
 
     /// Applies what time alone decides, up to `now`.
@@ -212,19 +219,21 @@ impl Connection {
             if request.timed_out || blocked || now.since(since) < resources.settings.timeout_ns {
                 return;
             }
-            let outcome = if !self.stream(Direction::Reply).seen {
+            if !self.stream(Direction::Reply).seen {
                 // If replies come after all, it is not known whose.
-                self.certainty = Certainty::Unproved;
-                Outcome::OneSided
+                self.certainty = Certainty::Open;
+                self.end_resync(resources);
+                self.pop(Outcome::OneSided, resources, recorder);
             } else if self.certainty.is_settled() && !request.is_mark() {
                 resources.requests.get_mut(head).timed_out = true;
                 self.decide(head, Outcome::TimedOut, None, resources, recorder);
                 return;
+            } else if !self.queue.has_requests() {
+                // Nothing that is known waits.
+                return;
             } else {
-                self.certainty = Certainty::Unproved;
-                Outcome::Lost
-            };
-            self.pop(outcome, resources, recorder);
+                self.restart_pairing(resources, recorder);
+            }
         }
     }
 
@@ -287,6 +296,7 @@ impl Connection {
     }
 
     fn end<R: Recorder>(&mut self, reason: Option<Reason>, resources: &mut Resources, recorder: &mut R) {
+        self.end_open(resources, recorder);
         let mut certain = self.certainty.is_settled();
         let seen = self.stream(Direction::Reply).seen;
         let outcome = |certain: bool| match reason {
@@ -315,12 +325,23 @@ impl Connection {
 
     /// All that waits is lost: nothing proves its pairing.
     pub(super) fn lose_all<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        self.forget_session(resources, recorder);
+        while !self.queue.is_empty() {
+            let outcome = self.lost();
+            self.pop(outcome, resources, recorder);
+        }
+    }
+
+    /// What becomes of a request of which nothing will be known.
+    pub(super) fn lost(&self) -> Outcome {
+        if self.stream(Direction::Reply).seen { Outcome::Lost } else { Outcome::OneSided }
+    }
+
+    /// What was hidden may have changed the session in any way.
+    pub(super) fn forget_session<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         self.session.forget();
         self.db = None;
         self.drop_children(Outcome::Lost, resources, recorder);
-        while !self.queue.is_empty() {
-            self.pop(Outcome::Lost, resources, recorder);
-        }
     }
 
     /// Takes the head off the queue, without a reply.

@@ -40,6 +40,7 @@ impl Connection {
     pub(super) fn become_opaque<R: Recorder>(&mut self, foreign: Foreign, resources: &mut Resources, recorder: &mut R) {
         resources.counters.count(foreign.counter());
         self.lose_all(resources, recorder);
+        self.end_resync(resources);
         self.drop_building(resources);
         for direction in [Direction::Request, Direction::Reply] {
             self.drop_unfinished(direction, resources);

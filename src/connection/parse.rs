@@ -5,14 +5,15 @@ use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
 use crate::reassembly::pages::Piece;
 use crate::redis::foreign::Foreign;
-use crate::redis::pairing::{Certainty, Flags, Outcome, Proof, Resync};
+use crate::redis::pairing::{Flags, Outcome, Proof, Resync};
+use crate::redis::queue::Stretch;
 use crate::redis::reply::ReplyVisitor;
 use crate::redis::request::{Request, RequestVisitor};
 use crate::redis::session::Act;
 use crate::resp::parser::{Kind, Parser, Step, Visitor};
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Connection, Exhausted, Framing, Recorder, Resources, Settings, Unfinished};
+use super::{Certainty, Connection, Exhausted, Framing, Recorder, Resources, Settings, Unfinished};
 
 /// The smallest reply: `_\r\n`.
 const REPLY_BYTES_MIN: u64 = 3;
@@ -47,11 +48,11 @@ impl Connection {
                 }
             }
             Framing::Broken | Framing::Opaque => return Ok(()),
-            Framing::Seeking | Framing::Found => {
+            Framing::Seeking => {
                 if self.is_foreign(direction, piece.bytes, resources, recorder) {
                     return Ok(());
                 }
-                if !self.seek(direction, piece, resources) {
+                if !self.seek(direction, piece, resources, recorder) {
                     return Ok(());
                 }
                 self.requests_refound |= direction == Direction::Request;
@@ -66,43 +67,52 @@ impl Connection {
     /// Looks for a boundary in a stream whose framing was lost; answers whether the segment begins at one, and so is to be
     /// parsed.
     ///
-    /// Requests: the segment consists of whole messages, and ends with one that was pushed or holds at least two. Replies:
-    /// the same, and so did the segment before it, as bulk strings can hold anything. But where pairs may yet be proved a
-    /// wrong boundary would be counted wrong, so there it takes a fact: the segment answers a request that was sent when
-    /// all before the segment had been received.
-    fn seek(&mut self, direction: Direction, piece: &Piece<'_>, resources: &mut Resources) -> bool {
+    /// The segment must consist of whole messages, and end with one that was pushed or hold at least two. Of replies it is
+    /// also enough that the segment answers a request that was sent when all before the segment had been received. Bulk
+    /// strings can hold anything, so this is no proof: what it leads to must explain itself (see [`super::resync`]).
+    fn seek<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        piece: &Piece<'_>,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> bool {
         let Piece { from, bytes, meta, .. } = *piece;
         let parser = &mut resources.scratch.parser;
-        let framing = self.framing[direction as usize];
-        let found = match direction {
-            Direction::Request if looks_whole::<true>(bytes, meta.push, parser) => Framing::Known,
-            Direction::Reply if matches!(self.certainty, Certainty::Bounded { .. }) => {
-                let drained = !meta.late && self.queue.drained(from, meta.ack, &resources.requests);
-                if drained && looks_begun(bytes, parser) { Framing::Known } else { Framing::Seeking }
+        let is_found = match direction {
+            Direction::Request => looks_whole::<true>(bytes, meta.push, parser),
+            Direction::Reply => {
+                let newest = || self.queue.newest(meta.ack, &resources.requests);
+                let drained = !meta.late && newest().is_some_and(|(received, _)| received >= from);
+                (looks_whole::<false>(bytes, meta.push, parser) || drained && looks_begun(bytes, parser))
+                    && self.can_take(meta.ack, resources)
             }
-            Direction::Reply if looks_whole::<false>(bytes, meta.push, parser) => {
-                if framing == Framing::Found {
-                    Framing::Known
-                } else {
-                    Framing::Found
-                }
-            }
-            _ => Framing::Seeking,
         };
-        self.framing[direction as usize] = found;
-        if found != Framing::Known {
-            self.skip_bytes(direction, bytes.len() as u64, resources);
+        if is_found {
+            self.framing[direction as usize] = Framing::Known;
+        } else {
+            self.skip_bytes(direction, bytes.len() as u64, meta.ack, resources, recorder);
         }
-        found == Framing::Known
+        is_found
     }
 
     /// Bytes go by unparsed, in search of a boundary: whatever they hold is hidden.
-    fn skip_bytes(&mut self, direction: Direction, bytes: u64, resources: &mut Resources) {
+    fn skip_bytes<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        bytes: u64,
+        acknowledged: Offset,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
         match direction {
-            Direction::Request => resources.counters.add(Counter::RequestBytesSkipped, bytes),
+            Direction::Request => {
+                resources.counters.add(Counter::RequestBytesSkipped, bytes);
+                self.extend_mark(resources);
+            }
             Direction::Reply => {
                 resources.counters.add(Counter::ReplyBytesSkipped, bytes);
-                self.hide_replies(0, bytes / REPLY_BYTES_MIN + 1, resources);
+                self.hide_replies(0, bytes / REPLY_BYTES_MIN + 1, acknowledged, resources, recorder);
             }
         }
     }
@@ -193,6 +203,8 @@ impl Connection {
                 current.reply.begin = here;
                 current.reply.t3 = time;
                 current.reply.ack = meta.ack;
+                current.reply.begins_segment = at == 0;
+                current.reply.late = meta.late;
                 current.reply.exec = items;
                 current.reply.wants_text = matches!(waits_for, Some(Act::Psync));
             }
@@ -210,7 +222,7 @@ impl Connection {
                     self.drop_unfinished(Direction::Reply, resources);
                     self.contradiction(resources, recorder);
                     self.framing[Direction::Reply as usize] = Framing::Seeking;
-                    self.skip_bytes(Direction::Reply, (bytes.len() - at) as u64, resources);
+                    self.skip_bytes(Direction::Reply, (bytes.len() - at) as u64, meta.ack, resources, recorder);
                     return Ok(());
                 }
             }
@@ -252,6 +264,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         bytes: u64,
+        acknowledged: Offset,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
@@ -263,15 +276,14 @@ impl Connection {
         match self.framing[direction as usize] {
             Framing::Known => {}
             Framing::Broken | Framing::Opaque => return Ok(()),
-            Framing::Seeking | Framing::Found => {
-                self.framing[direction as usize] = Framing::Seeking;
-                self.skip_bytes(direction, bytes, resources);
+            Framing::Seeking => {
+                self.skip_bytes(direction, bytes, acknowledged, resources, recorder);
                 return Ok(());
             }
         }
         let handle = self.unfinished[direction as usize];
         if handle == NONE {
-            return self.hide(direction, bytes, Begun::Nothing, resources, recorder);
+            return self.hide(direction, bytes, acknowledged, Begun::Nothing, resources, recorder);
         }
         let Resources { settings, requests, unfinished, .. } = resources;
         let Unfinished { parser, reply } = unfinished.get_mut(handle);
@@ -306,27 +318,8 @@ impl Connection {
                     Some(_) => Begun::Message,
                 };
                 self.drop_unfinished(direction, resources);
-                self.hide(direction, bytes, begun, resources, recorder)
+                self.hide(direction, bytes, acknowledged, begun, resources, recorder)
             }
-        }
-    }
-
-    /// Replies are hidden, and with them what they would have told of the session. Counting goes on only over commands that
-    /// have one reply each, whatever happens.
-    fn hide_replies(&mut self, fewest: u64, most: u64, resources: &Resources) {
-        self.certainty.hide_replies(fewest, most);
-        let mut handle = self.queue.head();
-        while let Some(waiting) = handle
-            && !self.certainty.is_settled()
-            && self.certainty != Certainty::Unproved
-        {
-            if !resources.act(waiting).is_countable() {
-                self.certainty = Certainty::Unproved;
-            }
-            handle = self.queue.after(waiting, &resources.requests);
-        }
-        if !self.session.is_plain() {
-            self.certainty = Certainty::Unproved;
         }
     }
 
@@ -335,6 +328,7 @@ impl Connection {
         &mut self,
         direction: Direction,
         bytes: u64,
+        acknowledged: Offset,
         begun: Begun,
         resources: &mut Resources,
         recorder: &mut R,
@@ -342,14 +336,14 @@ impl Connection {
         self.framing[direction as usize] = Framing::Seeking;
         match direction {
             Direction::Request => {
+                let to = self.stream(direction).next();
+                let from = Offset(to.0 - bytes);
                 if begun != Begun::Nothing {
                     // What was seen of it is a request, which keeps its place; its end was not seen.
-                    let end = self.stream(direction).next();
-                    let end = Offset(end.0 - bytes);
-                    self.request_complete(end, Timestamp::NONE, resources, recorder)?;
+                    self.request_complete(from, Timestamp::NONE, resources, recorder)?;
                 }
                 self.drop_building(resources);
-                self.mark(resources)
+                self.hide_requests(from, resources)
             }
             Direction::Reply => {
                 let most = bytes / REPLY_BYTES_MIN;
@@ -362,20 +356,43 @@ impl Connection {
                     // However few bytes: one begins in them.
                     Begun::Nothing => (1, most.max(1)),
                 };
-                self.hide_replies(fewest, most, resources);
-                self.lose_unproved(resources, recorder);
+                self.hide_replies(fewest, most, acknowledged, resources, recorder);
                 Ok(())
             }
         }
     }
 
-    /// From here on replies can't be told apart by counting.
-    fn mark(&mut self, resources: &mut Resources) -> Result<(), Exhausted> {
+    /// Requests may be hidden from `from` to what comes next.
+    fn hide_requests(&mut self, from: Offset, resources: &mut Resources) -> Result<(), Exhausted> {
+        let to = self.stream(Direction::Request).next();
+        let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
+        if tail.is_some_and(Request::is_mark) {
+            self.extend_mark(resources);
+            return Ok(());
+        }
+        let may_be_inline = !self.is_multibulk;
+        self.mark(Stretch { from, to, may_be_inline, earlier: 0 }, resources)?;
+        self.requests_hidden(resources);
+        Ok(())
+    }
+
+    /// Puts a mark at the end of the queue.
+    pub(super) fn mark(&mut self, stretch: Stretch, resources: &mut Resources) -> Result<(), Exhausted> {
         let handle = resources.requests.take(Request::new).ok_or(Exhausted(Counter::EvictedRequests))?;
         resources.requests.get_mut(handle).reset(&resources.settings.shown);
         resources.requests.get_mut(handle).t1 = self.last_at;
-        self.queue.mark(handle, &mut resources.requests);
+        self.queue.mark(handle, stretch, &mut resources.requests);
         Ok(())
+    }
+
+    /// The stretch at the end of the queue goes on up to what comes next.
+    fn extend_mark(&mut self, resources: &mut Resources) {
+        let to = self.stream(Direction::Request).next();
+        let tail = self.queue.tail();
+        if let Some(stretch) = tail.and_then(|tail| resources.requests.get_mut(tail).stretch.as_mut()) {
+            stretch.to = to;
+            self.requests_hidden(resources);
+        }
     }
 
     pub(super) fn request_complete<R: Recorder>(
@@ -413,25 +430,33 @@ impl Connection {
             resources.counters.count(Counter::Requests);
         }
         let request = resources.requests.get(handle);
+        self.is_multibulk = !flags.has(Flags::INLINE) && (self.is_multibulk || self.requests == 1);
         if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
             // It may be answered by any number of replies.
-            if let Err(exhausted) = self.mark(resources) {
-                self.queue.push(handle, &mut resources.requests);
-                return Err(exhausted);
-            }
+            let (from, to) = (request.begin, end);
+            let stretch = Stretch { from, to, may_be_inline: true, earlier: 0 };
+            self.decide(handle, Outcome::Lost, None, resources, recorder);
+            self.left_queue(handle, resources);
+            resources.requests.give_back(handle);
+            self.mark(stretch, resources)?;
+            self.requests_hidden(resources);
+            return Ok(());
         }
         self.may_push |= act == Act::Hello;
         self.watchful |= matches!(act, Act::Exec | Act::Psync | Act::Sync);
-        // A client that uses CLIENT REPLY may have silenced its server before the silence that was taken for none outstanding.
-        let voids = act == Act::Reply && matches!(self.certainty, Certainty::Assumed(_));
-        if voids || !act.is_countable() && !self.certainty.is_settled() {
-            self.certainty = Certainty::Unproved;
-        }
         self.queue.push(handle, &mut resources.requests);
         // After these, silence is no sign that nothing is outstanding.
         self.blocking_seen |= flags.has(Flags::BLOCKING) || !act.is_countable();
-        self.lose_unproved(resources, recorder);
-        self.execute_silent(resources, recorder);
+        match self.certainty {
+            Certainty::Open => self.request_while_open(handle, resources, recorder),
+            // A client that uses CLIENT REPLY may have silenced its server before the silence that was taken for none
+            // outstanding.
+            Certainty::Assumed(_) if act == Act::Reply => {
+                self.is_uncountable = true;
+                self.restart_pairing(resources, recorder);
+            }
+            _ => self.execute_silent(resources, recorder),
+        }
         Ok(())
     }
 
@@ -449,16 +474,14 @@ impl Connection {
             return self.request_complete(end, time, resources, recorder);
         }
         self.framing[Direction::Request as usize] = Framing::Seeking;
+        let from = resources.requests.get(self.building).begin;
         self.drop_building(resources);
-        self.mark(resources)
+        self.hide_requests(from, resources)
     }
 
     /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of
     /// whose replies nothing was seen yet.
     pub(super) fn lose_unproved<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
-        if self.certainty != Certainty::Unproved {
-            return;
-        }
         if self.stream(Direction::Reply).seen {
             return self.lose_all(resources, recorder);
         }
@@ -468,11 +491,10 @@ impl Connection {
     }
 
     pub(super) fn contradiction<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
-        if self.certainty != Certainty::Unproved {
+        if self.certainty.is_settled() || self.resync != NONE {
             resources.counters.count(Counter::Contradictions);
         }
-        self.certainty = Certainty::Unproved;
-        self.lose_all(resources, recorder);
+        self.restart_pairing(resources, recorder);
     }
 
     /// The assumption `silence`: both sides were silent for long enough, everything was acknowledged, nothing blocks, and a
@@ -488,7 +510,7 @@ impl Connection {
             return;
         }
         let settings = &resources.settings;
-        if settings.resync != Resync::Assume || self.unpairable || self.blocking_seen {
+        if settings.resync == Resync::Strict || self.unpairable || self.blocking_seen || self.is_uncountable {
             return;
         }
         let silent = self.streams.iter().all(|stream| {
@@ -506,12 +528,13 @@ impl Connection {
         {
             return;
         }
-        self.lose_all(resources, recorder);
-        self.watchful = false;
-        self.certainty = Certainty::Assumed(Proof::Silence);
+        if self.certainty.is_settled() {
+            // What is hidden behind a mark has been answered as well.
+            self.open_pairing(resources, recorder);
+        }
         self.requests_refound |= self.framing[Direction::Request as usize] != Framing::Known;
         self.framing = [Framing::Known; 2];
-        resources.counters.count(Counter::ResyncsSilence);
+        self.assume(self.queue.end(), Proof::Silence, resources, recorder);
     }
 }
 

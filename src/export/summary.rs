@@ -218,6 +218,9 @@ fn sections(counters: &Counters) -> Vec<(&'static str, Map<String, Value>)> {
         if counter == Counter::RequestsOneSided {
             fields.insert("pending".into(), json!(counters.pending()));
         }
+        if counter == Counter::RepliesPaired {
+            fields.insert("pending".into(), json!(counters.replies_pending()));
+        }
     }
     sections
 }

@@ -32,8 +32,9 @@ pub struct HalfStream {
     list: u32,
     known: bool,
     ended: bool,
-    /// This side offered a window of zero, and nothing of the other direction was seen since.
+    /// This side offered a window of zero, or one far smaller than before, and nothing of the other direction was seen since.
     pub window_closed: bool,
+    window_most: u16,
     /// A segment of this direction was seen.
     pub seen: bool,
 }
@@ -48,6 +49,7 @@ impl Default for HalfStream {
             known: false,
             ended: false,
             window_closed: false,
+            window_most: 0,
             seen: false,
         }
     }
@@ -105,6 +107,13 @@ impl HalfStream {
     #[inline]
     pub fn is_waiting(&self) -> bool {
         self.list != NONE
+    }
+
+    /// This side offers a window (not scaled). A sender may wait for a closed one to open, and for a small one to grow.
+    #[inline]
+    pub fn offer(&mut self, window: u16) {
+        self.window_most = self.window_most.max(window);
+        self.window_closed |= window <= self.window_most / 4;
     }
 
     /// The other side acknowledged up to here.

@@ -2,11 +2,15 @@
 //! of positions in the two streams and of how much of the requests a reply's segment acknowledged.
 
 pub mod arguments;
+pub mod candidates;
 pub mod command;
 pub mod foreign;
 mod guess;
+pub mod habits;
 pub mod keys;
 pub mod pairing;
+pub mod possible;
+pub mod queue;
 pub mod redact;
 pub mod replication;
 pub mod reply;

@@ -42,6 +42,10 @@ pub struct Reply {
     pub begin: Offset,
     /// What the segment with its first byte acknowledged of the requests.
     pub ack: Offset,
+    /// Its first byte is that of its segment.
+    pub begins_segment: bool,
+    /// That segment came late: it may have been sent before, acknowledging less.
+    pub late: bool,
     /// Bytes of it are missing.
     pub gap: bool,
     /// A segment of it came out of order or again.
@@ -128,6 +132,12 @@ impl Reply {
         self.unshown = 0;
         self.collects = Collects::Nothing;
         self.first_length = 0;
+    }
+
+    /// Whether it says that MULTI has queued the command.
+    #[inline]
+    pub fn is_queued(&self) -> bool {
+        self.kind == Some(Kind::Simple) && self.text() == b"QUEUED"
     }
 
     /// Whether it has the shape of a pub/sub message.

@@ -16,6 +16,7 @@ use super::guess;
 use super::keys::finder::{KeyFinder, Role, Settle};
 use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
+use super::queue::Stretch;
 use super::redact;
 use super::session::{Act, Acts};
 
@@ -76,8 +77,8 @@ enum Noted {
 pub struct Request {
     /// The next one in its connection's queue.
     pub(super) next: u32,
-    /// It is no request: from here on requests are hidden, or replies can't be counted.
-    pub(super) mark: bool,
+    /// It is no request: here requests may be hidden.
+    pub stretch: Option<Stretch>,
     /// It was reported as timed out.
     pub timed_out: bool,
     /// Which of its connection's requests it is, from 0.
@@ -146,7 +147,7 @@ impl Request {
     pub fn new() -> Request {
         Request {
             next: NONE,
-            mark: false,
+            stretch: None,
             timed_out: false,
             index: 0,
             t1: Timestamp::NONE,
@@ -186,7 +187,7 @@ impl Request {
     /// Empties a used one, which keeps its buffer, and makes room for the arguments to be shown.
     pub fn reset(&mut self, shown: &Shown) {
         self.next = NONE;
-        self.mark = false;
+        self.stretch = None;
         self.timed_out = false;
         self.t2 = Timestamp::NONE;
         self.command = CommandId::UNKNOWN;
@@ -264,10 +265,10 @@ impl Request {
         })
     }
 
-    /// Whether it is no request but a mark, see [`super::pairing::Queue::mark`].
+    /// Whether it is no request but a mark, see [`super::queue::Queue::mark`].
     #[inline]
     pub fn is_mark(&self) -> bool {
-        self.mark
+        self.stretch.is_some()
     }
 
     /// Whether so much of it was seen that it is known what it changes: all words of the command, and where those matter its

@@ -218,10 +218,10 @@ impl Session {
         *self = Session { resp3: self.resp3, ..Session::new(false) };
     }
 
-    /// Whether nothing about it is special: every command has one reply, the next one.
+    /// Whether every command has one reply, the next one.
     #[inline]
-    pub fn is_plain(&self) -> bool {
-        self.replies == Replies::On && !self.in_multi && !self.monitors && !self.is_subscribed()
+    pub fn is_countable(&self) -> bool {
+        self.replies == Replies::On && !self.monitors && !self.is_subscribed()
     }
 
     /// Whether messages may come at any time.
@@ -360,7 +360,7 @@ impl Session {
     pub fn contradicts(&self, act: Act, reply: &Reply) -> bool {
         let Some(kind) = reply.kind else { return true };
         let text = reply.text();
-        let queued = kind == Kind::Simple && text == b"QUEUED";
+        let queued = reply.is_queued();
         if kind == Kind::Error {
             // Row 63: a failing AUTH can lose its reply; what comes then is the next command's.
             return act == Act::Auth && text.starts_with(b"NOAUTH");
@@ -396,7 +396,7 @@ impl Session {
     /// Whether an answer says that the command was queued by MULTI. Learns that one is open.
     #[inline]
     pub fn is_queued(&mut self, act: Act, reply: &Reply) -> bool {
-        let queued = reply.kind == Some(Kind::Simple) && reply.text() == b"QUEUED";
+        let queued = reply.is_queued();
         // A HELLO changes the form of the items behind it, or fails.
         self.is_irregular |= queued && (!self.in_multi || act == Act::Hello);
         self.in_multi |= queued;

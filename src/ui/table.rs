@@ -445,13 +445,20 @@ fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, Str
         Counter::GapBytesMirror | Counter::GapBytesNetwork | Counter::GapBytesCut => {
             return ("missing bytes".into(), words(counter).unwrap_or_default().0.to_owned(), true);
         }
-        Counter::ResyncsCounted | Counter::ResyncsSilence => {
+        Counter::ResyncsCounted
+        | Counter::ResyncsEliminated
+        | Counter::ResyncsWindow
+        | Counter::ResyncsSilence
+        | Counter::ResyncsPrompt
+        | Counter::ResyncsHabit
+        | Counter::ResyncsAlternation => {
             return ("resyncs".into(), words(counter).unwrap_or_default().0.to_owned(), false);
         }
         Counter::EvictedRequests
         | Counter::EvictedPages
         | Counter::EvictedFragments
         | Counter::EvictedMessages
+        | Counter::EvictedResyncs
         | Counter::EvictedSeries => {
             return ("given up".into(), words(counter).unwrap_or_default().0.to_owned(), true);
         }
@@ -512,7 +519,13 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::RequestsOneSided => ("of connections whose replies were never captured; check the mirror port", true),
         Counter::RequestsLate => ("of those timed out, answered later after all", false),
         Counter::ResyncsCounted => ("proved: counting left one possibility", false),
+        Counter::ResyncsEliminated => ("proved: the kinds of replies left one possibility", false),
+        Counter::ResyncsWindow => ("assumed: only one possibility explained many replies (see --resync)", false),
         Counter::ResyncsSilence => ("assumed: nothing was outstanding after long silence (see --resync)", false),
+        Counter::ResyncsPrompt => ("assumed: replies follow at once, requests much later (see --resync)", false),
+        Counter::ResyncsHabit => ("assumed: the client waits for replies, as it always did (see --resync)", false),
+        Counter::ResyncsAlternation => ("assumed: requests and replies alternated to the end (--resync trust)", false),
+        Counter::RequestsAlternating => ("of those lost, that --resync trust would have paired", false),
         Counter::Contradictions => ("times a reply could not belong to its request; pairing began anew", true),
         Counter::RequestBytesSkipped => ("of requests, in search of the beginning of one after a gap", false),
         Counter::RepliesPaired => ("with a request", false),
@@ -529,6 +542,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::EvictedPages => ("packets that came too early and waited for those before them", true),
         Counter::EvictedFragments => ("packets of which only some fragments had come", true),
         Counter::EvictedMessages => ("messages of which only a part had come", true),
+        Counter::EvictedResyncs => ("attempts to find a connection's pairing again", true),
         Counter::EvictedSeries => {
             ("requests counted as \"other\": too many servers, clients, commands or errors", true)
         }

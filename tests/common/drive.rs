@@ -15,6 +15,7 @@ use resptap::record::transaction::Transaction;
 use resptap::redis::arguments::{self, Argument, Payload};
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::{Flags, Outcome, Resync};
+use resptap::redis::possible::Possible;
 use resptap::redis::request::Shown;
 use resptap::redis::session::Acts;
 use resptap::ring::{Inbox, ring};
@@ -116,6 +117,7 @@ pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
     let settings = Settings {
         table,
         acts: Acts::new(table),
+        possible: Possible::new(table),
         shown: Shown { keys: true, payload_bytes },
         timeout_ns: options.timeout_ns,
         idle_timeout_ns: 3600 * SECOND,

@@ -505,12 +505,16 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
             ("LPUSH", Kind::Error, format!("-WRONGTYPE {token} is no list\r\n").into_bytes(), Some(token.to_owned()))
         }
         7 | 8 => {
-            words(bytes, &[b"LRANGE", &key, b"0", b"-1"]);
-            let (kind, reply) = aggregate(resp3, text, value_bytes, random);
-            ("LRANGE", kind, reply, Some(token.to_owned()))
+            // Of each kind the command that has it: servers answer no other.
+            let commands: [(&'static str, &[&[u8]]); 3] =
+                [("LRANGE", &[b"0", b"-1"]), ("SMEMBERS", &[]), ("HGETALL", &[])];
+            let (command, more) = random.pick(&commands);
+            words(bytes, &[&[command.as_bytes(), &key], more].concat());
+            let (kind, reply) = aggregate(if resp3 { command } else { "LRANGE" }, text, value_bytes, random);
+            (command, kind, reply, Some(token.to_owned()))
         }
         9 if resp3 => {
-            words(bytes, &[b"ZSCORE", &key, b"m"]);
+            words(bytes, &[b"EVAL", b"return 1", b"1", &key]);
             let (kind, reply) = match random.within(0, 4) {
                 0 => (Kind::Double, format!(",{number}\r\n")),
                 1 => (Kind::BigNumber, format!("({number}\r\n")),
@@ -518,7 +522,7 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
                 _ => (Kind::Simple, format!("|1\r\n+ttl\r\n:5\r\n+{token}\r\n")),
             };
             let shown = if matches!(kind, Kind::Double | Kind::BigNumber) { number } else { token.to_owned() };
-            ("ZSCORE", kind, reply.into_bytes(), Some(shown))
+            ("EVAL", kind, reply.into_bytes(), Some(shown))
         }
         _ => {
             words(bytes, &[b"GET", &key]);
@@ -529,9 +533,12 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
 }
 
 /// An aggregate whose first element is the token.
-fn aggregate(resp3: bool, token: &[u8], value_bytes: u64, random: &mut Random) -> (Kind, Vec<u8>) {
-    let (kind, sign) =
-        if resp3 { random.pick(&[(Kind::Array, '*'), (Kind::Set, '~'), (Kind::Map, '%')]) } else { (Kind::Array, '*') };
+fn aggregate(command: &str, token: &[u8], value_bytes: u64, random: &mut Random) -> (Kind, Vec<u8>) {
+    let (kind, sign) = match command {
+        "SMEMBERS" => (Kind::Set, '~'),
+        "HGETALL" => (Kind::Map, '%'),
+        _ => (Kind::Array, '*'),
+    };
     let declared = random.within(1, 8);
     let elements = if kind == Kind::Map { 2 * declared } else { declared };
     let mut reply = format!("{sign}{declared}\r\n").into_bytes();
@@ -541,7 +548,7 @@ fn aggregate(resp3: bool, token: &[u8], value_bytes: u64, random: &mut Random) -
             0 => reply.extend_from_slice(b":1\r\n"),
             1 => reply.extend_from_slice(b"$-1\r\n"),
             2 => reply.extend_from_slice(b"*2\r\n+a\r\n*0\r\n"),
-            3 if resp3 => reply.extend_from_slice(b"|1\r\n+a\r\n:1\r\n#t\r\n"),
+            3 if kind != Kind::Array => reply.extend_from_slice(b"|1\r\n+a\r\n:1\r\n#t\r\n"),
             _ => reply.extend_from_slice(&bulk(&value(b"", value_bytes / 10 + 1, random))),
         }
     }

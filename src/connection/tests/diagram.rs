@@ -10,6 +10,7 @@ use crate::limits::Budget;
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
+use crate::redis::possible::Possible;
 use crate::redis::request::Shown;
 use crate::redis::session::Acts;
 use crate::units::{Address, Direction, Endpoint, Timestamp};
@@ -234,6 +235,7 @@ impl Tap {
         let settings = Settings {
             table,
             acts: Acts::new(table),
+            possible: Possible::new(table),
             shown: Shown { keys: true, payload_bytes: 100 },
             timeout_ns: 30 * SECOND,
             idle_timeout_ns: 3600 * SECOND,

@@ -474,7 +474,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn transaction() -> impl Strategy<Value = Transaction> {
-    let outcome = prop_oneof![Just(Outcome::Exact), Just(Outcome::Resynced(Proof::Silence))];
+    let outcome = prop_oneof![Just(Outcome::Exact), prop::sample::select(&Proof::ALL).prop_map(Outcome::Resynced)];
     let reply = prop_oneof![Just(Kind::Error), Just(Kind::Bulk), Just(Kind::BigNumber)];
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), 0u32..3, any::<u32>(), 0u16..16384);
     let vlans = prop_oneof![

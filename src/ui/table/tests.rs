@@ -92,7 +92,7 @@ fn lossy() -> Counters {
         counters[counter] = counters[counter].max(7);
     }
     let others = Counter::ALL.iter().filter(|counter| {
-        matches!(counter.place(), ("requests", name) if !name.contains('.') && !["total", "exact", "late", "contradictions", "bytes_skipped"].contains(&name))
+        matches!(counter.place(), ("requests", name) if !name.contains('.') && !["total", "exact", "late", "lost_alternating", "contradictions", "bytes_skipped"].contains(&name))
     });
     counters[Counter::RequestsExact] -= 7 * others.count() as u64;
     counters

@@ -1,0 +1,497 @@
+//! Which request the next reply may answer, while something is hidden: the set of candidates.
+//!
+//! A candidate is a position in the [queue](super::queue): the element that the next reply answers. While nothing is hidden
+//! there is one, the first request. A reply moves every candidate on by one; a stretch of the reply stream that may hide
+//! `a` to `b` replies moves each by every number between; a mark in the queue, which may hide requests, takes any number of
+//! replies up to what its bytes can hold, also none. What a fact contradicts is struck:
+//!
+//! * a request that the reply's segment does not acknowledge can't be answered by it, nor by one before it;
+//! * nor can a request that was not sent yet (all that is acknowledged has been seen, or is a mark by now);
+//! * a reply of a kind that the command never has (and `+QUEUED` to what MULTI never queues) can't be its answer.
+//!
+//! **Why a proof is one.** Let the true answer of each reply be given. By the facts that PAIRING.md lists (first in, first
+//! out; one reply a request; a stretch holds as many requests or replies as its bytes allow) the truth is among the
+//! candidates at the beginning. Each step keeps it there: it moves as the server answered, and nothing true contradicts a
+//! fact. What is kept is never less than that: where bounds are merged (the numbers of replies that a mark has taken, the
+//! costs of ways through a stretch) the hull of all is kept. So when one candidate is left, it is the truth, whatever was
+//! seen; and of the replies since the last stretch or mark those that all its pasts have in common are known as well
+//! ([`Candidates::explained`]). They alone are released.
+//!
+//! Three things could make the first candidates wrong, and are excluded by the caller: commands that do not have one reply
+//! each (`Act::is_countable`; a mark that can hold CLIENT REPLY SKIP lets the request behind it go unanswered), a server
+//! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
+//! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
+//!
+//! A set that would grow beyond [`limits::CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
+//! certain [`Basis`]: it never proves anything, but may be assumed from.
+
+use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
+use crate::pool::Pool;
+use crate::units::Offset;
+
+use super::pairing::Proof;
+use super::queue::Queue;
+use super::request::Request;
+
+/// What the set rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Basis {
+    /// Facts since the beginning of the connection.
+    Certain,
+    /// An assumption that was made before.
+    Assumed(Proof),
+    /// Nothing: a beginning in the middle, or a contradiction.
+    Nothing,
+}
+
+/// Whether a request may be answered by a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Yes, which is worth so many points: how unlikely that would be, were it not the answer.
+    Possible(u8),
+    /// Its command never has such a reply.
+    Impossible,
+}
+
+/// What a candidate must explain behind a mark: the requests behind it may be the content of a value whose beginning was
+/// hidden.
+const DOUBT_REQUESTS: u8 = 6;
+
+/// Once a candidate has explained so much, what follows is taken for replies, and not for the content of one.
+const DOUBT_LINGERS: u8 = 4;
+
+/// Candidates that must have failed by the kinds of replies for `window`: where all requests are of one kind it says nothing.
+const WINDOW_STRUCK_MIN: u16 = 4;
+
+/// Places for which there is room from the beginning: those of a connection whose beginning was not seen.
+const ROOM: usize = EARLIER_REQUESTS_MAX as usize + HELD_REPLIES_MAX;
+
+/// Marks for which there is room from the beginning.
+const MARKS: usize = 16;
+
+/// Bytes that a set may come to need.
+pub const CANDIDATES_BYTES_MAX: usize = 2 * size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1);
+
+/// How many replies a mark has taken, for the candidate that is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Taken {
+    position: u64,
+    least: u64,
+    most: u64,
+}
+
+/// A mark of the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mark {
+    position: u64,
+    may_silence: bool,
+}
+
+/// One candidate's past, since the last stretch or mark. Where two pasts lead to one place, they share it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Candidate {
+    /// 1 + its age, the number of replies that it has explained (the longer past's); 0: no candidate.
+    alive: u16,
+    /// So many of the newest replies it has certainly explained (the shorter past's).
+    sure: u8,
+    /// What the replies that it explained were worth (the better past).
+    points: u8,
+    /// What they must be worth to be believed.
+    needed: u8,
+    /// What it takes for replies may be the content of one whose beginning was hidden.
+    in_doubt: bool,
+}
+
+impl Candidate {
+    /// One that begins, behind a hidden reply if it must explain something.
+    fn fresh(needed: u8) -> Candidate {
+        Candidate { alive: 1, sure: 0, points: 0, needed, in_doubt: needed > 0 }
+    }
+
+    /// What it has yet to earn.
+    fn owed(self) -> u8 {
+        if self.points < self.needed { self.needed } else { 0 }
+    }
+
+    /// The same in a mark: it keeps its age, but what it has explained was before.
+    fn in_mark(self) -> Candidate {
+        let needed = self.owed().max(DOUBT_REQUESTS);
+        Candidate { alive: self.alive, sure: 0, points: 0, needed, in_doubt: self.in_doubt }
+    }
+
+    fn explained(self, worth: u8, is_anchored: bool) -> Candidate {
+        let points = self.points.saturating_add(worth);
+        Candidate {
+            alive: self.alive.saturating_add(1),
+            sure: self.sure.saturating_add(1),
+            points,
+            needed: self.needed,
+            in_doubt: self.in_doubt && !is_anchored && points < self.needed,
+        }
+    }
+
+    fn join(&mut self, other: Candidate) {
+        *self = if self.alive == 0 {
+            other
+        } else {
+            Candidate {
+                alive: self.alive.max(other.alive),
+                sure: self.sure.min(other.sure),
+                points: self.points.max(other.points),
+                needed: self.needed.max(other.needed),
+                in_doubt: self.in_doubt || other.in_doubt,
+            }
+        };
+    }
+}
+
+/// Candidates at consecutive positions, from `base` on.
+#[derive(Debug, Default)]
+struct Places {
+    base: u64,
+    of: Vec<Candidate>,
+    taken: Vec<Taken>,
+    /// One did not fit.
+    overflows: bool,
+}
+
+impl Places {
+    /// With room for what is usual.
+    fn with_room() -> Places {
+        Places { of: Vec::with_capacity(ROOM), taken: Vec::with_capacity(MARKS), ..Places::default() }
+    }
+
+    fn clear(&mut self, base: u64) {
+        self.base = base;
+        self.of.clear();
+        self.taken.clear();
+        self.overflows = false;
+    }
+
+    fn get(&self, position: u64) -> Option<Candidate> {
+        let index = usize::try_from(position.checked_sub(self.base)?).ok()?;
+        self.of.get(index).copied().filter(|candidate| candidate.alive > 0)
+    }
+
+    fn taken(&self, position: u64) -> Option<Taken> {
+        self.taken.iter().copied().find(|taken| taken.position == position)
+    }
+
+    fn put(&mut self, position: u64, candidate: Candidate) {
+        let index = position.saturating_sub(self.base);
+        if index > CANDIDATES_MAX {
+            self.overflows = true;
+            return;
+        }
+        let index = index as usize;
+        if self.of.len() <= index {
+            self.of.resize(index + 1, Candidate::default());
+        }
+        self.of[index].join(candidate);
+    }
+
+    /// A candidate comes to a position; from a mark it may go on at once.
+    fn enter(&mut self, position: u64, candidate: Candidate, marks: &[Mark]) {
+        match marks.iter().find(|mark| mark.position == position) {
+            Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, candidate, mark.may_silence, marks),
+            None => self.put(position, candidate),
+        }
+    }
+
+    /// A candidate is in a mark, and so it is also behind it; and if the mark may hold what silences a command, behind the
+    /// next request as well.
+    fn stay(&mut self, taken: Taken, candidate: Candidate, may_silence: bool, marks: &[Mark]) {
+        let candidate = candidate.in_mark();
+        self.put(taken.position, candidate);
+        match self.taken.iter_mut().find(|other| other.position == taken.position) {
+            Some(other) => {
+                other.least = other.least.min(taken.least);
+                other.most = other.most.max(taken.most);
+            }
+            None => self.taken.push(taken),
+        }
+        self.enter(taken.position + 1, candidate, marks);
+        if may_silence {
+            self.enter(taken.position + 2, candidate, marks);
+        }
+    }
+
+    /// A candidate for which what was seen is no reply stays where it is.
+    fn linger(&mut self, position: u64, candidate: Candidate, taken: Option<Taken>, marks: &[Mark]) {
+        let candidate = Candidate { in_doubt: true, ..Candidate::fresh(candidate.owed()) };
+        match (taken, marks.iter().find(|mark| mark.position == position)) {
+            (Some(taken), Some(mark)) => self.stay(taken, candidate, mark.may_silence, marks),
+            _ => self.put(position, candidate),
+        }
+    }
+
+    fn trim(&mut self) {
+        let dead = self.of.iter().take_while(|candidate| candidate.alive == 0).count();
+        self.of.drain(..dead);
+        self.base += dead as u64;
+    }
+}
+
+/// The set.
+#[derive(Debug)]
+pub struct Candidates {
+    /// What it rests on.
+    pub basis: Basis,
+    now: Places,
+    /// The next set, while it is made.
+    next: Places,
+    marks: Vec<Mark>,
+    /// So many were struck because of their kind, since the set began.
+    struck_by_kind: u16,
+    /// The highest age that something struck had reached.
+    struck_age: u16,
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Candidates::new()
+    }
+}
+
+impl Candidates {
+    /// An empty one, to be begun.
+    pub fn new() -> Candidates {
+        Candidates {
+            basis: Basis::Nothing,
+            now: Places::with_room(),
+            next: Places::with_room(),
+            marks: Vec::with_capacity(MARKS),
+            struck_by_kind: 0,
+            struck_age: 0,
+        }
+    }
+
+    /// Begins with one candidate: the first of the queue.
+    pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Pool<Request>) {
+        self.basis = basis;
+        self.struck_by_kind = 0;
+        self.struck_age = 0;
+        self.read_marks(queue, pool);
+        self.now.clear(queue.first());
+        self.now.enter(queue.first(), Candidate::fresh(0), &self.marks);
+        self.now.trim();
+    }
+
+    /// A mark was put at the end of the queue, or the one there grew: what was there may be in it or behind it.
+    pub fn marked(&mut self, queue: &Queue, pool: &Pool<Request>) {
+        self.read_marks(queue, pool);
+        let position = queue.end().saturating_sub(1);
+        if let (Some(candidate), Some(mark)) = (self.now.get(position), self.marks.last().copied()) {
+            let taken = self.now.taken(position).unwrap_or(Taken { position, least: 0, most: 0 });
+            self.now.stay(taken, candidate, mark.may_silence, &self.marks);
+        }
+    }
+
+    fn read_marks(&mut self, queue: &Queue, pool: &Pool<Request>) {
+        self.marks.clear();
+        self.marks.extend(queue.iter(pool).filter_map(|(position, request)| {
+            request.stretch.map(|stretch| Mark { position, may_silence: stretch.may_silence() })
+        }));
+    }
+
+    /// A reply was seen, in a segment that acknowledges `acknowledged` of the requests. `judge` says what a request's command
+    /// lets it be, and is given the request before it as well. `is_anchored`: it is certainly a reply, and no content of one.
+    pub fn reply(
+        &mut self,
+        acknowledged: Offset,
+        is_anchored: bool,
+        queue: &Queue,
+        pool: &Pool<Request>,
+        mut judge: impl FnMut(&Request, Option<&Request>) -> Verdict,
+    ) {
+        self.next.clear(self.now.base);
+        // What explains so much shows that these are replies.
+        let shown = self.now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
+        let lingers = |candidate: Candidate| candidate.in_doubt && !is_anchored && shown < DOUBT_LINGERS;
+        let mut struck_age = self.struck_age;
+        let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
+        let mut last = None;
+        for (position, request) in queue.iter(pool) {
+            let before = last.replace(request);
+            let Some(candidate) = self.now.get(position) else { continue };
+            if lingers(candidate) {
+                self.next.linger(position, candidate, self.now.taken(position), &self.marks);
+            }
+            if let Some(stretch) = request.stretch {
+                let Some(taken) = self.now.taken(position) else { continue };
+                let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
+                if taken.least < most {
+                    let taken = Taken { position, least: taken.least + 1, most };
+                    self.next.stay(taken, candidate, stretch.may_silence(), &self.marks);
+                }
+            } else if request.end > acknowledged {
+                strike(candidate);
+            } else if let Verdict::Possible(points) = judge(request, before) {
+                self.next.enter(position + 1, candidate.explained(points, is_anchored), &self.marks);
+            } else {
+                self.struck_by_kind = self.struck_by_kind.saturating_add(1);
+                strike(candidate);
+            }
+        }
+        if let Some(candidate) = self.now.get(queue.end()) {
+            if lingers(candidate) {
+                self.next.linger(queue.end(), candidate, None, &self.marks);
+            }
+            strike(candidate);
+        }
+        self.struck_age = struck_age;
+        self.take_next();
+    }
+
+    /// Whether any candidate could be answered by a reply whose segment acknowledges so much.
+    pub fn can_take(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> bool {
+        queue.iter(pool).any(|(position, request)| {
+            self.now.get(position).is_some()
+                && match request.stretch {
+                    Some(stretch) => {
+                        self.now.taken(position).is_some_and(|taken| taken.least < stretch.replies_max(acknowledged))
+                    }
+                    None => request.end <= acknowledged,
+                }
+        })
+    }
+
+    /// Between `fewest` and `most` replies were hidden; the segment behind them acknowledges `acknowledged`. `doubt`: how much
+    /// a candidate must explain if the hidden one before it answered this request (`None`: one that is not known).
+    pub fn hide(
+        &mut self,
+        (fewest, most): (u64, u64),
+        acknowledged: Offset,
+        queue: &Queue,
+        pool: &Pool<Request>,
+        doubt: impl Fn(Option<&Request>) -> u8,
+    ) {
+        self.next.clear(self.now.base);
+        self.struck_age = 0;
+        let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
+        // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
+        // silence what is behind it, to the position after that.
+        let mut cost: Option<(u64, u64)> = None;
+        let mut jump: Option<(u64, (u64, u64))> = None;
+        let mut is_open = true;
+        let mut before = None;
+        for (position, request) in queue.iter(pool) {
+            let needed = self.needed(position, before.replace(request), &doubt);
+            let arrives = cost.is_some();
+            cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
+            if jump.is_some_and(|(at, _)| at == position) {
+                cost = hull(cost, jump.take().map(|(_, cost)| cost));
+            }
+            let Some((least, greatest)) = cost else { continue };
+            if let Some(stretch) = request.stretch {
+                let was = self.now.taken(position);
+                let capacity = stretch.replies_max(acknowledged);
+                let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);
+                let taken = Taken {
+                    position,
+                    least: taken_least + fewest.saturating_sub(greatest),
+                    most: (was.map_or(0, |was| was.most) + most.saturating_sub(least)).min(capacity),
+                };
+                if least <= most && taken.least <= taken.most {
+                    self.next.stay(taken, Candidate::fresh(needed), stretch.may_silence(), &self.marks);
+                }
+                let behind = (least, greatest + capacity.saturating_sub(taken_least));
+                cost = Some(behind);
+                jump = stretch.may_silence().then_some((position + 2, behind));
+                continue;
+            }
+            if reaches((least, greatest)) {
+                self.next.enter(position, Candidate::fresh(needed), &self.marks);
+            }
+            if request.end > acknowledged {
+                is_open = false;
+                break;
+            }
+            cost = (least < most).then_some((least + 1, greatest + 1));
+        }
+        if is_open {
+            // The place of the next request is one as well.
+            cost = hull(cost, self.now.get(queue.end()).map(|_| (0, 0)));
+            cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
+            if cost.is_some_and(reaches) {
+                let needed = self.needed(queue.end(), before, &doubt);
+                self.next.enter(queue.end(), Candidate::fresh(needed), &self.marks);
+            }
+        }
+        self.take_next();
+    }
+
+    /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
+    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Option<&Request>) -> u8) -> u8 {
+        let owed = self.now.get(position).map(Candidate::owed);
+        match (before, owed) {
+            (None, Some(owed)) => owed,
+            (before, owed) => doubt(before.filter(|before| !before.is_mark())).max(owed.unwrap_or(0)),
+        }
+    }
+
+    fn take_next(&mut self) {
+        std::mem::swap(&mut self.now, &mut self.next);
+        self.now.trim();
+    }
+
+    /// Whether nothing is possible any more: a fact was wrong.
+    pub fn is_empty(&self) -> bool {
+        self.now.of.is_empty()
+    }
+
+    /// Whether there are more than are followed up.
+    pub fn overflows(&self) -> bool {
+        self.now.overflows
+    }
+
+    /// The lowest candidate.
+    pub fn lowest(&self) -> u64 {
+        self.now.base
+    }
+
+    /// The one candidate that is left, if it is a request's place: its position, and by which argument.
+    pub fn only(&self) -> Option<(u64, Proof)> {
+        let is_one = self.now.of.len() == 1 && self.now.taken.is_empty() && !self.now.overflows;
+        is_one.then_some((self.now.base, if self.struck_by_kind > 0 { Proof::Eliminated } else { Proof::Counted }))
+    }
+
+    /// Whether a position is among them.
+    pub fn has(&self, position: u64) -> bool {
+        self.now.get(position).is_some()
+    }
+
+    /// How many of the newest replies a candidate has certainly explained; `None` if that does not yet convince.
+    pub fn explained(&self, position: u64) -> Option<u8> {
+        self.now.get(position).filter(|candidate| candidate.points >= candidate.needed).map(|candidate| candidate.sure)
+    }
+
+    /// The candidate that has explained many replies where all others that were tried failed early, or began late: the
+    /// assumption `window`.
+    pub fn window(&self, age_min: u16) -> Option<u64> {
+        let mut best: Option<(u64, u16)> = None;
+        let mut second = self.struck_age;
+        for (position, candidate) in (self.now.base..).zip(&self.now.of) {
+            let age = candidate.alive.saturating_sub(1);
+            match best {
+                Some((_, most)) if age <= most => second = second.max(age),
+                _ => {
+                    second = second.max(best.map_or(0, |(_, most)| most));
+                    best = Some((position, age));
+                }
+            }
+        }
+        best.filter(|&(_, age)| age >= age_min && second <= age / 3 && self.struck_by_kind >= WINDOW_STRUCK_MIN)
+            .map(|(position, _)| position)
+    }
+}
+
+fn hull(one: Option<(u64, u64)>, other: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    match (one, other) {
+        (Some((least, greatest)), Some((a, b))) => Some((least.min(a), greatest.max(b))),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Requests that wait for their replies, first in, first out, and the marks between them that stand for hidden ones.
+//!
+//! The requests are in a pool; a queue is its two ends. Each element has a *position*, counted from the connection's first:
+//! [`Queue::first`] is that of the head. A mark ([`Stretch`]) says that requests may be hidden between its neighbours.
+
+use crate::pool::{NONE, Pool};
+use crate::units::Offset;
+
+use super::request::Request;
+
+/// Bytes of the shortest request of a client that speaks multibulk: `*1\r\n$0\r\n\r\n`.
+const MULTIBULK_BYTES_MIN: u64 = 10;
+/// Bytes of the shortest inline request: `x\n`.
+const INLINE_BYTES_MIN: u64 = 2;
+/// Bytes of the shortest command that silences what is behind it: CLIENT REPLY OFF.
+const SILENCING_BYTES_MIN: u64 = 36;
+
+/// A stretch of the request stream of which it is not known what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stretch {
+    /// Its first byte.
+    pub from: Offset,
+    /// Behind its last.
+    pub to: Offset,
+    /// The client may have used inline commands, which are shorter.
+    pub may_be_inline: bool,
+    /// Requests from before the capture are in it as well, so many at the most; 0 if there are none such.
+    pub earlier: u64,
+}
+
+impl Stretch {
+    /// The most replies that what ended at or before `acknowledged` can have.
+    pub fn replies_max(&self, acknowledged: Offset) -> u64 {
+        let shortest = if self.may_be_inline { INLINE_BYTES_MIN } else { MULTIBULK_BYTES_MIN };
+        self.earlier + acknowledged.min(self.to).distance_from(self.from) / shortest
+    }
+
+    /// Whether it may hold a command that silences the one behind it.
+    pub fn may_silence(&self) -> bool {
+        self.earlier > 0 || self.to.distance_from(self.from) >= SILENCING_BYTES_MIN
+    }
+}
+
+/// The queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    head: u32,
+    tail: u32,
+    length: u32,
+    /// Marks in it.
+    marks: u32,
+    /// Position of the head.
+    first: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { head: NONE, tail: NONE, length: 0, marks: 0, first: 0 }
+    }
+}
+
+impl Queue {
+    /// Requests in it, marks not counted.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.length - self.marks
+    }
+
+    /// Whether there is anything but marks.
+    #[inline]
+    pub fn has_requests(&self) -> bool {
+        self.length > self.marks
+    }
+
+    /// Whether there are neither requests nor marks.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The first one's handle.
+    #[inline]
+    pub fn head(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    /// The last one's handle.
+    #[inline]
+    pub fn tail(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
+    }
+
+    /// Whether there is a mark in it.
+    pub fn is_marked(&self) -> bool {
+        self.marks > 0
+    }
+
+    /// Position of the first element.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Position that the next element will have.
+    pub fn end(&self) -> u64 {
+        self.first + u64::from(self.length)
+    }
+
+    /// Puts a request at the end.
+    #[inline]
+    pub fn push(&mut self, handle: u32, pool: &mut Pool<Request>) {
+        pool.get_mut(handle).next = NONE;
+        if self.tail == NONE {
+            self.head = handle;
+        } else {
+            pool.get_mut(self.tail).next = handle;
+        }
+        self.tail = handle;
+        self.length += 1;
+    }
+
+    /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.
+    pub fn mark(&mut self, handle: u32, stretch: Stretch, pool: &mut Pool<Request>) {
+        pool.get_mut(handle).stretch = Some(stretch);
+        self.push(handle, pool);
+        self.marks += 1;
+    }
+
+    /// Takes the first one, which may be a mark; it is the caller's to give back.
+    #[inline]
+    pub fn pop(&mut self, pool: &Pool<Request>) -> Option<u32> {
+        let handle = self.head()?;
+        let request = pool.get(handle);
+        self.head = request.next;
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        self.length -= 1;
+        self.first += 1;
+        self.marks -= u32::from(request.is_mark());
+        Some(handle)
+    }
+
+    /// The one behind another.
+    #[inline]
+    pub fn after(&self, handle: u32, pool: &Pool<Request>) -> Option<u32> {
+        let next = pool.get(handle).next;
+        (next != NONE).then_some(next)
+    }
+
+    /// All elements with their positions, from the first on.
+    pub fn iter<'a>(&self, pool: &'a Pool<Request>) -> impl Iterator<Item = (u64, &'a Request)> + use<'a> {
+        let (mut handle, mut position) = (self.head, self.first);
+        std::iter::from_fn(move || {
+            (handle != NONE).then(|| {
+                let request = pool.get(handle);
+                handle = request.next;
+                position += 1;
+                (position - 1, request)
+            })
+        })
+    }
+
+    /// The newest request that ends at or before `acknowledged`: what its client had received when it sent it, and the
+    /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
+    /// a mark stands before it.
+    pub fn newest(&self, acknowledged: Offset, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+        let mut group: Option<(Offset, u64)> = None;
+        let (mut is_known, mut behind_mark) = (true, false);
+        for (position, request) in self.iter(pool) {
+            if request.is_mark() {
+                behind_mark = true;
+                continue;
+            }
+            if request.end > acknowledged {
+                break;
+            }
+            if behind_mark || group.is_none_or(|(received, _)| received != request.received) {
+                group = Some((request.received, position));
+                is_known = !behind_mark;
+            }
+            behind_mark = false;
+        }
+        group.filter(|_| is_known && !behind_mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &mut Queue, pool: &mut Pool<Request>, end: u64, received: u64) {
+        let handle = pool.take(Request::new).unwrap();
+        pool.get_mut(handle).end = Offset(end);
+        pool.get_mut(handle).received = Offset(received);
+        queue.push(handle, pool);
+    }
+
+    #[test]
+    fn positions_count_on_whatever_is_taken() {
+        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        for n in 1..=3 {
+            push(&mut queue, &mut pool, n * 10, 0);
+        }
+        let first = queue.pop(&pool).unwrap();
+        pool.give_back(first);
+        assert_eq!((queue.first(), queue.end(), queue.len()), (1, 3, 2));
+        let found: Vec<_> = queue.iter(&pool).map(|(position, request)| (position, request.end.0)).collect();
+        assert_eq!(found, [(1, 20), (2, 30)]);
+    }
+
+    #[test]
+    fn the_newest_group_is_what_was_sent_with_the_same_knowledge() {
+        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        for (end, received) in [(10, 0), (20, 5), (30, 5), (40, 7)] {
+            push(&mut queue, &mut pool, end, received);
+        }
+        assert_eq!(queue.newest(Offset(9), &pool), None);
+        assert_eq!(queue.newest(Offset(10), &pool), Some((Offset(0), 0)));
+        assert_eq!(queue.newest(Offset(35), &pool), Some((Offset(5), 1)));
+        assert_eq!(queue.newest(Offset(40), &pool), Some((Offset(7), 3)));
+    }
+
+    #[test]
+    fn a_stretch_holds_no_more_requests_than_its_bytes_allow() {
+        let stretch = Stretch { from: Offset(100), to: Offset(135), may_be_inline: false, earlier: 0 };
+        assert_eq!((stretch.replies_max(Offset(100)), stretch.replies_max(Offset(119))), (0, 1));
+        assert_eq!((stretch.replies_max(Offset(999)), stretch.may_silence()), (3, false));
+        let stretch = Stretch { to: Offset(136), may_be_inline: true, earlier: 7, ..stretch };
+        assert_eq!((stretch.replies_max(Offset(136)), stretch.may_silence()), (7 + 18, true));
+    }
+}
