@@ -364,7 +364,8 @@ impl Connection {
 
     /// Requests of it whose fate is not decided.
     pub fn undecided(&self, resources: &Resources) -> u64 {
-        let head = self.queue.head().filter(|&head| resources.requests.get(head).timed_out);
+        let is_told = |&head: &u32| resources.requests.get(head).timed_out && !resources.act(head).is_replication();
+        let head = self.queue.head().filter(is_told);
         u64::from(self.queue.len() + self.children.len() - self.internal) - u64::from(head.is_some())
     }
 

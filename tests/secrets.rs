@@ -23,6 +23,9 @@ const CANARY: &str = "zqxjkvwyqzkx";
 /// A value, a key, the name of a command, of a client and of a user, the text of an error: all of which may be shown.
 const VALUE: &str = "gullqhqvz";
 const KEY: &str = "kiwiqhqvz";
+/// The key's hash: `printf kiwiqhqvz | openssl dgst -sha256 -hmac qhq-secret`.
+const HASH: &str = "be8bf27add6d90d7793cb4845aa64686";
+const SECRET: &str = "qhq-secret";
 const NAME: &str = "NIGHTQHQ.JAR";
 const CLIENT: &str = "clientqhq";
 const USER: &str = "userqhq";
@@ -331,6 +334,13 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// Options by which keys are shown by their hash.
+    fn hashing(&self) -> [String; 2] {
+        let secret = self.at("secret");
+        fs::write(&secret, format!("{SECRET}\n")).expect("it is written");
+        ["--hash-keys".to_owned(), secret.to_str().expect("text").to_owned()]
+    }
+
     /// Runs the program at the highest level of logs; gives what it prints.
     fn run(&self, arguments: &[&str], more: &[&str]) -> (String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_resptap"));
@@ -343,25 +353,20 @@ impl Folder {
 
     /// All that it writes. It runs twice, as only without `--summary` there is a table.
     fn read(&self, arguments: &[&str]) -> Outputs {
-        let mut outputs = self.read_files(arguments);
-        let (table, log) = self.run(arguments, &[]);
-        outputs.texts.extend([("table", table), ("log beside the table", log)]);
-        outputs
-    }
-
-    /// All but the table.
-    fn read_files(&self, arguments: &[&str]) -> Outputs {
         let [records, summary, hlog] = ["records.jsonl", "summary.json", "out.hlog"].map(|name| self.at(name));
         let text = |path: &PathBuf| path.to_str().expect("text").to_owned();
         let sink = format!("jsonl:{}", text(&records));
         let outputs = ["--sink", &sink, "--summary", &text(&summary), "--hist-log", &text(&hlog)];
         let (_, log) = self.run(arguments, &outputs);
+        let (table, log_beside) = self.run(arguments, &[]);
         let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).expect("it was written")).into_owned();
         let texts = vec![
             ("records", read(&records)),
             ("summary", read(&summary)),
             ("interval log", without_histograms(&read(&hlog))),
             ("log", log),
+            ("table", table),
+            ("log beside the table", log_beside),
         ];
         Outputs { texts }
     }
@@ -391,6 +396,20 @@ impl Outputs {
         self.texts.iter().any(|(_, text)| text.contains(wanted))
     }
 
+    /// Whether the statistics of keys show this: in the summary, and in the table.
+    #[track_caller]
+    fn statistics_show(&self, wanted: &str) -> [bool; 2] {
+        let text = |name| self.texts.iter().find(|(what, _)| *what == name).map(|(_, text)| &text[..]).expect(name);
+        let summary: Value = serde_json::from_str(text("summary")).expect("a summary is JSON");
+        let keys = &summary["keys"];
+        let shows = keys.to_string().contains(wanted);
+        let is_listed = keys["distinct_keys"].as_u64().is_none_or(|keys| keys <= 100);
+        assert!(is_listed, "not all keys are listed, so that what else was counted is not searched");
+        let (_, table) = text("table").split_once("\nKEYS").expect("the table has a section of keys");
+        let (section, _) = table.split_once("\nERRORS").expect("the table has a section of errors");
+        [shows, section.contains(wanted)]
+    }
+
     #[track_caller]
     fn assert_no_canary(&self, arguments: &[&str]) {
         for (what, text) in &self.texts {
@@ -408,10 +427,10 @@ fn search(capture: Capture) -> Outputs {
     let folder = Folder::with(capture);
     for (payload, shown) in [("none", false), ("keys", true)] {
         let arguments = ["--payload", payload];
-        // What the table could show the summary does.
-        let outputs = folder.read_files(&arguments);
+        let outputs = folder.read(&arguments);
         outputs.assert_no_canary(&arguments);
         assert_eq!((outputs.shows(KEY), outputs.shows(NAME)), (shown, shown), "--payload {payload}");
+        assert_eq!(outputs.statistics_show(KEY), [shown; 2], "--payload {payload}");
         assert!(!outputs.shows(VALUE) && !outputs.shows(ERROR_TEXT), "--payload {payload}");
         assert!(outputs.shows(CLIENT) && outputs.shows(USER), "who asks is no payload");
     }
@@ -421,6 +440,11 @@ fn search(capture: Capture) -> Outputs {
     for wanted in [KEY, NAME, VALUE, CLIENT, USER, ERROR_TEXT] {
         assert!(outputs.shows(wanted), "{wanted} is not found, so nothing would be");
     }
+    assert_eq!(outputs.statistics_show(KEY), [true; 2]);
+    let hashing = folder.hashing();
+    let hashed = folder.read(&[&hashing.each_ref().map(String::as_str)[..], &arguments].concat());
+    hashed.assert_no_canary(&["--hash-keys"]);
+    assert!(!hashed.shows(KEY) && hashed.statistics_show(HASH) == [true; 2], "--hash-keys");
     assert!(outputs.texts[0].1.lines().count() > usize::from(connections), "the conversations were not understood");
     outputs
 }
@@ -557,17 +581,27 @@ fn a_table_of_commands_can_make_any_of_them_a_secret() {
 }
 
 #[test]
+fn keys_of_a_command_that_carries_secrets_are_told_in_its_record_only() {
+    let mut capture = Capture::plain();
+    let talk = vec![(true, multibulk("MIGRATE h 6379 mothqhqvz 0 9 AUTH {}")), (false, OK.bytes())];
+    capture.add(&talk, Sight::Cut { turn: 0, at: 0 });
+    let outputs = Folder::with(capture).read(&[]);
+    outputs.assert_no_canary(&[]);
+    assert!(outputs.records().iter().any(|record| record["resource"] == "mothqhqvz"));
+    assert_eq!(outputs.statistics_show("mothqhqvz"), [false; 2]);
+    assert_eq!(outputs.statistics_show(KEY), [true; 2]);
+}
+
+#[test]
 fn keys_are_shown_by_their_hash_everywhere_and_filtered_by_their_name() {
-    // printf kiwiqhqvz | openssl dgst -sha256 -hmac qhq-secret
-    const HASH: &str = "be8bf27add6d90d7793cb4845aa64686";
     let folder = Folder::with(Capture::plain());
-    let secret = folder.at("secret");
-    fs::write(&secret, "qhq-secret\n").expect("it is written");
-    let hashed = ["--hash-keys", secret.to_str().expect("text")];
+    let hashing = folder.hashing();
+    let hashed = hashing.each_ref().map(String::as_str);
     let plain = folder.read(&[]).records();
     for payload in ["keys", "full"] {
         let outputs = folder.read(&[&hashed[..], &["--payload", payload]].concat());
-        assert!(!outputs.shows(KEY) && !outputs.shows("qhq-secret"), "--payload {payload}");
+        assert!(!outputs.shows(KEY) && !outputs.shows(SECRET), "--payload {payload}");
+        assert_eq!(outputs.statistics_show(HASH), [true; 2], "--payload {payload}");
         for (record, plain) in outputs.records().iter().zip(&plain) {
             assert_eq!(record["redis"]["slot"], plain["redis"]["slot"], "the key's own");
             assert_eq!(record.get("resource").is_some(), plain.get("resource").is_some());
