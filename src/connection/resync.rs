@@ -214,6 +214,7 @@ impl Connection {
         let Resources { resyncs, requests, settings, .. } = resources;
         let state = resyncs.get_mut(self.resync);
         state.turns.interrupt();
+        state.drains = Drains::default();
         state.interrupted = true;
         let doubt = |request: Option<&Request>| {
             let kinds = request.map(|request| settings.possible.of(request.command)).filter(|_| !self.odd_kinds);
@@ -338,7 +339,8 @@ impl Connection {
         // Elements of an array are mostly of one kind.
         let is_change = reply.kind != state.last_kind && reply.kind != Some(Kind::Error) && !reply.is_queued();
         state.last_kind = reply.kind;
-        let shows_habit = newest.is_some_and(|(received, _)| state.drains.segment(reply.begin, received));
+        let shows_habit = newest
+            .is_some_and(|(received, position)| state.drains.segment(reply.begin, received, position, state.replies));
         let habit = newest.filter(|_| shows_habit && *resync != Resync::Strict && self.habit.is_formed());
         if let Some((_, position)) = habit
             && state.candidates.has(position)

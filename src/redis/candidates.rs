@@ -22,7 +22,7 @@
 //! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
 //! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
 //!
-//! A set that would grow beyond [`limits::CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
+//! A set that would grow beyond [`CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
 
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};

@@ -59,19 +59,28 @@ impl Habit {
 pub struct Drains {
     burst: Offset,
     in_a_row: u8,
+    /// The position of the first request of the last drain, and how many replies had been seen then.
+    last: (u64, u64),
 }
 
 impl Drains {
     /// A segment of replies begins at `at`; of the newest requests that it acknowledges the client had received replies up to
-    /// `received` when it sent them. Answers whether the habit is there again: then the segment begins with the reply to the
-    /// first of these.
-    pub fn segment(&mut self, at: Offset, received: Offset) -> bool {
-        if received != self.burst {
-            self.in_a_row = if received >= at { self.in_a_row.saturating_add(1) } else { 0 };
-            self.burst = received;
-            return self.in_a_row >= DRAINS;
+    /// `received` when it sent them; the first of these is at `position`, and `replies` have been seen before. Answers whether
+    /// the habit is there again: then the segment begins with the reply to the first of these. From one drain to the next
+    /// there must have been as many replies as requests.
+    pub fn segment(&mut self, at: Offset, received: Offset, position: u64, replies: u64) -> bool {
+        if received == self.burst {
+            return false;
         }
-        false
+        self.burst = received;
+        let (last_position, last_replies) = std::mem::replace(&mut self.last, (position, replies));
+        let is_even = position.wrapping_sub(last_position) == replies.wrapping_sub(last_replies);
+        self.in_a_row = match received >= at {
+            false => 0,
+            true if self.in_a_row > 0 && is_even => self.in_a_row.saturating_add(1),
+            true => 1,
+        };
+        self.in_a_row >= DRAINS
     }
 }
 
@@ -218,11 +227,19 @@ mod tests {
     #[test]
     fn four_drains_in_a_row_show_the_habit_again() {
         let mut drains = Drains::default();
-        let shown: Vec<bool> = (1..=4).map(|n| drains.segment(Offset(n * 10), Offset(n * 10))).collect();
+        let shown: Vec<bool> = (1..=4).map(|n| drains.segment(Offset(n * 10), Offset(n * 10), n, n + 7)).collect();
         assert_eq!(shown, [false, false, false, true]);
-        assert!(!drains.segment(Offset(50), Offset(40)), "the same requests again are no drain");
-        assert!(!drains.segment(Offset(60), Offset(55)));
-        assert!(!drains.segment(Offset(70), Offset(70)), "and it begins anew");
+        assert!(!drains.segment(Offset(50), Offset(40), 5, 12), "the same requests again are no drain");
+        assert!(!drains.segment(Offset(60), Offset(55), 6, 13));
+        assert!(!drains.segment(Offset(70), Offset(70), 7, 14), "and it begins anew");
+    }
+
+    #[test]
+    fn drains_between_which_requests_and_replies_differ_show_nothing() {
+        let mut drains = Drains::default();
+        // Each time one reply fewer comes than there were requests: one is always outstanding.
+        let shown = (1..=9).map(|n| drains.segment(Offset(n * 10), Offset(n * 10), 3 * n, 2 * n));
+        assert_eq!(shown.filter(|shown| *shown).count(), 0);
     }
 
     fn turns(exchanges: &[(u64, u64)]) -> Turns {

@@ -183,9 +183,9 @@ fn midstream(counters: &Counters) -> Option<String> {
     }
     Some(format!(
         "{} already open when the capture began. Requests may have been under way that it does not show, so which reply \
-         is whose is not known until it is proved, and until then requests count as lost. A pause of --resync-silence (2s \
-         unless given) on the connection is proof enough; none is needed if the capture begins before the clients \
-         connect, or if they connect anew while it runs.",
+         is whose is not known until the kinds of replies, the client's way of waiting or a pause of --resync-silence (2s \
+         unless given) tell (see --resync), and until then requests count as lost. Nothing is if the capture begins before \
+         the clients connect, or if they connect anew while it runs.",
         match connections {
             1 => "1 connection was".to_owned(),
             n => format!("{} connections were", count(n)),
