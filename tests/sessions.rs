@@ -572,6 +572,14 @@ fn row_27_a_server_that_speaks_first_is_no_reply() {
 }
 
 #[test]
+fn row_28_lines_of_a_monitor_by_another_name_are_no_replies_either() {
+    let line = "+1795367238.519800 [0 127.0.0.1:41810] \"SET\" \"tk00000001\"\r\n";
+    let talk = |talk: Talk| talk.c(&["WATCHALL"]).s("+OK\r\n").s(line).c(&["PING"]).s(line).s("+PONG\r\n").s(line);
+    let told = expect(talk, &["WATCHALL => (simple)", "PING => PONG"]);
+    assert_eq!(told.counters[Counter::UnsolicitedMonitor], 3);
+}
+
+#[test]
 fn row_28_lines_of_monitor_are_no_replies() {
     let told = expect(
         |talk| {

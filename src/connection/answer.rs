@@ -68,6 +68,10 @@ impl Connection {
             self.may_push = true;
         }
         let act = self.waits_for(resources);
+        if self.session.is_unasked_monitor_line(reply) && !self.may_answer_anything(resources) {
+            // MONITOR by another name.
+            self.session.monitors();
+        }
         match self.session.reads(act, reply) {
             Reading::Answer if kind != Kind::Push => self.answer(reply, end, time, resources, recorder)?,
             Reading::Confirmation => self.confirmation(reply, end, time, resources, recorder),
@@ -90,6 +94,12 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Whether the request that waits first is of a command whose replies may be anything.
+    fn may_answer_anything(&self, resources: &Resources) -> bool {
+        let head = self.queue.head().map(|head| resources.requests.get(head));
+        head.is_some_and(|head| head.is_mark() || resources.settings.possible.of(head.command).are_any())
     }
 
     /// Pairs the reply with the request that it answers.

@@ -312,6 +312,17 @@ impl Session {
         }
     }
 
+    /// Whether a reply has the form of MONITOR's lines although no MONITOR was seen.
+    #[inline]
+    pub fn is_unasked_monitor_line(&self, reply: &Reply) -> bool {
+        reply.kind == Some(Kind::Simple) && self.known && !self.monitors && is_monitor_line(reply.text())
+    }
+
+    /// It watches all commands of the server.
+    pub fn monitors(&mut self) {
+        self.monitors = true;
+    }
+
     /// A message about the subscriptions themselves: their numbers are the server's.
     pub fn count_subscriptions(&mut self, reply: &Reply) {
         let topic = match reply.first_element() {
