@@ -455,6 +455,10 @@ impl Connection {
                 self.is_uncountable = true;
                 self.restart_pairing(resources, recorder);
             }
+            // It has as many confirmations as there are subscriptions, which is not known.
+            _ if self.session.unsubscribes_unknown(act, resources.requests.get(handle)) => {
+                self.restart_pairing(resources, recorder);
+            }
             _ => self.execute_silent(resources, recorder),
         }
         Ok(())

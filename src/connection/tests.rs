@@ -361,6 +361,13 @@ fn silence_mid_stream_is_an_assumption_with_a_name() {
 }
 
 #[test]
+fn what_ends_subscriptions_from_before_the_capture_has_nobody_knows_how_many_confirmations() {
+    let played =
+        play("C GET a | S $1 | C ACK | wait 3s | C GET b | S $2 | C UNSUBSCRIBE | S [*3_$11_unsubscribe_$1_x_:1_]");
+    assert_eq!(played.told, ["GET a => lost", "GET b => resynced silence 2", "UNSUBSCRIBE => lost"]);
+}
+
+#[test]
 fn silence_is_void_where_something_may_be_outstanding() {
     for (why, diagram) in [
         ("too short", "C GET a | S $1 | C ACK | wait 1s | C GET b | S $2"),
