@@ -59,11 +59,11 @@ pub fn ranked(top: &Top, metric: Metric, hasher: Option<&KeyHasher>) -> Vec<Row>
         (Reverse(value(entry)), entry.name.to_vec(), entry.is_cut, Reverse(*entry.tally), entry.error)
     };
     let mut least = 1;
-    for entry in top.iter() {
-        if value(&entry) < least {
+    for (at, value_at) in top.values(metric as usize).enumerate() {
+        if value_at < least {
             continue;
         }
-        best.push(entry);
+        best.push(top.entry(at));
         if best.len() == 2 * KEYS_LISTED {
             best.select_nth_unstable_by_key(KEYS_LISTED - 1, rank);
             best.truncate(KEYS_LISTED);

@@ -218,7 +218,13 @@ impl Top {
         (0..self.len()).map(|at| self.entry(at))
     }
 
-    fn entry(&self, at: usize) -> Entry<'_> {
+    /// Of each name that is in the table one metric, in the order of [`Top::iter`].
+    pub fn values(&self, metric: usize) -> impl Iterator<Item = u64> {
+        self.tallies.iter().map(move |tally| tally.metrics()[metric])
+    }
+
+    /// The name that is so far in [`Top::iter`].
+    pub fn entry(&self, at: usize) -> Entry<'_> {
         let error = self.errors.get(at).copied().unwrap_or_default();
         Entry { name: self.name(at), is_cut: self.places[at].is_cut, tally: &self.tallies[at], error }
     }

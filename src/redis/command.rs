@@ -87,7 +87,16 @@ pub enum CommandTableError {
 /// All commands, by name.
 pub struct CommandTable {
     commands: Vec<Command>,
-    index: HashTable<u16>,
+    index: HashTable<Indexed>,
+}
+
+/// A command's place in the index.
+#[derive(Clone, Copy)]
+struct Indexed {
+    /// Of a name of at most 8 bytes all of it, see [`short`]: no text need be compared.
+    short: Option<u64>,
+    length: u8,
+    id: u16,
 }
 
 impl PartialEq for CommandTable {
@@ -128,9 +137,9 @@ impl CommandTable {
         }
         let mut index = HashTable::with_capacity(commands.len());
         for (id, command) in commands.iter().enumerate() {
-            index.insert_unique(hash(command.name.as_bytes()), id as u16, |&other| {
-                hash(commands[usize::from(other)].name.as_bytes())
-            });
+            let name = command.name.as_bytes();
+            let entry = Indexed { short: short(name), length: name.len() as u8, id: id as u16 };
+            index.insert_unique(hash(name), entry, |other| hash(commands[usize::from(other.id)].name.as_bytes()));
         }
         let table = CommandTable { commands, index };
         table.check_names(&lines)?;
@@ -158,11 +167,15 @@ impl CommandTable {
     /// The command that is spelt so (any case); for a subcommand both words with one space between.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<CommandId> {
-        let is_it = |command: &Command| {
-            let known = command.name.as_bytes();
-            known == name || known.eq_ignore_ascii_case(name)
+        let found = if let Some(short) = short(name) {
+            let is_it = |entry: &Indexed| entry.short == Some(short) && usize::from(entry.length) == name.len();
+            self.index.find(hash_of_word(name.len(), short), is_it)
+        } else {
+            let is_it =
+                |entry: &Indexed| self.commands[usize::from(entry.id)].name.as_bytes().eq_ignore_ascii_case(name);
+            self.index.find(hash(name), is_it)
         };
-        self.index.find(hash(name), |&id| is_it(&self.commands[usize::from(id)])).map(|&id| CommandId(id))
+        found.map(|entry| CommandId(entry.id))
     }
 
     /// The command's entry; `None` for [`CommandId::UNKNOWN`].
@@ -192,24 +205,52 @@ impl CommandTable {
     }
 }
 
-/// A hash that does not see ASCII case (nor anything else that one bit tells apart). Its input is at most two words of our own table's length, so it need not be seeded:
-/// the table never grows by traffic.
+/// A hash that does not see ASCII case. Its input is at most two words of our own table's length, so it need not be seeded: the
+/// table never grows by traffic.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    let mix = |hash: u64, word: u64| (hash ^ word & !CASE).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let mut hash = name.len() as u64;
-    if let Some(last) = name.last_chunk::<8>() {
-        for chunk in name.as_chunks::<8>().0 {
-            hash = mix(hash, u64::from_le_bytes(*chunk));
-        }
-        return mix(hash, u64::from_le_bytes(*last));
+    if let Some(word) = short(name) {
+        return hash_of_word(name.len(), word);
     }
-    let word = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)),
-        _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    let mut hash = name.len() as u64;
+    for chunk in name.as_chunks::<8>().0 {
+        hash = mix(hash, upper(u64::from_le_bytes(*chunk)));
+    }
+    name.last_chunk::<8>().map_or(hash, |last| mix(hash, upper(u64::from_le_bytes(*last))))
+}
+
+#[inline]
+fn hash_of_word(length: usize, word: u64) -> u64 {
+    mix(length as u64, word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[inline]
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// All bytes of a name of at most 8, in upper case; two names of the same length have the same only if they are the same.
+#[inline]
+fn short(name: &[u8]) -> Option<u64> {
+    let word = match (name.len(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (4..=8, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        (0..4, ..) => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        _ => return None,
     };
-    mix(hash, word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    Some(upper(word))
+}
+
+/// ASCII letters in upper case, all else as it is; of eight bytes at once.
+#[inline]
+fn upper(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let low = word & (0x7f * ONES);
+    let from_a = low + (0x80 - b'a' as u64) * ONES;
+    let beyond_z = low + (0x7f - b'z' as u64) * ONES;
+    let lower = (from_a ^ beyond_z) & !word & (0x80 * ONES);
+    word ^ lower >> 2
 }
 
 fn parse_line(line: usize, text: &str) -> Result<Command, CommandTableError> {
@@ -304,6 +345,20 @@ mod tests {
             assert_eq!(table.get(CommandId(position as u16)), Some(command));
             assert_eq!(table.name(CommandId(position as u16)), command.name);
         }
+    }
+
+    #[test]
+    fn eight_bytes_at_once_are_folded_as_one_by_one() {
+        for byte in 0..=u8::MAX {
+            for other in [0, b'a', b'Z', b'{', 0xe1, 0xff] {
+                let mut bytes = [byte, other, byte, byte, other, other, byte, other];
+                let folded = upper(u64::from_le_bytes(bytes)).to_le_bytes();
+                bytes.make_ascii_uppercase();
+                assert_eq!(folded, bytes);
+            }
+        }
+        assert_eq!((short(b"get"), short(b"EXPIREAT").is_some(), short(b"EXPIRETIME")), (short(b"GET"), true, None));
+        assert_ne!(short(b"set "), short(b"set\0"));
     }
 
     #[test]

@@ -376,6 +376,10 @@ impl Session {
     #[inline]
     pub fn contradicts(&self, act: Act, reply: &Reply) -> bool {
         let Some(kind) = reply.kind else { return true };
+        if act == Act::None && !self.in_multi && kind != Kind::Simple {
+            // Most of all.
+            return false;
+        }
         let text = reply.text();
         let queued = reply.is_queued();
         if kind == Kind::Error {
