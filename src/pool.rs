@@ -99,6 +99,7 @@ impl<T> Pool<T> {
     }
 
     /// Items held by somebody at the moment.
+    #[inline]
     pub fn in_use(&self) -> u32 {
         (self.items.len() - self.free.len()) as u32
     }
@@ -106,6 +107,12 @@ impl<T> Pool<T> {
     /// Items ever made; they stay until the pool is dropped.
     pub fn made(&self) -> u32 {
         self.items.len() as u32
+    }
+
+    /// Items that may yet be taken.
+    #[inline]
+    pub fn left(&self) -> u32 {
+        self.capacity - self.in_use()
     }
 
     /// The bound.
