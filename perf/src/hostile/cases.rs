@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use crate::random::{MILLISECOND, Random, SECOND};
+use crate::random::{MILLISECOND, Random};
 
 use super::wire::{Flow, SEGMENT_BYTES, Wire};
 
@@ -33,8 +33,6 @@ pub enum Case {
     Names,
     /// Long keys, each used once
     Keys,
-    /// Latency series with latencies of all orders of magnitude
-    Series,
     /// Fragments of IP packets that never become whole
     Fragments,
 }
@@ -62,7 +60,6 @@ impl Case {
             Case::Midstream => midstream(connections, random, wire),
             Case::Names => each(connections, wire, |wire, flow| name(wire, flow, random)),
             Case::Keys => keys(connections, random, wire),
-            Case::Series => series(connections, random, wire),
             Case::Fragments => fragments(connections, random, wire),
         }
     }
@@ -222,27 +219,6 @@ fn keys<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> 
         }
         Ok(())
     })
-}
-
-/// Servers of that case, and the commands that each is asked.
-const SERVERS: u32 = 4_000;
-const COMMANDS: [&[u8]; 8] = [b"TTL", b"LLEN", b"SCARD", b"ZCARD", b"HLEN", b"STRLEN", b"TYPE", b"EXISTS"];
-
-fn series<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> io::Result<()> {
-    for number in 0..connections {
-        wire.count_connection();
-        let client = u32::from_be_bytes([10, 0, 0, 0]) + (number % 5_000) as u32;
-        let flow = &mut Flow::of(client, 1024 + (number / 5_000) as u16, number as u32 % SERVERS);
-        wire.handshake(flow)?;
-        let command = COMMANDS[(number / u64::from(SERVERS)) as usize % COMMANDS.len()];
-        wire.data(flow, true, &request(&[command, b"key"]))?;
-        if number % 1_000 == 0 {
-            // Some wait for long, and with them all time goes on.
-            wire.pause(random.within(SECOND, 20 * SECOND))?;
-        }
-        wire.data(flow, false, b":1\r\n")?;
-    }
-    Ok(())
 }
 
 fn fragments<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> io::Result<()> {
