@@ -279,7 +279,8 @@ impl Worker {
                 let holds = connection.holds(scarce, &self.resources);
                 (holds > 0).then_some((Reverse(holds), connection.last_at()))
             };
-            let Some(slot) = self.table.first_of_some(rank) else { return };
+            // None of those that were looked at holds any: then others are.
+            let Some(slot) = self.table.first_of_some(rank) else { continue };
             let connection = self.table.get_mut(slot);
             connection.tick(now, &mut self.resources, &mut self.recording);
             if connection.holds(scarce, &self.resources) > 0 {

@@ -21,7 +21,7 @@ use common::packet::SECOND;
 
 thread_local! {
     /// Bytes that this thread has allocated and not freed, and the most of them so far; `None` where they are not counted.
-    static LIVE: Cell<Option<(i64, i64)>> = const { Cell::new(None) };
+    static LIVE: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
 struct Counting;
@@ -30,19 +30,19 @@ struct Counting;
 #[expect(unsafe_code, reason = "an allocator can't be written otherwise")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
+        count(0, layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
+        count(layout.size(), 0);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as i64 - layout.size() as i64);
+        count(layout.size(), size);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -51,11 +51,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn count(bytes: i64) {
+fn count(freed: usize, allocated: usize) {
     // A thread that is ending has no cell any more.
     let _ = LIVE.try_with(|live| {
         if let Some((so_far, most)) = live.get() {
-            live.set(Some((so_far + bytes, most.max(so_far + bytes))));
+            let now = (so_far + allocated).saturating_sub(freed);
+            live.set(Some((now, most.max(now))));
         }
     });
 }

@@ -31,8 +31,10 @@ pub struct Table<T> {
     looked_at: u64,
 }
 
-/// Slots that are compared to find one to give way.
+/// Connections that are compared to find one to give way.
 const CANDIDATES: u32 = 32;
+/// Slots that are looked at for them.
+const LOOKED_AT_MAX: u32 = 256;
 /// The golden ratio's part behind the point, in units of 2⁻⁶⁴: its multiples lie evenly between 0 and 1, however many.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -137,11 +139,15 @@ impl<T> Table<T> {
     /// began together lies together, and may be all of one kind.
     pub fn first_of_some<R: Ord>(&mut self, rank: impl Fn(&T) -> Option<R>) -> Option<u32> {
         let span = self.slots.span();
-        let mut first: Option<(R, u32)> = None;
-        for _ in 0..CANDIDATES.min(span) {
+        let (mut first, mut candidates): (Option<(R, u32)>, u32) = (None, 0);
+        for _ in 0..LOOKED_AT_MAX {
+            if candidates == CANDIDATES.min(span) {
+                break;
+            }
             self.looked_at += 1;
             let slot = ((u128::from(self.looked_at.wrapping_mul(GOLDEN)) * u128::from(span)) >> 64) as u32;
             let Some(rank) = self.slots.peek(slot).value.as_ref().and_then(&rank) else { continue };
+            candidates += 1;
             if first.as_ref().is_none_or(|(least, _)| rank < *least) {
                 first = Some((rank, slot));
             }
@@ -183,7 +189,7 @@ mod tests {
             let hash = table.hash(&key(n));
             table.insert(hash, key(n), 1000 - u64::from(n)).is_some()
         };
-        assert_eq!((0..).take_while(has_room).count(), 16);
+        assert_eq!((0..100).take_while(has_room).count(), 16);
         table
     }
 

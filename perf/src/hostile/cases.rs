@@ -113,7 +113,7 @@ fn holes<W: Write>(connections: u64, wire: &mut Wire<W>) -> io::Result<()> {
         wire.count_connection();
         let flow = &mut Flow::numbered(number);
         wire.handshake(flow)?;
-        let from_client = number % 2 == 0;
+        let from_client = number.is_multiple_of(2);
         flow.advance(from_client, SEGMENT_BYTES as u32);
         // The bound of one direction, and more.
         let segments = if number % 1000 == 999 { (5 << 20) / SEGMENT_BYTES } else { 1 };
@@ -161,7 +161,7 @@ fn unread<W: Write>(connections: u64, wire: &mut Wire<W>) -> io::Result<()> {
         wire.count_connection();
         let flow = &mut Flow::numbered(number);
         wire.handshake(flow)?;
-        let requests = if number % 1000 == 0 { 1_000_000 } else { per_segment };
+        let requests = if number.is_multiple_of(1000) { 1_000_000 } else { per_segment };
         for _ in 0..requests / per_segment {
             wire.data(flow, true, &segment)?;
         }
@@ -185,10 +185,10 @@ fn midstream<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>
         for flow in &mut flows {
             // What is answered is what was asked before the last.
             wire.data(flow, true, &requests)?;
-            if !random.chance(0.01) {
-                wire.data(flow, false, &replies)?;
-            } else {
+            if random.chance(0.01) {
                 flow.advance(false, replies.len() as u32);
+            } else {
+                wire.data(flow, false, &replies)?;
             }
         }
     }

@@ -107,7 +107,7 @@ impl Honest {
         }
         self.connections[number].exchanges += 1;
         if !self.stopped {
-            let period = if number % 2 == 0 { BUSY_NS } else { CALM_NS };
+            let period = if number.is_multiple_of(2) { BUSY_NS } else { CALM_NS };
             self.plan(number, true, at + period - ANSWER_NS);
         }
     }
