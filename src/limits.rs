@@ -45,9 +45,9 @@ pub const NOTES_BYTES_MAX: usize = 192;
 pub const ERROR_BYTES_MAX: usize = 256;
 
 /// Segments of a connection that are kept until it is recognised (`--port any`).
-pub const RECOGNITION_SEGMENTS_MAX: usize = 24;
+pub const RECOGNITION_SEGMENTS_MAX: usize = 32;
 /// Bytes of their payload.
-pub const RECOGNITION_BYTES_MAX: usize = 4096;
+pub const RECOGNITION_BYTES_MAX: usize = 16 * 1024;
 /// Segments that look like nothing Redis sends until a connection is taken for another protocol's; a long one counts as
 /// several.
 pub const RECOGNITION_STRIKES_MAX: u16 = 1024;

@@ -348,6 +348,7 @@ impl Connection {
         if self.is_over(now) {
             return self.end_doubt(resources, recorder);
         }
+        self.believe(now, resources, recorder);
         self.expire(now, resources, recorder);
         if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
             self.give_up(what, resources, recorder);

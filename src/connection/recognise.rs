@@ -6,8 +6,8 @@
 //!
 //! * Where its beginning was seen, a SYN tells who asks. The client's first bytes must be a command in multibulk form, or lines
 //!   of which one begins with a command of the table, and the server must answer with a value of RESP, and not speak first.
-//!   A client whose server was never seen, or says nothing for as long as its segments can be kept, is believed if it sends
-//!   multibulk: nothing else begins so.
+//!   A client whose server says nothing, up to the end, for the timeout, or for as long as its segments can be kept, is believed if it
+//!   sends multibulk: nothing else begins so, and that nobody answers is worth to be told.
 //! * Where it was not, arrays prove nothing: clients send them, and servers do. One end must have sent a command of the table as
 //!   an array, and the other then acknowledged that with a value that clients never send, [`RECOGNITION_EXCHANGES`] times,
 //!   and never the other way round. What comes in between is kept as far as there is room; older segments give way, as if the
@@ -187,6 +187,10 @@ enum Verdict {
     Redis,
     /// Its client says what clients of Redis say, its server nothing yet that tells.
     OneSided,
+    /// Its server says what servers of Redis say, but the beginning of what was asked is missing.
+    Answered,
+    /// Only what follows can tell: something is missing, or the client sends lines.
+    Later,
     Other,
 }
 
@@ -246,7 +250,7 @@ impl Connection {
             None => (Foreign::Other, self.judge_segment(segment, direction, at, resources)),
         };
         match verdict {
-            Verdict::Redis | Verdict::OneSided => {
+            Verdict::Redis => {
                 self.recognised(resources, recorder);
                 self.go_on(segment, direction, at, resources, recorder);
             }
@@ -254,7 +258,9 @@ impl Connection {
                 self.left(foreign.counter(), Counter::OpaqueBytes, resources);
                 self.go_on(segment, direction, at, resources, recorder);
             }
-            Verdict::Wait => self.last_at = self.last_at.max(at),
+            Verdict::Wait | Verdict::OneSided | Verdict::Answered | Verdict::Later => {
+                self.last_at = self.last_at.max(at)
+            }
         }
     }
 
@@ -309,7 +315,7 @@ impl Connection {
         }
         let kept = Kept::of(segment, direction, at);
         let verdict = self.look_at_beginning(Some((&kept, segment.payload)), resources);
-        if !matches!(verdict, Verdict::Wait | Verdict::OneSided) {
+        if matches!(verdict, Verdict::Redis | Verdict::Other) {
             return verdict;
         }
         let recognition = resources.recognitions.get_mut(self.recognition);
@@ -317,10 +323,10 @@ impl Connection {
             recognition.push(kept, segment.payload);
             return Verdict::Wait;
         }
-        if verdict == Verdict::OneSided {
-            return verdict;
+        if verdict == Verdict::OneSided || verdict == Verdict::Answered && self.has_asked(resources) {
+            return Verdict::Redis;
         }
-        if !self.has_hole(resources) {
+        if verdict == Verdict::Wait {
             return Verdict::Other;
         }
         // Its beginning was seen, but not all that came then: what follows must tell.
@@ -328,12 +334,13 @@ impl Connection {
         self.judge_segment(segment, direction, at, resources)
     }
 
-    /// Whether data was kept of which the beginning is missing.
-    fn has_hole(&self, resources: &Resources) -> bool {
-        let mut kept = resources.recognitions.get(self.recognition).iter();
-        kept.any(|(kept, _)| {
-            let stream = self.stream(self.oriented(kept.direction));
-            !stream.is_known() || kept.seq.distance(Seq::of(stream.next())) > 0
+    /// Whether a segment was kept in which the client sends commands.
+    fn has_asked(&self, resources: &mut Resources) -> bool {
+        let Resources { recognitions, settings, scratch, .. } = resources;
+        let mut kept = recognitions.get(self.recognition).iter();
+        kept.any(|(kept, payload)| {
+            self.oriented(kept.direction) == Direction::Request
+                && is_requests(payload, &mut scratch.parser, |name| is_telling(settings.table, name))
         })
     }
 
@@ -359,26 +366,30 @@ impl Connection {
         let all = || recognition.iter().chain(extra);
         let is_of = |kept: &Kept, direction: Direction| self.oriented(kept.direction) == direction;
         let first = Seq::of(self.stream(Direction::Request).next());
-        let requests = InOrder { from: Some(first), all: || all().filter(|(kept, _)| is_of(kept, Direction::Request)) };
-        let replies = self.stream(Direction::Reply);
+        let requests =
+            || InOrder { from: Some(first), all: || all().filter(|(kept, _)| is_of(kept, Direction::Request)) };
+        let reply_stream = self.stream(Direction::Reply);
         // If the SYN-ACK was missed, what the client acknowledges with its first bytes tells where replies begin.
         let first_acknowledged = || {
             let mut of_client = all().filter(|(kept, _)| is_of(kept, Direction::Request) && kept.seq == first);
             of_client.find(|(kept, _)| kept.flags.any(TcpFlags::ACK)).map(|(kept, _)| kept.ack)
         };
-        let from = if replies.is_known() { Some(Seq::of(replies.next())) } else { first_acknowledged() };
-        let replies_seen = || InOrder { from, all: || all().filter(|(kept, _)| is_of(kept, Direction::Reply)) };
+        let from = if reply_stream.is_known() { Some(Seq::of(reply_stream.next())) } else { first_acknowledged() };
+        let replies = || InOrder { from, all: || all().filter(|(kept, _)| is_of(kept, Direction::Reply)) };
 
         let table = settings.table;
-        let asked = look_at_requests(requests.map(|(_, payload)| payload), parser, |name| is_telling(table, name));
-        let answered = look_at_replies(replies_seen().map(|(_, payload)| payload), parser);
-        let greeting = replies_seen().next().filter(|(kept, _)| kept.ack.distance(first) <= 0);
+        let asked = look_at_requests(requests().map(|(_, payload)| payload), parser, |name| is_telling(table, name));
+        let answered = look_at_replies(replies().map(|(_, payload)| payload), parser);
+        let greeting = replies().next().filter(|(kept, _)| kept.ack.distance(first) <= 0);
         match (asked, answered) {
             (Asked::Wrong, _) | (_, Answered::Wrong) => Verdict::Other,
             // A server of Redis speaks first only to say that it won't serve.
             _ if greeting.is_some_and(|(_, payload)| payload.first() != Some(&b'-')) => Verdict::Other,
             (Asked::Multibulk | Asked::Inline, Answered::Reply | Answered::Array) => Verdict::Redis,
             (Asked::Multibulk, Answered::Open) => Verdict::OneSided,
+            (Asked::Open, Answered::Reply) => Verdict::Answered,
+            (Asked::Inline, _) => Verdict::Later,
+            _ if requests().has_hole() || replies().has_hole() => Verdict::Later,
             _ => Verdict::Wait,
         }
     }
@@ -494,7 +505,16 @@ impl Connection {
         self.is_closing = false;
     }
 
-    /// It ends, or its end is near, and it must be decided what it was.
+    /// Time has come to `now`: a client that has waited for as long as an answer may take is believed, if it sends multibulk.
+    pub(super) fn believe<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
+        let waits = self.is_doubtful() && self.is_known() && self.recognition != NONE;
+        let is_long = now.since(self.last_at) >= resources.settings.timeout_ns;
+        if waits && is_long && self.look_at_beginning(None, resources) == Verdict::OneSided {
+            self.recognised(resources, recorder);
+        }
+    }
+
+    /// It ends, and it must be decided what it was.
     pub(super) fn conclude<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         if !self.is_doubtful() {
             return;
@@ -505,18 +525,11 @@ impl Connection {
             }
             // One that carried no data is no riddle.
             self.decided(Framing::Opaque);
-        } else if self.is_silent(resources) && self.look_at_beginning(None, resources) == Verdict::OneSided {
+        } else if self.is_known() && self.look_at_beginning(None, resources) == Verdict::OneSided {
             self.recognised(resources, recorder);
         } else {
             self.left(Counter::ConnectionsUndecided, Counter::UndecidedBytes, resources);
         }
-    }
-
-    /// Whether its beginning was seen, and nothing at all of its server.
-    fn is_silent(&self, resources: &Resources) -> bool {
-        let mut kept = resources.recognitions.get(self.recognition).iter();
-        let is_reply = |kept: &Kept| self.oriented(kept.direction) == Direction::Reply;
-        self.is_known() && !self.stream(Direction::Reply).seen && !kept.any(|(kept, _)| is_reply(kept))
     }
 
     /// A doubtful connection that is given up for want of memory.
@@ -543,6 +556,19 @@ impl Connection {
 struct InOrder<F> {
     from: Option<Seq>,
     all: F,
+}
+
+impl<'k, F, I> InOrder<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = (&'k Kept, &'k [u8])>,
+{
+    /// Whether something is missing before some of it.
+    fn has_hole(mut self) -> bool {
+        while self.next().is_some() {}
+        let is_behind = |kept: &Kept| self.from.is_none_or(|end| kept.seq.distance(end) > 0);
+        (self.all)().any(|(kept, _)| kept.wire_payload_len > 0 && is_behind(kept))
+    }
 }
 
 impl<'k, F, I> Iterator for InOrder<F>

@@ -18,7 +18,7 @@ pub enum Asked {
     Open,
     /// It begins with a command in the form that only RESP has.
     Multibulk,
-    /// A line that begins with a command that was asked for.
+    /// Lines, and then one that begins with a command that was asked for, or a command in the other form: only the answer tells.
     Inline,
     /// No client of Redis sends this.
     Wrong,
@@ -43,7 +43,7 @@ pub fn look_at_requests<'a>(
     parser: &mut Parser,
     is_command: impl Fn(&[u8]) -> bool,
 ) -> Asked {
-    let mut seen = Requests::default();
+    let (mut seen, mut lines) = (Requests::default(), false);
     parser.reset();
     for mut rest in pieces {
         while let Some(&first) = rest.first() {
@@ -58,9 +58,14 @@ pub fn look_at_requests<'a>(
             match step {
                 Step::Malformed => return Asked::Wrong,
                 _ if seen.has_name && !seen.is_line => {
-                    return if seen.name().is_some_and(is_name) { Asked::Multibulk } else { Asked::Wrong };
+                    return match seen.name().is_some_and(is_name) {
+                        true if lines => Asked::Inline,
+                        true => Asked::Multibulk,
+                        false => Asked::Wrong,
+                    };
                 }
                 Step::Value if seen.name().is_some_and(&is_command) => return Asked::Inline,
+                Step::Value => lines = true,
                 _ => {}
             }
         }
@@ -294,7 +299,13 @@ mod tests {
         for text in ["*1\r\n$4\r\nPING\r\n", "*2\r\n$8\r\nJSON.GET\r\n$1\r\n", "*3\r\n$3\r\nSET\r\n$999999\r\nabc"] {
             assert_eq!(asked(text), Asked::Multibulk, "{text:?}");
         }
-        for text in ["PING\r\n", "\r\nget a\n", "what is this\r\nGET a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        for text in [
+            "PING\r\n",
+            "\r\nget a\n",
+            "what is this\r\nGET a\r\n",
+            "POST /\r\n\r\n*1\r\n$4\r\nPING\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
             assert_eq!(asked(text), Asked::Inline, "{text:?}");
         }
         for text in ["", "*", "*1\r\n$4\r\nPIN", "PING", "EHLO a\r\nQUIT\r\n", "\r\n", "*0\r\n"] {
