@@ -259,7 +259,7 @@ impl Connection {
                 self.go_on(segment, direction, at, resources, recorder);
             }
             Verdict::Wait | Verdict::OneSided | Verdict::Answered | Verdict::Later => {
-                self.last_at = self.last_at.max(at)
+                self.last_at = self.last_at.max(at);
             }
         }
     }
