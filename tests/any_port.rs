@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::fs::File;
+use std::process::Command;
+
 use proptest::prelude::*;
 
+use resptap::capture::write::PcapWriter;
 use resptap::capture::{Frame, LinkType};
 use resptap::counters::Counter;
 use resptap::decode::ports::PortSet;
@@ -264,9 +268,12 @@ fn gives_none(talk: &Talk, counter: Counter) -> Outcomes {
     outcomes
 }
 
-/// What other protocols say, side by side: 0 is the client.
-fn others() -> Vec<(&'static str, Vec<(usize, Vec<u8>)>)> {
-    let text = |lines: &[(usize, &str)]| -> Vec<(usize, Vec<u8>)> {
+/// What is said, in turns: by side 0, the client, or 1.
+type Said = Vec<(usize, Vec<u8>)>;
+
+/// What other protocols say.
+fn others() -> Vec<(&'static str, Said)> {
+    let text = |lines: &[(usize, &str)]| -> Said {
         lines.iter().map(|(side, line)| (*side, line.as_bytes().to_vec())).collect()
     };
     let mut random = Random(7);
@@ -408,7 +415,7 @@ fn other_protocols_from_before_the_capture_are_left_after_so_many_segments() {
     gives_none(&talk, Counter::OpaqueOther);
     // Long ones count as several.
     let mut long = Talk::joined();
-    for _ in 0..u32::from(RECOGNITION_STRIKES_MAX) / 11 + 1 {
+    for _ in 0..=u32::from(RECOGNITION_STRIKES_MAX) / 11 {
         long = long.s(vec![b'x'; 10 * 4096]);
     }
     gives_none(&long, Counter::OpaqueOther);
@@ -570,4 +577,48 @@ fn a_hole_in_the_beginning_costs_what_it_hides_and_no_more() {
     }
     talk.packets.remove(2);
     gives_none(&talk, Counter::ConnectionsUndecided);
+}
+
+/// What the program prints for a file, but for the summary's parts that are of the run.
+fn printed(file: &std::path::Path, arguments: &[&str]) -> (Vec<String>, serde_json::Value) {
+    let summary = file.with_extension(format!("{}.json", arguments.concat()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resptap"));
+    command.arg("read").arg(file).args(["--sink", "jsonl:-", "--summary"]).arg(&summary).args(arguments);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut lines: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    let mut told: serde_json::Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    for part in ["workers", "memory", "resptap"] {
+        told.as_object_mut().unwrap().remove(part);
+    }
+    (lines, told)
+}
+
+#[test]
+fn the_program_finds_what_the_named_port_gives_with_any_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mixed.pcap");
+    let mut random = Random(3);
+    let style = Style { connections: 8, requests: 30, value_bytes: 300, ..Style::default() };
+    let mut frames: Vec<(u64, Vec<u8>)> =
+        scene(&style, &mut random).packets.iter().map(|packet| (packet.at, moved(packet, 7777, true))).collect();
+    for (n, (_, said)) in (0..).zip(others()) {
+        let talk = said.iter().fold(Talk::new(), |talk, (side, bytes)| talk_on(talk, *side, bytes)).fin();
+        let packets = talk.packets.iter().map(|packet| Packet { port: 30_000 + n, ..packet.clone() });
+        frames.extend(packets.map(|packet| (packet.at, moved(&packet, 8080, false))));
+    }
+    frames.sort_by_key(|frame| frame.0);
+    let mut writer = PcapWriter::new(File::create(&path).unwrap(), LinkType::Ethernet, true).unwrap();
+    for (at, frame) in &frames {
+        writer.frame(Timestamp(*at), frame, frame.len() as u32).unwrap();
+    }
+    writer.finish().unwrap();
+    let (named, _) = printed(&path, &["--port", "7777", "--workers", "1"]);
+    let (found, summary) = printed(&path, &["--port", "any", "--workers", "1"]);
+    assert_eq!(found, named);
+    assert!(found.len() > 100, "{}", found.len());
+    assert_eq!(summary["connections"]["opaque"]["other"], others().len(), "{}", summary["connections"]);
+    assert_eq!(summary["servers"].as_object().unwrap().len(), 2, "other servers are not named: {}", summary["servers"]);
+    assert_eq!(printed(&path, &["--port", "any", "--workers", "3"]), (found, summary));
 }
