@@ -102,6 +102,14 @@ counters! {
     OpaqueReplication => "connections"/"opaque.replication",
     /// Bytes that such connections carried from then on.
     OpaqueBytes => "connections"/"opaque_bytes",
+    /// Of which only the client's side was captured.
+    OneSidedClient => "connections"/"one_sided.client",
+    /// Of which only the server's side was captured.
+    OneSidedServer => "connections"/"one_sided.server",
+    /// Bytes of requests that the servers of such connections acknowledged: none of them was captured.
+    OneSidedRequestBytes => "connections"/"one_sided_bytes.request",
+    /// Bytes of replies that the clients of such connections acknowledged: none of them was captured.
+    OneSidedReplyBytes => "connections"/"one_sided_bytes.reply",
     /// Requests.
     Requests => "requests"/"total",
     /// Paired, nothing hidden.
