@@ -337,7 +337,7 @@ impl Connection {
             let stream = self.stream(direction);
             let unseen = stream.acked().distance_from(stream.next());
             // One position more may be a FIN that was not captured.
-            if !self.closed && stream.is_known() && stream.seen && unseen > 1 {
+            if !self.closed && stream.is_known() && unseen > 1 {
                 self.gap(direction, unseen, Offset(u64::MAX), resources, recorder)?;
             }
         }

@@ -145,7 +145,7 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
             return packet;
         }
         "STRAY-ACK" => {
-            packet.ack = packet.ack.wrapping_add(1 << 31);
+            packet.ack = packet.ack.wrapping_add(7 << 28);
             return packet;
         }
         "STRAY-SYN" => {
