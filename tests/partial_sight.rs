@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use resptap::counters::Counter;
 use resptap::redis::pairing::{Outcome, Reason, Resync};
 
 use common::Random;
 use common::drive::{Options, Truth, run};
-use common::packet::{Packet, RST, SYN};
+use common::packet::{ACK, Packet, RST, SYN};
 use common::traffic::{Scene, Style, scene};
 
 fn made(seed: u64) -> Scene {
@@ -19,22 +19,24 @@ fn made(seed: u64) -> Scene {
 
 /// Bytes that the packets of one side acknowledge, over all connections: from the handshake on, or from the first data on.
 fn acknowledged(packets: &[Packet]) -> u64 {
-    let mut acks: BTreeMap<u32, (u32, u32, bool)> = BTreeMap::new();
+    // Its first and its newest acknowledgement, until a RST.
+    let mut acks: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+    let mut has_ended = BTreeSet::new();
     for packet in packets {
-        let is_handshake = packet.payload.is_empty();
-        if let Some((first, newest, has_ended)) = acks.get_mut(&packet.connection) {
-            *has_ended |= packet.flags & RST != 0;
-            // A client's SYN acknowledges nothing.
-            if *first == 0 {
-                (*first, *newest) = (packet.ack, packet.ack);
-            } else if !*has_ended && packet.ack.wrapping_sub(*newest) < 1 << 31 {
+        if packet.flags & RST != 0 {
+            has_ended.insert(packet.connection);
+        }
+        let begins = packet.flags & SYN != 0 || !packet.payload.is_empty() || acks.contains_key(&packet.connection);
+        let is_open = begins && !has_ended.contains(&packet.connection);
+        // A client's SYN acknowledges nothing.
+        if is_open && packet.flags & ACK != 0 {
+            let (_, newest) = acks.entry(packet.connection).or_insert((packet.ack, packet.ack));
+            if packet.ack.wrapping_sub(*newest) < 1 << 31 {
                 *newest = packet.ack;
             }
-        } else if packet.offset == 0 || !is_handshake {
-            acks.insert(packet.connection, (packet.ack, packet.ack, false));
         }
     }
-    acks.values().map(|(first, newest, _)| u64::from(newest.wrapping_sub(*first))).sum()
+    acks.values().map(|(first, newest)| u64::from(newest.wrapping_sub(*first))).sum()
 }
 
 /// Packets of one side; from their first data on, as if the capture had begun after the handshakes.
@@ -81,7 +83,7 @@ fn row_58_of_the_servers_side_alone_replies_are_counted_and_nothing_is_made_up()
         for has_handshakes in [true, false] {
             let packets = one_side(&scene.packets, false, has_handshakes);
             let with_data = packets.iter().filter(|packet| !packet.payload.is_empty());
-            let connections = with_data.map(|packet| packet.connection).collect::<std::collections::BTreeSet<_>>();
+            let connections = with_data.map(|packet| packet.connection).collect::<BTreeSet<_>>();
             let outcomes = run(&packets, Options::default());
             let counters = &outcomes.counters;
             assert!(outcomes.records.is_empty(), "{seed}: {:?}", outcomes.records);
