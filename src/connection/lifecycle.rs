@@ -22,6 +22,9 @@ use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyF
 pub enum Admission {
     /// The connection takes it.
     Take,
+    /// The connection takes it, and it brings the bytes that come next: it is no copy of an earlier one, which would have brought
+    /// them.
+    TakeNext,
     /// It belongs to no connection any more.
     Ignore,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
@@ -126,6 +129,11 @@ impl Connection {
         }
         if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
+        }
+        // What waits has come, but has brought nothing so far.
+        let is_usual = self.candidate.is_none() && !self.streams.iter().any(HalfStream::is_waiting);
+        if has_data && !syn && is_usual && Seq::of(self.stream(direction).next()) == segment.seq {
+            return Admission::TakeNext;
         }
         if syn && !flags.any(TcpFlags::ACK) {
             if self.is_elsewhere_syn(segment.seq, direction) {
