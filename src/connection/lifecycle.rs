@@ -113,7 +113,7 @@ impl Connection {
 
     /// Whether a segment between its ends is its own.
     pub fn admit(
-        &mut self,
+        &self,
         segment: &Segment<'_>,
         direction: Direction,
         at: Timestamp,
@@ -136,10 +136,6 @@ impl Connection {
             return Admission::TakeNext;
         }
         if syn && !flags.any(TcpFlags::ACK) {
-            if self.is_elsewhere_syn(segment.seq, direction) {
-                // Believed once a SYN-ACK, or data, takes it up: a stray SYN must not end a living connection.
-                self.candidate = Some(segment.seq.after(1));
-            }
             return Admission::Take;
         }
         let taken_up = match direction {
@@ -162,6 +158,14 @@ impl Connection {
             stream.is_known() && stream.place(seq, 1).1 == Place::OutOfWindow
         };
         outside(direction, segment.seq) && outside(direction.reverse(), segment.ack)
+    }
+
+    /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data, takes it up: a stray SYN must not
+    /// end a living connection.
+    pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction) {
+        if !segment.flags.any(TcpFlags::ACK) && self.is_elsewhere_syn(segment.seq, direction) {
+            self.candidate = Some(segment.seq.after(1));
+        }
     }
 
     /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.
