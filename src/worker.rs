@@ -1,7 +1,7 @@
 //! One core: a packet's whole path, from frame to record.
 //!
 //! ```text
-//!  frames ─► decode ─► key, hash ─► flow table ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
+//!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
 //! Frames come in batches: all of a batch are decoded and hashed, their slots looked up and prefetched, and only then
@@ -256,7 +256,11 @@ impl Worker {
         };
         let counters = &mut self.resources.counters;
         counters.count(connection.opened_counter());
-        self.recording.introduce(&mut connection.identity, counters);
+        if self.keying.ports.is_any() {
+            connection.doubt();
+        } else {
+            self.recording.introduce(&mut connection.identity, counters);
+        }
         connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
         let deadline = connection.deadline(&self.resources);
         if self.table.is_full() {

@@ -187,7 +187,9 @@ impl<'a> Bench<'a> {
         let place = &mut connections[link_of(key.client.port)];
         if let Some(connection) = place {
             match connection.admit(segment, direction, at, resources) {
-                Admission::Take | Admission::TakeNext => return connection.segment(segment, direction, at, resources, clerk),
+                Admission::Take | Admission::TakeNext => {
+                    return connection.segment(segment, direction, at, resources, clerk);
+                }
                 Admission::Ignore => return resources.counters.count(Counter::Stray),
                 Admission::Replace(reason) => connection.close(reason, resources, clerk),
             }

@@ -228,6 +228,7 @@ impl Connection {
         recorder: &mut R,
     ) {
         let (Some(head), Some(kind)) = (self.queue.pop(&resources.requests), reply.kind) else { return };
+        self.queue.answered(&mut resources.requests);
         let act = resources.act(head);
         resources.counters.count(if act.is_replication() {
             Counter::UnsolicitedReplication

@@ -20,6 +20,22 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        if self.is_unread() {
+            return self.set_aside(segment, direction, at, resources, recorder);
+        }
+        self.read(segment, direction, at, resources, recorder);
+    }
+
+    /// Reads a segment.
+    #[inline]
+    pub(super) fn read<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
         if at < self.last_at {
             resources.counters.count(Counter::TimeBackwards);
         }
@@ -50,6 +66,10 @@ impl Connection {
             if self.closed {
                 return Ok(());
             }
+            if self.is_opaque() {
+                self.pass_by(segment, direction, resources, recorder);
+                return Ok(());
+            }
         }
         self.handshake(segment, direction);
         let stream = self.stream_mut(direction);
@@ -65,10 +85,6 @@ impl Connection {
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);
-        if self.is_opaque() {
-            self.pass_by(segment, direction, resources, recorder);
-            return Ok(());
-        }
         let fin = segment.flags.any(TcpFlags::FIN);
         if segment.wire_payload_len == 0 && !fin {
             return Ok(());
@@ -109,7 +125,7 @@ impl Connection {
     }
 
     /// Applies an acknowledgement; answers which position of the other direction it is.
-    fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
+    pub(super) fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
         let opposite = self.stream_mut(direction.reverse());
         if !segment.flags.any(TcpFlags::ACK) || !opposite.is_known() {
             return Offset(u64::MAX);
@@ -330,13 +346,17 @@ impl Connection {
         if self.closed {
             return;
         }
+        if self.is_over(now) {
+            return self.end_doubt(resources, recorder);
+        }
+        self.believe(now, resources, recorder);
         self.expire(now, resources, recorder);
         if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
             self.give_up(what, resources, recorder);
         }
     }
 
-    fn reset<R: Recorder>(
+    pub(super) fn reset<R: Recorder>(
         &mut self,
         segment: &Segment<'_>,
         direction: Direction,

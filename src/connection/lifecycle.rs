@@ -103,6 +103,9 @@ impl Connection {
             db: known.then_some(0),
             labels: NONE,
             link: NONE,
+            recognition: NONE,
+            strikes: 0,
+            is_closing: false,
         })
     }
 
@@ -131,12 +134,14 @@ impl Connection {
             return Admission::Replace(Reason::Idle);
         }
         // What waits has come, but has brought nothing so far.
-        let is_usual = self.candidate.is_none() && !self.streams.iter().any(HalfStream::is_waiting);
+        let waits = self.is_doubtful() || self.streams.iter().any(HalfStream::is_waiting);
+        let is_usual = self.candidate.is_none() && !waits;
         if has_data && !syn && is_usual && Seq::of(self.stream(direction).next()) == segment.seq {
             return Admission::TakeNext;
         }
         if syn && !flags.any(TcpFlags::ACK) {
-            return Admission::Take;
+            let is_over = self.is_closing && self.is_elsewhere_syn(segment.seq, direction);
+            return if is_over { Admission::Replace(Reason::Fin) } else { Admission::Take };
         }
         let taken_up = match direction {
             Direction::Reply if syn => Some(segment.ack),
@@ -255,6 +260,9 @@ impl Connection {
         if self.closed {
             return self.last_at.after(CLOSED_LINGER_NS);
         }
+        if self.is_closing {
+            return self.last_at.after(CLOSED_LINGER_NS);
+        }
         let mut deadline = self.last_at.after(settings.idle_timeout_ns);
         if self.streams.iter().any(HalfStream::is_waiting) {
             deadline = deadline.min(self.last_at.after(settings.reorder_time_ns + 1));
@@ -280,6 +288,7 @@ impl Connection {
         if self.closed {
             return;
         }
+        self.conclude(resources, recorder);
         // The gaps at the end may need what has run out: then that is how it ends.
         let flushed = self.flush(resources, recorder);
         if self.closed {
@@ -303,6 +312,7 @@ impl Connection {
         if !self.closed {
             resources.counters.count(what);
             resources.counters.count(Counter::ClosedEvicted);
+            self.abandon(resources);
             self.end(None, resources, recorder);
         }
     }

@@ -10,7 +10,7 @@ use crate::redis::queue::Stretch;
 use crate::redis::reply::ReplyVisitor;
 use crate::redis::request::{Request, RequestVisitor};
 use crate::redis::session::Act;
-use crate::resp::parser::{Kind, Parser, Step, Visitor};
+use crate::resp::parser::{FramingLost, Kind, Parser, Step, Visitor};
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{Certainty, Connection, Exhausted, Framing, Recorder, Resources, Settings, Unfinished};
@@ -47,21 +47,37 @@ impl Connection {
                     return Ok(());
                 }
             }
-            Framing::Broken | Framing::Opaque => return Ok(()),
+            Framing::Broken | Framing::Opaque | Framing::Unrecognised => return Ok(()),
             Framing::Seeking => {
                 if self.is_foreign(direction, piece.bytes, resources, recorder) {
                     return Ok(());
                 }
-                if !self.seek(direction, piece, resources, recorder) {
+                if direction == Direction::Request && self.has_ended(piece, resources) {
+                    self.framing[direction as usize] = Framing::Known;
+                } else if self.seek(direction, piece, resources, recorder) {
+                    self.requests_refound |= direction == Direction::Request;
+                } else {
                     return Ok(());
                 }
-                self.requests_refound |= direction == Direction::Request;
             }
         }
         match direction {
             Direction::Request => self.parse_requests(piece, time, resources, recorder),
             Direction::Reply => self.parse_replies(piece, time, resources, recorder),
         }
+    }
+
+    /// Whether a request that was cut off ended where the piece begins: it was answered, and so little is hidden behind its end
+    /// that no content of another can begin the piece. Then nothing else was hidden.
+    fn has_ended(&mut self, piece: &Piece<'_>, resources: &mut Resources) -> bool {
+        let is_rest = self.certainty.is_settled() && self.queue.is_only_rest(&resources.requests);
+        if !is_rest || !piece.bytes.starts_with(b"*") {
+            return false;
+        }
+        if let Some(mark) = self.queue.pop(&resources.requests) {
+            resources.requests.give_back(mark);
+        }
+        true
     }
 
     /// Looks for a boundary in a stream whose framing was lost; answers whether the segment begins at one, and so is to be
@@ -275,7 +291,7 @@ impl Connection {
         }
         match self.framing[direction as usize] {
             Framing::Known => {}
-            Framing::Broken | Framing::Opaque => return Ok(()),
+            Framing::Broken | Framing::Opaque | Framing::Unrecognised => return Ok(()),
             Framing::Seeking => {
                 self.skip_bytes(direction, bytes, acknowledged, resources, recorder);
                 return Ok(());
@@ -283,7 +299,7 @@ impl Connection {
         }
         let handle = self.unfinished[direction as usize];
         if handle == NONE {
-            return self.hide(direction, bytes, acknowledged, Begun::Nothing, resources, recorder);
+            return self.hide(direction, bytes, acknowledged, Begun::Nothing, 0, resources, recorder);
         }
         let Resources { settings, requests, unfinished, .. } = resources;
         let Unfinished { parser, reply } = unfinished.get_mut(handle);
@@ -311,25 +327,28 @@ impl Connection {
                 Ok(())
             }
             (Ok(_), _) => Ok(()),
-            (Err(_), _) => {
+            (Err(FramingLost { rest }), _) => {
                 let begun = match reply.kind {
                     None => Begun::Attributes,
                     Some(Kind::Push) => Begun::Push,
                     Some(_) => Begun::Message,
                 };
                 self.drop_unfinished(direction, resources);
-                self.hide(direction, bytes, acknowledged, begun, resources, recorder)
+                self.hide(direction, bytes, acknowledged, begun, rest, resources, recorder)
             }
         }
     }
 
-    /// Framing is lost: messages are hidden in `bytes` missing bytes, behind what had `begun` before them.
+    /// Framing is lost: messages are hidden in `bytes` missing bytes, behind what had `begun` before them and had at least `rest`
+    /// bytes to come.
+    #[allow(clippy::too_many_arguments)]
     fn hide<R: Recorder>(
         &mut self,
         direction: Direction,
         bytes: u64,
         acknowledged: Offset,
         begun: Begun,
+        rest: u64,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
@@ -343,7 +362,9 @@ impl Connection {
                     self.request_complete(from, Timestamp::NONE, resources, recorder)?;
                 }
                 self.drop_building(resources);
-                self.hide_requests(from, resources)
+                let is_rest = begun != Begun::Nothing && self.is_multibulk && bytes >= rest;
+                let is_rest = is_rest && Stretch::is_before_name(bytes - rest);
+                self.hide_requests(from, is_rest, resources)
             }
             Direction::Reply => {
                 let most = bytes / REPLY_BYTES_MIN;
@@ -362,8 +383,8 @@ impl Connection {
         }
     }
 
-    /// Requests may be hidden from `from` to what comes next.
-    fn hide_requests(&mut self, from: Offset, resources: &mut Resources) -> Result<(), Exhausted> {
+    /// Requests may be hidden from `from` to what comes next; not if that `is_rest` of one.
+    fn hide_requests(&mut self, from: Offset, is_rest: bool, resources: &mut Resources) -> Result<(), Exhausted> {
         let to = self.stream(Direction::Request).next();
         let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
         if tail.is_some_and(Request::is_mark) {
@@ -371,7 +392,7 @@ impl Connection {
             return Ok(());
         }
         let may_be_inline = !self.is_multibulk;
-        self.mark(Stretch { from, to, may_be_inline, earlier: 0 }, resources)?;
+        self.mark(Stretch { from, to, may_be_inline, earlier: 0, is_rest, is_answered: false }, resources)?;
         self.requests_hidden(resources);
         Ok(())
     }
@@ -391,6 +412,7 @@ impl Connection {
         let tail = self.queue.tail();
         if let Some(stretch) = tail.and_then(|tail| resources.requests.get_mut(tail).stretch.as_mut()) {
             stretch.to = to;
+            stretch.is_rest = false;
             self.requests_hidden(resources);
         }
     }
@@ -434,7 +456,7 @@ impl Connection {
         if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
             // It may be answered by any number of replies.
             let (from, to) = (request.begin, end);
-            let stretch = Stretch { from, to, may_be_inline: true, earlier: 0 };
+            let stretch = Stretch { from, to, may_be_inline: true, earlier: 0, is_rest: false, is_answered: false };
             self.decide(handle, Outcome::Lost, None, resources, recorder);
             self.left_queue(handle, resources);
             resources.requests.give_back(handle);
@@ -480,7 +502,7 @@ impl Connection {
         self.framing[Direction::Request as usize] = Framing::Seeking;
         let from = resources.requests.get(self.building).begin;
         self.drop_building(resources);
-        self.hide_requests(from, resources)
+        self.hide_requests(from, false, resources)
     }
 
     /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of

@@ -170,7 +170,10 @@ impl Connection {
     fn mark_earlier(&mut self, waiting: u64, resources: &mut Resources) -> Result<(), Exhausted> {
         let earlier = EARLIER_REQUESTS_MAX + waiting;
         let at = self.stream(Direction::Request).next();
-        self.mark(Stretch { from: at, to: at, may_be_inline: true, earlier }, resources)
+        self.mark(
+            Stretch { from: at, to: at, may_be_inline: true, earlier, is_rest: false, is_answered: false },
+            resources,
+        )
     }
 
     /// Gives the state back; replies that are still held are discarded.

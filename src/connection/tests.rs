@@ -2,7 +2,8 @@
 //!
 //! Each line is a packet, a millisecond after the one before: `C GET a` (client), `S $1 x` (server); in lower case it happened,
 //! but the capture missed it. Of servers `+text`, `-text`, `:number` and `$text` are replies, several of which go into one
-//! packet; a client's words are a request, `;` puts another one behind it. Text in brackets is bytes as they are. A sign
+//! packet; a client's words are a request, `;` puts another one behind it. Text in brackets is bytes as they are, of which the
+//! capture did not keep what stands behind a `/`. A sign
 //! behind the side changes the packet: `C~30` is seen 30 ms later than sent, `S-` acknowledges nothing new, `C0` offers no
 //! window. `COPY` repeats a side's last data as it was, `AGAIN` what was missed last with a new acknowledgement. `wait 3s` is
 //! silence.
@@ -85,6 +86,39 @@ fn row_59_bytes_that_the_peer_acknowledged_were_lost_by_the_mirror_others_by_the
     assert_eq!((played.count(Counter::GapBytesMirror), played.count(Counter::GapBytesNetwork)), (7, 0));
     let played = play("C SYN | S SYN | C GET a | s $1 | S $2 | wait 1s | S $3");
     assert_eq!((played.count(Counter::GapBytesMirror), played.count(Counter::GapBytesNetwork)), (0, 7));
+}
+
+#[test]
+fn row_62_what_is_cut_off_inside_a_string_is_stepped_over() {
+    let played =
+        play("C SYN | S SYN | C [*3_$3_SET_$1_k_$9_12/3456789_] | S +OK | C GET a | S [$5_/12345_] | C GET b | S $2");
+    assert_eq!(played.told, ["SET k 12 => exact gap OK", "GET a => exact gap ", "GET b => exact 2"]);
+}
+
+#[test]
+fn row_62_a_request_that_is_cut_off_and_answered_hides_no_other_if_there_is_no_room_for_one() {
+    let after = "C GET a | S $1 | C ECHO b | S $b";
+    let play = |cut: &str| play(&format!("C SYN | S SYN | C PING | S +PONG | {cut} | {after}"));
+    let told = ["GET a => exact 1", "ECHO b => exact b"];
+    // The value's end, and two arguments of two bytes: less than eight bytes more than two empty ones.
+    let played = play("C [*5_$3_SET_$1_k_$1_/v_$2_EX_$2_60_] | S +OK");
+    assert_eq!(played.told[1..], ["SET k ? => exact gap OK", told[0], told[1]]);
+    // One more is hidden, and answered after the next was sent.
+    let played = play("C [*5_$3_SET_$1_k_$1_/v_$2_EX_$2_60_*2_$3_GET_$1_x_] | S +OK | C GET b | S $x");
+    assert!(!played.told.contains(&"GET b => exact x".to_owned()), "{:?}", played.told);
+    // The server was told to be silent: that nothing came back says nothing.
+    let silent = "C [*3_$6_CLIENT_$5_REPLY_$4_SKIP_*5_$3_SET_$1_k_$1_/v_$2_EX_$2_60_]";
+    let played = play(silent);
+    assert!(!played.told.contains(&told[0].to_owned()), "{:?}", played.told);
+}
+
+#[test]
+fn row_62_the_content_of_an_argument_that_was_cut_off_is_no_request() {
+    // The second value begins with the second segment, and looks like a request.
+    let whole = "C SYN | S SYN | C PING | S +PONG | C [*5_$4_MSET_$1_a_$1_/1_$1_b_$20_] | C [*2_$3_GET_$1_x__] | C GET a | S +OK $1";
+    let told = play(whole).told;
+    assert_eq!(told[..2], ["PING => exact PONG", "MSET a ? => exact gap OK"]);
+    assert!(told[2..].iter().all(|told| told.ends_with("lost")), "{told:?}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use super::request::Request;
 
 /// Bytes of the shortest request of a client that speaks multibulk: `*1\r\n$0\r\n\r\n`.
 const MULTIBULK_BYTES_MIN: u64 = 10;
+/// Bytes in front of the name of a request: `*1\r\n$1\r\n`.
+const MULTIBULK_HEADERS_BYTES_MIN: u64 = 8;
 /// Bytes of the shortest inline request: `x\n`.
 const INLINE_BYTES_MIN: u64 = 2;
 /// Bytes of the shortest command that silences what is behind it: CLIENT REPLY OFF.
@@ -26,9 +28,18 @@ pub struct Stretch {
     pub may_be_inline: bool,
     /// Requests from before the capture are in it as well, so many at the most; 0 if there are none such.
     pub earlier: u64,
+    /// It holds the rest of the request before it, or a part of that, and besides less than brings a request to its name.
+    pub is_rest: bool,
+    /// The request before it has been answered.
+    pub is_answered: bool,
 }
 
 impl Stretch {
+    /// Whether so many bytes of a client that speaks multibulk bring no request to its name.
+    pub fn is_before_name(bytes: u64) -> bool {
+        bytes < MULTIBULK_HEADERS_BYTES_MIN
+    }
+
     /// The most replies that what ended at or before `acknowledged` can have.
     pub fn replies_max(&self, acknowledged: Offset) -> u64 {
         let shortest = if self.may_be_inline { INLINE_BYTES_MIN } else { MULTIBULK_BYTES_MIN };
@@ -88,6 +99,22 @@ impl Queue {
     #[inline]
     pub fn tail(&self) -> Option<u32> {
         (self.tail != NONE).then_some(self.tail)
+    }
+
+    /// The request that was first has been answered.
+    #[inline]
+    pub fn answered(&self, pool: &mut Pool<Request>) {
+        if self.marks > 0
+            && let Some(stretch) = self.head().and_then(|head| pool.get_mut(head).stretch.as_mut())
+        {
+            stretch.is_answered = true;
+        }
+    }
+
+    /// Whether all that was seen is answered, and all that was not belonged to the last request before it.
+    pub fn is_only_rest(&self, pool: &Pool<Request>) -> bool {
+        let stretch = self.head().and_then(|head| pool.get(head).stretch);
+        self.length == 1 && stretch.is_some_and(|stretch| stretch.is_rest && stretch.is_answered)
     }
 
     /// Whether there is a mark in it.
@@ -222,7 +249,14 @@ mod tests {
 
     #[test]
     fn a_stretch_holds_no_more_requests_than_its_bytes_allow() {
-        let stretch = Stretch { from: Offset(100), to: Offset(135), may_be_inline: false, earlier: 0 };
+        let stretch = Stretch {
+            from: Offset(100),
+            to: Offset(135),
+            may_be_inline: false,
+            earlier: 0,
+            is_rest: false,
+            is_answered: false,
+        };
         assert_eq!((stretch.replies_max(Offset(100)), stretch.replies_max(Offset(119))), (0, 1));
         assert_eq!((stretch.replies_max(Offset(999)), stretch.may_silence()), (3, false));
         let stretch = Stretch { to: Offset(136), may_be_inline: true, earlier: 7, ..stretch };

@@ -115,7 +115,13 @@ pub enum Step {
 
 /// More bytes are missing than the current string holds: where the next value begins is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FramingLost;
+pub struct FramingLost {
+    /// Bytes that the message had still to come at the least.
+    pub rest: u64,
+}
+
+/// Bytes of the shortest element of a request: `$0\r\n\r\n`.
+const BULK_BYTES_MIN: u64 = 6;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -277,11 +283,11 @@ impl Parser {
         let payload = match self.state {
             State::Bulk => self.number,
             State::BulkCr | State::BulkLf => 0,
-            _ => return self.framing_lost(),
+            _ => return Err(self.framing_lost::<V>(0)),
         };
         let crlf = if self.state == State::BulkLf { 1 } else { 2 };
         if missing > payload + crlf {
-            return self.framing_lost();
+            return Err(self.framing_lost::<V>(payload + crlf));
         }
         if payload > 0 && missing > 0 && self.wanted > 0 {
             self.wanted = 0;
@@ -305,9 +311,12 @@ impl Parser {
         Ok(Step::More)
     }
 
-    fn framing_lost(&mut self) -> Result<Step, FramingLost> {
+    /// `rest`: bytes of the current string that are still to come.
+    fn framing_lost<V: Visitor>(&mut self, rest: u64) -> FramingLost {
+        let begun = u64::from(self.state != State::Start);
+        let elements = if V::REQUESTS && self.depth == 1 { u64::from(self.left[0]) - begun } else { 0 };
         self.reset();
-        Err(FramingLost)
+        FramingLost { rest: rest + elements * BULK_BYTES_MIN }
     }
 
     #[inline]

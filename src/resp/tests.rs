@@ -274,7 +274,10 @@ fn missing_bytes_inside_a_string_cost_nothing_but_themselves() {
         }
         let (mut parser, mut log) = (Parser::default(), Log::<false>::new(100));
         parser.feed(&message[..from], &mut log);
-        assert_eq!(parser.skip((crlf_end - from + 1) as u64, &mut log), Err(FramingLost));
+        assert_eq!(
+            parser.skip((crlf_end - from + 1) as u64, &mut log),
+            Err(FramingLost { rest: (crlf_end - from) as u64 })
+        );
         assert!(parser.is_idle());
     }
     let (mut parser, mut log) = (Parser::default(), Log::<false>::new(0));
@@ -282,7 +285,20 @@ fn missing_bytes_inside_a_string_cost_nothing_but_themselves() {
     assert_eq!(parser.skip(5, &mut log), Ok(Step::Value));
     assert!(parser.is_idle());
     parser.feed(b"+O", &mut log);
-    assert_eq!(parser.skip(1, &mut log), Err(FramingLost));
+    assert_eq!(parser.skip(1, &mut log), Err(FramingLost { rest: 0 }));
+}
+
+#[test]
+fn a_request_that_is_cut_off_tells_how_much_of_it_is_still_to_come_at_the_least() {
+    let message = b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n$0\r\n\r\n";
+    let [begins, value, last, lies] = [4, 24, 31, 35];
+    for (from, rest) in
+        [(2, 0), (begins, 24), (begins + 1, 18), (value, 13), (value + 2, 11), (last - 1, 7), (last, 6), (lies, 2)]
+    {
+        let (mut parser, mut log) = (Parser::default(), Log::<true>::new(0));
+        assert_eq!(parser.feed(&message[..from], &mut log).1, Step::More);
+        assert_eq!(parser.skip(100, &mut log), Err(FramingLost { rest }), "cut off at {from}");
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -62,6 +62,8 @@ struct Packet {
     flags: Flags,
     window: u16,
     payload: Vec<u8>,
+    /// Bytes of it that the capture did not keep.
+    cut: usize,
     missed: bool,
 }
 
@@ -127,6 +129,7 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
         flags: Flags::ACK,
         window: 500,
         payload: Vec::new(),
+        cut: 0,
         missed: false,
     };
     let is_request = direction == Direction::Request;
@@ -158,7 +161,10 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
             let missed = sent[direction as usize].iter().rfind(|packet| packet.missed).unwrap();
             return Packet { ack: packet.ack, missed: false, ..missed.clone() };
         }
-        _ => packet.payload = payload(what, is_request),
+        _ => {
+            packet.cut = what.split_once('/').map_or(0, |(_, cut)| payload(&format!("[{cut}"), false).len());
+            packet.payload = payload(&what.replace('/', ""), is_request);
+        }
     }
     if !packet.payload.is_empty() {
         packet.flags = Flags::ACK | Flags::PSH;
@@ -274,7 +280,7 @@ impl Tap {
             ack: Seq(packet.ack),
             flags: packet.flags,
             window: packet.window,
-            payload: &packet.payload,
+            payload: &packet.payload[..packet.payload.len() - packet.cut],
             wire_payload_len: packet.payload.len() as u32,
             tags: Tags::default(),
             id: 0,

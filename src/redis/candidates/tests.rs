@@ -61,7 +61,14 @@ impl Scene {
             let handle = self.pool.take(Request::new).unwrap();
             self.pool.get_mut(handle).end = to;
             if hidden {
-                let stretch = Stretch { from: Offset(from), to, may_be_inline: false, earlier: 0 };
+                let stretch = Stretch {
+                    from: Offset(from),
+                    to,
+                    may_be_inline: false,
+                    earlier: 0,
+                    is_rest: false,
+                    is_answered: false,
+                };
                 self.queue.mark(handle, stretch, &mut self.pool);
                 self.candidates.marked(&self.queue, &self.pool);
             } else {
