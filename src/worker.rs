@@ -22,7 +22,7 @@ use crate::decode::{Segment, Skip, decode, decode_usual};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
-use crate::limits::{BATCH_FRAMES, Budget, COPY_TIME_NS};
+use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
@@ -52,8 +52,6 @@ pub struct Worker {
     keying: Keying,
     fragments: Fragments,
     recent: Recent,
-    /// When a connection has begun last.
-    opened_at: Timestamp,
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
@@ -92,7 +90,6 @@ impl Worker {
             keying: keying.into(),
             fragments: Fragments::default(),
             recent: Recent::default(),
-            opened_at: Timestamp::NONE,
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
@@ -223,12 +220,9 @@ impl Worker {
         let Arrival { segment, at, direction, hash, .. } = arrival;
         let print = Print::of(segment, *direction, *hash);
         let admission = slot.map(|slot| self.table.get(slot).admit(segment, *direction, *at, &self.resources));
-        // A copy may bring what is next where the connection that took the packet itself has given way to another one.
-        let is_new = admission == Some(Admission::TakeNext) && at.since(self.opened_at) > COPY_TIME_NS;
-        if !is_new && self.recent.holds(print, *at) {
+        if self.recent.is_copy(print, *at, admission == Some(Admission::TakeNext)) {
             return self.resources.counters.count(Counter::Duplicates);
         }
-        self.recent.remember(print, *at);
         let (Some(slot), Some(admission)) = (slot, admission) else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
         match admission {
@@ -248,7 +242,7 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.is_changed = true;
-        self.opened_at = self.opened_at.max(arrival.at);
+        self.recent.connection_begins(arrival.at);
         let Arrival { segment, at, key, direction, hash } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {

@@ -57,36 +57,52 @@ struct Set([Sight; RECENT_PER_SET]);
 
 /// The packets of late.
 #[derive(Debug)]
-pub struct Recent(Box<[Set; RECENT_SETS]>);
+pub struct Recent {
+    sets: Box<[Set; RECENT_SETS]>,
+    /// When a connection began last.
+    began_at: Timestamp,
+}
 
 impl Default for Recent {
     fn default() -> Recent {
         let sets = vec![Set([Sight::default(); RECENT_PER_SET]); RECENT_SETS];
-        Recent(sets.into_boxed_slice().try_into().expect("so many were made"))
+        let sets = sets.into_boxed_slice().try_into().expect("so many were made");
+        Recent { sets, began_at: Timestamp::NONE }
     }
 }
 
 impl Recent {
     /// Bytes of memory in use.
     pub fn memory(&self) -> u64 {
-        size_of_val(&*self.0) as u64
+        size_of_val(&*self.sets) as u64
     }
 
-    /// Whether a packet with this print was seen shortly before, or after.
+    /// A connection begins.
+    pub fn connection_begins(&mut self, at: Timestamp) {
+        self.began_at = self.began_at.max(at);
+    }
+
+    /// Whether a packet is a copy of one that was seen shortly before, or after; if it is not, it is remembered. `is_next`: it
+    /// brings the bytes that come next on its connection, as no copy can, unless the connection that took the packet itself has
+    /// given way to another one meanwhile. Of such a one nothing is looked up.
+    #[inline(always)]
+    pub fn is_copy(&mut self, print: Print, at: Timestamp, is_next: bool) -> bool {
+        let is_first = is_next && at.since(self.began_at) > COPY_TIME_NS;
+        if !is_first && self.holds(print, at) {
+            return true;
+        }
+        let Set(sights) = &mut self.sets[print.set()];
+        sights.copy_within(..RECENT_PER_SET - 1, 1);
+        sights[0] = Sight::new(print, at);
+        false
+    }
+
     #[inline]
-    pub fn holds(&self, print: Print, at: Timestamp) -> bool {
+    fn holds(&self, print: Print, at: Timestamp) -> bool {
         let sight = Sight::new(print, at);
         let is_near = |tick: u32| sight.tick.wrapping_sub(tick).wrapping_add(TICKS_MAX) <= 2 * TICKS_MAX;
         let is_it = |seen: &Sight| seen.tag == sight.tag && is_near(seen.tick);
-        self.0[print.set()].0.iter().any(is_it)
-    }
-
-    /// A packet was seen.
-    #[inline(always)]
-    pub fn remember(&mut self, print: Print, at: Timestamp) {
-        let Set(sights) = &mut self.0[print.set()];
-        sights.copy_within(..RECENT_PER_SET - 1, 1);
-        sights[0] = Sight::new(print, at);
+        self.sets[print.set()].0.iter().any(is_it)
     }
 }
 

@@ -1,3 +1,5 @@
+//! What is remembered of packets, for how long and of how many.
+
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
@@ -5,8 +7,7 @@ const PRINT: Print = Print(0x1234_5678_9abc_def1);
 
 fn after(print: Print, first: Timestamp) -> Recent {
     let mut recent = Recent::default();
-    assert!(!recent.holds(print, first), "nothing was seen");
-    recent.remember(print, first);
+    assert!(!recent.is_copy(print, first, false), "nothing was seen");
     recent
 }
 
@@ -22,6 +23,23 @@ fn a_packet_is_held_for_some_milliseconds_after_it_was_seen_and_before() {
 }
 
 #[test]
+fn copies_do_not_prolong_the_time_in_which_others_are_copies() {
+    let mut recent = Recent::default();
+    let found: Vec<bool> = (0..4).map(|n| recent.is_copy(PRINT, NOW.after(n * 6_000_000), false)).collect();
+    assert_eq!(found, [false, true, false, true]);
+}
+
+#[test]
+fn what_brings_the_next_bytes_is_no_copy_unless_a_connection_has_begun_lately() {
+    let mut recent = after(PRINT, NOW);
+    let begins = NOW.after(5_000_000);
+    assert!(!recent.is_copy(PRINT, NOW.after(4_000_000), true));
+    recent.connection_begins(begins);
+    assert!(recent.is_copy(PRINT, begins.after(9_000_000), true));
+    assert!(!recent.is_copy(PRINT, begins.after(COPY_TIME_NS + 1), true));
+}
+
+#[test]
 fn each_bit_of_a_print_that_is_kept_tells_packets_apart() {
     for bit in 0..u64::BITS {
         let is_kept = bit >= 32 || bit < RECENT_SETS.ilog2();
@@ -34,7 +52,7 @@ fn a_set_forgets_its_oldest_packet_first() {
     let print = |n: usize| Print(PRINT.0 ^ (n as u64) << 40);
     let mut recent = Recent::default();
     for n in 0..=RECENT_PER_SET {
-        recent.remember(print(n), NOW);
+        assert!(!recent.is_copy(print(n), NOW, true));
     }
     let held: Vec<bool> = (0..=RECENT_PER_SET).map(|n| recent.holds(print(n), NOW)).collect();
     assert_eq!(held, [[false].as_slice(), &[true; RECENT_PER_SET]].concat());
