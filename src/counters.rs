@@ -106,6 +106,14 @@ counters! {
     OpaqueOther => "connections"/"opaque.other",
     /// Bytes that such connections carried from then on.
     OpaqueBytes => "connections"/"opaque_bytes",
+    /// Of which only the client's side was captured.
+    OneSidedClient => "connections"/"one_sided.client",
+    /// Of which only the server's side was captured.
+    OneSidedServer => "connections"/"one_sided.server",
+    /// Bytes of requests that the servers of such connections acknowledged: none of them was captured.
+    OneSidedRequestBytes => "connections"/"one_sided_bytes.request",
+    /// Bytes of replies that the clients of such connections acknowledged: none of them was captured.
+    OneSidedReplyBytes => "connections"/"one_sided_bytes.reply",
     /// That ended before `--port any` could tell what they speak.
     ConnectionsUndecided => "connections"/"undecided",
     /// Bytes of connections that went by before it was told what they speak.

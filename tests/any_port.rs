@@ -71,14 +71,19 @@ fn nudge(packets: &[Packet], random: &mut Random) -> Vec<Packet> {
     let mut nudged = Vec::new();
     for (at, packet) in packets.iter().enumerate() {
         nudged.push(packet.clone());
-        let mut later = |probability: f64| random.chance(probability).then(|| at + random.within(1, 4) as usize);
         if packet.flags & (SYN | RST) != 0 {
             continue;
         }
-        if let Some(later) = later(0.05).and_then(|later| packets.get(later)) {
+        // Not so late that its connection is forgotten.
+        let mut later = |probability: f64| {
+            let at = at + random.within(1, 4) as usize;
+            let later = packets.get(at).filter(|later| later.at - packet.at < SECOND);
+            later.filter(|_| random.chance(probability))
+        };
+        if let Some(later) = later(0.05) {
             nudged.push(Packet { at: later.at, ..packet.clone() });
         }
-        if let Some(later) = later(0.1).and_then(|later| packets.get(later)) {
+        if let Some(later) = later(0.1) {
             nudged.last_mut().expect("it was pushed").at = later.at;
         }
     }
@@ -104,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn records_are_those_of_the_named_port(seed: u64, place in 0usize..4, how in 0u8..4) {
+    fn records_are_those_of_the_named_port(seed: u64, place in 0usize..4, how in 0u8..5) {
         let mut random = Random(seed);
         // What comes out of order at the beginning, or behind an inline command, must be within what is kept.
         let style = Style { stalls: how == 3, value_bytes: 300, reuse: true, ..Style::default() };
@@ -112,6 +117,8 @@ proptest! {
         let packets = match how {
             1 => packet::cut(&scene.packets, 200, 1400, &mut random),
             2 => nudge(&scene.packets, &mut random),
+            // Cut off as by a short snap length.
+            4 => scene.packets.into_iter().map(|packet| Packet { snap: 160, ..packet }).collect(),
             _ => scene.packets,
         };
         prop_assume!(!is_told_by_lines_alone(&packets));
@@ -552,6 +559,20 @@ fn a_doubtful_connection_that_closes_makes_room_for_the_next_between_the_same_en
     assert_eq!(lines(&outcomes), ["PING Exact PONG"]);
     let counters = &outcomes.counters;
     assert_eq!((counters[Counter::ConnectionsOpened], counters[Counter::ClosedFin]), (2, 2));
+}
+
+#[test]
+fn where_there_is_no_room_to_keep_more_connections_are_left_and_counted() {
+    let doubtful = |port: u16| {
+        let talk = Talk::new().c("PING\r\n");
+        talk.packets.into_iter().map(move |packet| Packet { port, connection: u32::from(port), ..packet })
+    };
+    let packets: Vec<Packet> = (10_001..11_001).flat_map(doubtful).collect();
+    let counters = run_moved(&packets, any(), 80, false).counters;
+    let evicted = counters[Counter::EvictedRecognitions];
+    assert!((500..900).contains(&evicted), "{evicted} of 1000");
+    assert_eq!((counters[Counter::OpaqueOther], counters[Counter::ConnectionsUndecided]), (evicted, 1000 - evicted));
+    assert_eq!(counters[Counter::OpaqueBytes] + counters[Counter::UndecidedBytes], 6000);
 }
 
 #[test]

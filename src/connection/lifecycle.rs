@@ -332,6 +332,7 @@ impl Connection {
             self.pop(outcome(certain), resources, recorder);
         }
         self.end_link(resources);
+        self.count_one_sided(resources);
         let labels = std::mem::replace(&mut self.labels, NONE);
         if labels != NONE {
             resources.labels.give_back(labels);
@@ -343,6 +344,20 @@ impl Connection {
         }
         self.drop_building(resources);
         self.closed = true;
+    }
+
+    /// If data was seen of one side, and of the other not one segment: the first one's acknowledgements tell how many bytes the
+    /// other sent.
+    fn count_one_sided(&self, resources: &mut Resources) {
+        let [requests, replies] = &self.streams;
+        let counters = &mut resources.counters;
+        if requests.time().is_known() && !replies.seen {
+            counters.count(Counter::OneSidedClient);
+            counters.add(Counter::OneSidedReplyBytes, replies.acknowledged_bytes());
+        } else if replies.time().is_known() && !requests.seen {
+            counters.count(Counter::OneSidedServer);
+            counters.add(Counter::OneSidedRequestBytes, requests.acknowledged_bytes());
+        }
     }
 
     /// All that waits is lost: nothing proves its pairing.
