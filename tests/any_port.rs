@@ -22,8 +22,13 @@ use common::packet::{self, ACK, EPOCH, FIN, MILLISECOND, PSH, Packet, RST, SECON
 use common::traffic::{Style, scene};
 
 /// Waits for missing bytes for 50 ms, however many packets of a few bytes that may be.
-const PATIENT: Options =
-    Options { resync: Resync::Assume, timeout_ns: 30 * SECOND, payload_bytes: 256, reorder_packets: u32::MAX };
+const PATIENT: Options = Options {
+    resync: Resync::Assume,
+    timeout_ns: 30 * SECOND,
+    payload_bytes: 256,
+    reorder_packets: u32::MAX,
+    memory: 256 << 20,
+};
 
 fn any() -> PortSet {
     PortSet::new(0..=u16::MAX)
