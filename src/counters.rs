@@ -54,6 +54,8 @@ counters! {
     SkipLinkType => "packets"/"skipped.link_type",
     /// Fragments with bytes that others had brought (which count).
     FragmentOverlaps => "packets"/"fragment_overlaps",
+    /// Copies of packets that a mirror, or a capture before and behind a router, showed more than once; otherwise ignored.
+    Duplicates => "packets"/"duplicates",
     /// Packets whose data came before earlier data of their direction, and waited for it.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.
@@ -104,6 +106,14 @@ counters! {
     OpaqueOther => "connections"/"opaque.other",
     /// Bytes that such connections carried from then on.
     OpaqueBytes => "connections"/"opaque_bytes",
+    /// Of which only the client's side was captured.
+    OneSidedClient => "connections"/"one_sided.client",
+    /// Of which only the server's side was captured.
+    OneSidedServer => "connections"/"one_sided.server",
+    /// Bytes of requests that the servers of such connections acknowledged: none of them was captured.
+    OneSidedRequestBytes => "connections"/"one_sided_bytes.request",
+    /// Bytes of replies that the clients of such connections acknowledged: none of them was captured.
+    OneSidedReplyBytes => "connections"/"one_sided_bytes.reply",
     /// That ended before `--port any` could tell what they speak.
     ConnectionsUndecided => "connections"/"undecided",
     /// Bytes of connections that went by before it was told what they speak.

@@ -78,6 +78,14 @@ pub const WINDOW_BYTES_MAX: u64 = 1 << 30;
 /// How long a closed connection is remembered, so that late copies of its segments don't count as a new one, in nanoseconds.
 pub const CLOSED_LINGER_NS: u64 = 2_000_000_000;
 
+/// How long after a packet another one like it is taken for a copy of it, in nanoseconds. Mirrors show copies within microseconds,
+/// routers within some milliseconds; TCP sends again later, or with another timestamp and identification.
+pub const COPY_TIME_NS: u64 = 10_000_000;
+/// Sets of packets of late that a worker remembers.
+pub const RECENT_SETS: usize = 1024;
+/// Packets in a set. All of them are enough for copies that come within 2 ms where a worker gets a million packets a second.
+pub const RECENT_PER_SET: usize = 8;
+
 /// Servers that are told apart by one worker.
 pub const SERVERS_PER_WORKER_MAX: usize = 4096;
 /// Client addresses that are told apart by one worker.
@@ -177,6 +185,8 @@ pub struct Budget {
     pub rings: u64,
     /// Fragments of IP packets.
     pub fragments: u64,
+    /// Packets of late.
+    pub recent: u64,
 }
 
 impl Budget {
@@ -185,7 +195,8 @@ impl Budget {
         let total = memory / workers.max(1) as u64;
         // Twice: while a buffer grows there are two of it, and a whole packet is copied out.
         let fragments = 2 * FRAGMENT_CACHE_BYTES_MAX as u64;
-        let percent = |n: u64| total.saturating_sub(fragments) / 100 * n;
+        let recent = (RECENT_SETS * RECENT_PER_SET * 8) as u64;
+        let percent = |n: u64| total.saturating_sub(fragments + recent) / 100 * n;
         let budget = Budget {
             total,
             connections: percent(40),
@@ -198,6 +209,7 @@ impl Budget {
             keys: percent(4),
             rings: percent(5),
             fragments,
+            recent,
         };
         assert!(budget.sum() <= total, "the parts are within the whole");
         budget
@@ -214,6 +226,7 @@ impl Budget {
             + self.keys
             + self.rings
             + self.fragments
+            + self.recent
     }
 }
 

@@ -1,7 +1,7 @@
 //! One core: a packet's whole path, from frame to record.
 //!
 //! ```text
-//!  frames ─► decode ─► key, hash ─► flow table ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
+//!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
 //! Frames come in batches: all of a batch are decoded and hashed, their slots looked up and prefetched, and only then
@@ -24,6 +24,7 @@ use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
+use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
@@ -50,6 +51,7 @@ const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 pub struct Worker {
     keying: Keying,
     fragments: Fragments,
+    recent: Recent,
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
@@ -87,6 +89,7 @@ impl Worker {
         Worker {
             keying: keying.into(),
             fragments: Fragments::default(),
+            recent: Recent::default(),
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
@@ -214,11 +217,16 @@ impl Worker {
         } else {
             slot
         };
-        let Arrival { segment, at, direction, .. } = arrival;
-        let Some(slot) = slot else { return self.open(arrival) };
+        let Arrival { segment, at, direction, hash, .. } = arrival;
+        let print = Print::of(segment, *direction, *hash);
+        let admission = slot.map(|slot| self.table.get(slot).admit(segment, *direction, *at, &self.resources));
+        if self.recent.is_copy(print, *at, admission == Some(Admission::TakeNext)) {
+            return self.resources.counters.count(Counter::Duplicates);
+        }
+        let (Some(slot), Some(admission)) = (slot, admission) else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, &self.resources) {
-            Admission::Take => {
+        match admission {
+            Admission::Take | Admission::TakeNext => {
                 connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
                 self.after(slot);
             }
@@ -234,6 +242,7 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.is_changed = true;
+        self.recent.connection_begins(arrival.at);
         let Arrival { segment, at, key, direction, hash } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
@@ -306,8 +315,11 @@ impl Worker {
         }
         debug_assert_eq!(self.resources.in_use(), 0, "pools are empty when all connections have ended");
         self.debug_check();
-        let memory_peak =
-            self.table.memory() + self.resources.memory() + self.recording.memory() + self.fragments.memory();
+        let memory_peak = self.table.memory()
+            + self.resources.memory()
+            + self.recording.memory()
+            + self.fragments.memory()
+            + self.recent.memory();
         let keys = self.recording.finish(&mut self.resources.counters);
         let replication = self.resources.take_replication();
         WorkerReport { counters: self.resources.counters, memory_peak, replication, keys }

@@ -72,8 +72,10 @@ impl Connection {
             }
         }
         self.handshake(segment, direction);
+        if !self.stream(direction).seen {
+            self.first_sight(direction, resources);
+        }
         let stream = self.stream_mut(direction);
-        stream.seen = true;
         if !segment.flags.any(TcpFlags::RST | TcpFlags::SYN) {
             stream.offer(segment.window);
         }
@@ -81,6 +83,7 @@ impl Connection {
             return self.reset(segment, direction, resources, recorder);
         }
         if segment.flags.any(TcpFlags::SYN) {
+            self.syn(segment, direction);
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);
@@ -126,7 +129,11 @@ impl Connection {
     /// Applies an acknowledgement; answers which position of the other direction it is.
     pub(super) fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
         let opposite = self.stream_mut(direction.reverse());
-        if !segment.flags.any(TcpFlags::ACK) || !opposite.is_known() {
+        if !segment.flags.any(TcpFlags::ACK) {
+            return Offset(u64::MAX);
+        }
+        if !opposite.is_known() {
+            opposite.acknowledge_unseen(segment.ack);
             return Offset(u64::MAX);
         }
         let ack = segment.ack.unwrap_near(opposite.next());
@@ -300,6 +307,18 @@ impl Connection {
         self.gap(Direction::Request, bytes, acknowledged, resources, recorder)
     }
 
+    /// A direction shows itself: what was stepped over of it until now is a gap.
+    #[cold]
+    fn first_sight(&mut self, direction: Direction, resources: &mut Resources) {
+        let stream = self.stream_mut(direction);
+        stream.seen = true;
+        let passed = stream.passed_bytes();
+        if stream.is_known() && passed > 0 {
+            resources.counters.count(Counter::Gaps);
+            resources.counters.add(Counter::GapBytesMirror, passed);
+        }
+    }
+
     /// `acknowledged`: what the segment behind the gap acknowledges of the other direction.
     fn gap<R: Recorder>(
         &mut self,
@@ -312,9 +331,11 @@ impl Connection {
         let stream = self.stream_mut(direction);
         let has_arrived = stream.acked() >= stream.next().plus(bytes);
         stream.step_over(bytes);
-        resources.counters.count(Counter::Gaps);
-        let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
-        resources.counters.add(lost, bytes);
+        if stream.seen {
+            resources.counters.count(Counter::Gaps);
+            let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
+            resources.counters.add(lost, bytes);
+        }
         self.missing(direction, bytes, acknowledged, Timestamp::NONE, resources, recorder)
     }
 

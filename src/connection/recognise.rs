@@ -478,7 +478,19 @@ impl Connection {
             let Kept { at, direction, seq, ack, flags, window, wire_payload_len, .. } = *segment;
             let (source, destination) = (self.identity.client, self.identity.server);
             let tags = Tags::default();
-            let segment = Segment { source, destination, seq, ack, flags, window, payload, wire_payload_len, tags };
+            let segment = Segment {
+                source,
+                destination,
+                seq,
+                ack,
+                flags,
+                window,
+                payload,
+                wire_payload_len,
+                tags,
+                id: 0,
+                header: &[],
+            };
             self.go_on(&segment, direction, at, resources, recorder);
         }
         resources.spare_recognition = Some(std::mem::replace(resources.recognitions.get_mut(handle), kept));

@@ -233,11 +233,14 @@ fn cut_off(counters: &Counters) -> Option<String> {
 
 fn one_sided(counters: &Counters) -> Option<String> {
     let requests = counters[Counter::RequestsOneSided];
-    (requests > 0).then(|| {
-        format!(
-            "Of connections with {} only the clients' side was captured. {BOTH_DIRECTIONS}",
-            counted(requests, "request")
-        )
+    if requests > 0 {
+        let requests = counted(requests, "request");
+        return Some(format!("Of connections with {requests} only the clients' side was captured. {BOTH_DIRECTIONS}"));
+    }
+    let connections = counters[Counter::OneSidedServer];
+    (connections > 0).then(|| {
+        let connections = counted(connections, "connection");
+        format!("Of {connections} only the server's side was captured: replies, and no requests. {BOTH_DIRECTIONS}")
     })
 }
 

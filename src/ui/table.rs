@@ -482,6 +482,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipTooDeep => ("in more tunnels, tags or labels than are looked into", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
         Counter::FragmentOverlaps => ("with bytes that others had brought; what came first counts", true),
+        Counter::Duplicates => ("copies of packets, from a mirror or a router; what was seen first counts", false),
         Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),
@@ -513,6 +514,10 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::ConnectionsUndecided => ("ended before it was told what they speak (--port any)", false),
         Counter::UndecidedBytes => ("went by before it was told what their connections speak (--port any)", false),
         Counter::OpaqueBytes => ("of connections that are not looked into", false),
+        Counter::OneSidedClient => ("of which only the client's side was captured; check the mirror port", true),
+        Counter::OneSidedServer => ("of which only the server's side was captured; check the mirror port", true),
+        Counter::OneSidedRequestBytes => ("of requests, as far as the server's acknowledgements tell", false),
+        Counter::OneSidedReplyBytes => ("of replies, as far as the clients' acknowledgements tell", false),
         Counter::RequestsResynced => {
             ("paired again after a gap or a mid-stream start, by the proof named below", false)
         }

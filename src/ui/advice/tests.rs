@@ -95,6 +95,7 @@ fn losses_are_explained_with_their_cure() {
     let midstream = [&lost[..], &[(Counter::ConnectionsMidstream, 2)]].concat();
     says(&midstream, None, &["2 connections were already open", "--resync-silence"]);
     says(&[(Counter::Requests, 9), (Counter::RequestsOneSided, 9), (Counter::Gaps, 1)], None, &["9 requests", "both"]);
+    says(&[(Counter::Requests, 9), (Counter::OneSidedServer, 2)], None, &["Of 2 connections", "no requests", "both"]);
 }
 
 #[test]
