@@ -33,7 +33,8 @@ pub const INLINE_BYTES_MAX: u64 = 64 * 1024;
 pub const ARGUMENTS_BYTES_MAX: usize = 512;
 /// Most that `--payload-bytes` may ask for.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
-/// Items of an EXEC's reply that are told apart; commands beyond are lost.
+/// Items of an EXEC's reply that are told apart; commands beyond are lost. No more than its transaction has commands are kept,
+/// and those of [`EXEC_ITEMS_USUAL`].
 pub const EXEC_ITEMS_MAX: usize = 65_536;
 /// Replication links that one worker tells.
 pub const LINKS_TOLD_MAX: usize = 1000;
@@ -175,6 +176,10 @@ pub struct Budget {
     pub messages: u64,
     /// What connections need to find their pairing again.
     pub resync: u64,
+    /// What clients have said about themselves.
+    pub labels: u64,
+    /// Replication links.
+    pub links: u64,
     /// What is kept of connections until they are recognised.
     pub recognition: u64,
     /// Statistics: histograms, servers, clients.
@@ -199,11 +204,13 @@ impl Budget {
         let percent = |n: u64| total.saturating_sub(fragments + recent) / 100 * n;
         let budget = Budget {
             total,
-            connections: percent(40),
-            pending: percent(18),
+            connections: percent(36),
+            pending: percent(17),
             reassembly: percent(10),
             messages: percent(5),
             resync: percent(5),
+            labels: percent(4),
+            links: percent(1),
             recognition: percent(2),
             statistics: percent(11),
             keys: percent(4),
@@ -221,6 +228,8 @@ impl Budget {
             + self.reassembly
             + self.messages
             + self.resync
+            + self.labels
+            + self.links
             + self.recognition
             + self.statistics
             + self.keys

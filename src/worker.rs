@@ -10,6 +10,7 @@
 
 pub mod recording;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -139,6 +140,11 @@ impl Worker {
             prefetch(self.table.get(*slot));
         }
         self.is_changed = false;
+        if self.resources.scarce().is_some()
+            && let Some(first) = arrivals.first()
+        {
+            self.relieve(first.at);
+        }
         for (arrival, slot) in arrivals.iter().zip(slots) {
             self.arrive(arrival, slot);
         }
@@ -286,12 +292,36 @@ impl Worker {
         }
     }
 
-    /// The table is full: the idlest connection gives way.
+    /// The table is full: of those that nothing was seen of but their handshake, or that have ended, the idlest gives way; then
+    /// of all.
+    #[cold]
     fn evict(&mut self) {
-        let Some(slot) = self.table.idlest(Connection::last_at) else { return };
+        let rank = |connection: &Connection| Some((connection.has_spoken(), connection.last_at()));
+        let Some(slot) = self.table.first_of_some(rank) else { return };
         let connection = self.table.get_mut(slot);
         connection.give_up(Counter::EvictedConnections, &mut self.resources, &mut self.recording);
         self.table.remove(slot);
+    }
+
+    /// Of something there is little left in the pools: of those that hold some of it, who holds most gives way, of equals the
+    /// idlest. Data that has waited for long enough need not wait on.
+    #[cold]
+    fn relieve(&mut self, now: Timestamp) {
+        for _ in 0..BATCH_FRAMES {
+            let Some(scarce) = self.resources.scarce() else { return };
+            let rank = |connection: &Connection| {
+                let holds = connection.holds(scarce, &self.resources);
+                (holds > 0).then_some((Reverse(holds), connection.last_at()))
+            };
+            // None of those that were looked at holds any: then others are.
+            let Some(slot) = self.table.first_of_some(rank) else { continue };
+            let connection = self.table.get_mut(slot);
+            connection.tick(now, &mut self.resources, &mut self.recording);
+            if connection.holds(scarce, &self.resources) > 0 {
+                connection.give_up(scarce, &mut self.resources, &mut self.recording);
+            }
+            self.after(slot);
+        }
     }
 
     /// A connection that was given up for want of memory leaves at once; one that ended is looked at when it may be

@@ -34,8 +34,13 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 /// Waits for missing bytes for 50 ms, however many packets of a few bytes that may be.
-const PATIENT: Options =
-    Options { resync: Resync::Assume, timeout_ns: 30 * SECOND, payload_bytes: 256, reorder_packets: u32::MAX };
+const PATIENT: Options = Options {
+    resync: Resync::Assume,
+    timeout_ns: 30 * SECOND,
+    payload_bytes: 256,
+    reorder_packets: u32::MAX,
+    memory: 256 << 20,
+};
 
 fn made(style: &Style, seed: u64) -> (Scene, Random) {
     let mut random = Random(seed);
