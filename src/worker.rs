@@ -226,7 +226,7 @@ impl Worker {
         let Arrival { segment, at, direction, hash, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
         let connection = self.table.get_mut(slot);
-        let is_next = connection.is_next(segment, *direction, *at, &self.resources);
+        let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
         if self.recent.is_copy(Print::of(segment, *direction, *hash), *at, is_next) {
             return self.resources.counters.count(Counter::Duplicates);
         }

@@ -189,7 +189,8 @@ impl<'a> Bench<'a> {
     fn arrive(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
         let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        let is_next = place.as_ref().is_some_and(|connection| connection.is_next(segment, direction, at, resources));
+        let is_next =
+            place.as_ref().is_some_and(|connection| connection.brings_next(segment, direction, at, resources));
         let print = Print::of(segment, direction, key.hash(Seed::fixed(0)));
         if recent.is_copy(print, at, is_next) {
             return resources.counters.count(Counter::Duplicates);

@@ -114,7 +114,13 @@ impl Connection {
     /// Whether a segment brings the bytes that come next, so that [`Connection::admit`] lets it in. Such a one is no copy of an
     /// earlier one, which would have brought them.
     #[inline(always)]
-    pub fn is_next(&self, segment: &Segment<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> bool {
+    pub fn brings_next(
+        &self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> bool {
         Seq::of(self.stream(self.oriented(direction)).next()) == segment.seq
             && segment.wire_payload_len > 0
             && !segment.flags.any(TcpFlags::SYN)
