@@ -22,6 +22,16 @@ fn requests_and_replies_pair_in_order() {
     assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2", "ECHO c => exact c"]);
 }
 
+#[test]
+fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
+    // There is room for about 2,300 requests.
+    let given_up = |requests: usize| {
+        let played = play(&format!("C SYN | S SYN{}", " | C GET a".repeat(requests)));
+        played.count(Counter::EvictedRequests)
+    };
+    assert_eq!((given_up(1000), given_up(1500)), (0, 1));
+}
+
 // Row 25.
 
 #[test]

@@ -37,6 +37,26 @@ fn places_of_segments_around_the_sequence_wrap() {
 }
 
 #[test]
+fn a_stream_holds_no_more_pages_than_it_leaves() {
+    let mut pages = Pages::new(64 * 1024);
+    let all = pages.left();
+    let mut holds = || {
+        let mut stream = HalfStream::default();
+        stream.begin(Seq(0));
+        let pieces = (1..).map(|n| stream.next().plus(10 * n)).take(100);
+        for from in pieces.collect::<Vec<_>>() {
+            if stream.store(&mut pages, &piece(from, b"a", 0)).is_err() {
+                break;
+            }
+        }
+        stream.stored_pages(&pages)
+    };
+    let (first, second) = (holds(), holds());
+    assert!(first.abs_diff(all / 2) <= 1, "{first} of {all}");
+    assert!(second.abs_diff(all / 4) <= 1, "{second} of {all}");
+}
+
+#[test]
 fn waiting_is_measured_from_the_oldest_page_that_is_left() {
     let (mut pages, mut stream) = (Pages::new(1 << 20), HalfStream::default());
     stream.begin(Seq(0));
