@@ -91,7 +91,8 @@ struct Read {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Traffic")]
 struct Traffic {
-    /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005 [default: 6379]
+    /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005; or `any`, to recognise Redis's protocol
+    /// on whatever port it is spoken, by what both sides say first [default: 6379]
     #[arg(long, value_name = "LIST")]
     port: Option<List<PortRange>>,
     /// Tell connections apart also by their VLAN and tunnel (VXLAN and Geneve network, GRE key, ERSPAN session, MPLS label), for

@@ -125,7 +125,7 @@ pub struct Config {
     pub workers: usize,
     /// Cores for the workers in order, then perhaps one for the writer; empty: automatic.
     pub cpus: Vec<usize>,
-    /// Server ports, ascending, at least one.
+    /// Server ports, ascending, at least one; all 65,536 of them mean that RESP is to be recognised on any port.
     pub ports: Vec<u16>,
     /// Whether VLAN and tunnel belong to a connection's identity.
     pub key_by_vlan: bool,

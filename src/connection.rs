@@ -13,11 +13,13 @@ mod deliver;
 mod lifecycle;
 mod opaque;
 mod parse;
+mod recognise;
 mod resync;
 #[cfg(test)]
 mod tests;
 
 pub use lifecycle::Admission;
+use recognise::Recognition;
 use resync::{Held, Resyncing};
 
 use crate::counters::{Counter, Counters};
@@ -90,6 +92,9 @@ pub struct Resources {
     unfinished: Pool<Unfinished>,
     resyncs: Pool<Resyncing>,
     held: Pool<Held>,
+    recognitions: Pool<Box<Recognition>>,
+    /// Stands in for one that is read out of its place; only then it is away.
+    spare_recognition: Option<Box<Recognition>>,
     scratch: Unfinished,
     /// Stands in for a reply that is looked at outside of its place; only then it is away.
     stand_in: Option<Box<Reply>>,
@@ -111,6 +116,8 @@ impl Resources {
             unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
             held: Pool::new(items(budget.resync / 2, size_of::<Held>() + unfinished_bytes)),
+            recognitions: Pool::new(items(budget.recognition, size_of::<Recognition>())),
+            spare_recognition: Some(Recognition::new()),
             links: Pool::new(items(budget.messages / 8, size_of::<Link>())),
             labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
             replication: Vec::new(),
@@ -129,6 +136,7 @@ impl Resources {
             + u64::from(self.unfinished.made()) * unfinished_bytes as u64
             + u64::from(self.resyncs.made()) * RESYNC_BYTES as u64
             + u64::from(self.held.made()) * (size_of::<Held>() + unfinished_bytes) as u64
+            + u64::from(self.recognitions.made()) * size_of::<Recognition>() as u64
     }
 
     /// Items of all pools in use: 0 when all connections have ended.
@@ -137,6 +145,7 @@ impl Resources {
             + self.unfinished.in_use()
             + self.resyncs.in_use()
             + self.held.in_use()
+            + self.recognitions.in_use()
             + self.pages.in_use()
             + self.links.in_use()
             + self.labels.in_use()
@@ -244,6 +253,11 @@ pub struct Exchange<'a> {
 pub trait Recorder {
     /// A request's fate is decided. A late reply comes as a second exchange of its request, with the flag `LATE`.
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters);
+
+    /// A connection is one of Redis's, which was not known from its beginning: its ends are numbered.
+    fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
+        let _ = (identity, counters);
+    }
 }
 
 /// A pool is empty: the connection is to be given up.
@@ -261,6 +275,8 @@ enum Framing {
     Broken,
     /// It is no RESP, or no client's: it is not looked into.
     Opaque,
+    /// It is not known yet whether it is RESP.
+    Unrecognised,
 }
 
 /// How much of a connection's beginning was seen.
@@ -301,7 +317,7 @@ pub struct Connection {
     last_at: Timestamp,
     /// Last byte of the last reply or push.
     previous: Timestamp,
-    /// When the head of the queue became it.
+    /// When the head of the queue became it. Of a connection that is not recognised yet: when it began.
     head_at: Timestamp,
     queue: Queue,
     certainty: Certainty,
@@ -346,6 +362,12 @@ pub struct Connection {
     labels: u32,
     /// It is a replication link.
     link: u32,
+    /// What is kept of it until it is recognised.
+    recognition: u32,
+    /// Segments until then that looked like nothing Redis sends.
+    strikes: u16,
+    /// It is not recognised yet, and a FIN of it was seen.
+    is_closing: bool,
 }
 
 // Hot per connection, IPv6 included; the flow table adds its key and links.

@@ -100,8 +100,22 @@ counters! {
     OpaqueClusterBus => "connections"/"opaque.cluster_bus",
     /// On which nodes replicate or gossip by commands of their server's own: not looked into.
     OpaqueReplication => "connections"/"opaque.replication",
+    /// Of another protocol, or never recognised as Redis's within the bounds of `--port any`: not looked into.
+    OpaqueOther => "connections"/"opaque.other",
     /// Bytes that such connections carried from then on.
     OpaqueBytes => "connections"/"opaque_bytes",
+    /// Of which only the client's side was captured.
+    OneSidedClient => "connections"/"one_sided.client",
+    /// Of which only the server's side was captured.
+    OneSidedServer => "connections"/"one_sided.server",
+    /// Bytes of requests that the servers of such connections acknowledged: none of them was captured.
+    OneSidedRequestBytes => "connections"/"one_sided_bytes.request",
+    /// Bytes of replies that the clients of such connections acknowledged: none of them was captured.
+    OneSidedReplyBytes => "connections"/"one_sided_bytes.reply",
+    /// That ended before `--port any` could tell what they speak.
+    ConnectionsUndecided => "connections"/"undecided",
+    /// Bytes of connections that went by before it was told what they speak.
+    UndecidedBytes => "connections"/"undecided_bytes",
     /// Requests.
     Requests => "requests"/"total",
     /// Paired, nothing hidden.
@@ -178,6 +192,8 @@ counters! {
     EvictedMessages => "memory"/"evicted.messages",
     /// Connections that were resyncing and were given up as unproved, or held replies, for want of memory.
     EvictedResyncs => "memory"/"evicted.resyncs",
+    /// Connections of which `--port any` could not keep what it had seen, and which were left for want of memory.
+    EvictedRecognitions => "memory"/"evicted.recognitions",
     /// Latency series, servers, clients or error codes beyond the bound, counted as `other`.
     EvictedSeries => "memory"/"evicted.series",
     /// Transactions handed to the sinks.

@@ -44,6 +44,18 @@ pub const NOTES_BYTES_MAX: usize = 192;
 /// Error reply text that is looked at, in bytes.
 pub const ERROR_BYTES_MAX: usize = 256;
 
+/// Segments of a connection that are kept until it is recognised (`--port any`).
+pub const RECOGNITION_SEGMENTS_MAX: usize = 32;
+/// Bytes of their payload.
+pub const RECOGNITION_BYTES_MAX: usize = 16 * 1024;
+/// Segments that look like nothing Redis sends until a connection is taken for another protocol's; a long one counts as
+/// several.
+pub const RECOGNITION_STRIKES_MAX: u16 = 1024;
+/// Bytes of such a segment that count as another one.
+pub const RECOGNITION_STRIKE_BYTES: u32 = 4096;
+/// Exchanges that tell who is the server of a connection whose beginning was not seen.
+pub const RECOGNITION_EXCHANGES: u8 = 2;
+
 /// Requests that may wait for their replies on one connection.
 pub const PENDING_PER_CONNECTION_MAX: u32 = 1 << 20;
 /// Requests that an unproved connection keeps for a proof to come.
@@ -174,6 +186,8 @@ pub struct Budget {
     pub messages: u64,
     /// What connections need to find their pairing again.
     pub resync: u64,
+    /// What is kept of connections until they are recognised.
+    pub recognition: u64,
     /// Statistics: histograms, servers, clients.
     pub statistics: u64,
     /// Statistics of keys.
@@ -195,9 +209,10 @@ impl Budget {
             total,
             connections: percent(40),
             pending: percent(18),
-            reassembly: percent(12),
+            reassembly: percent(10),
             messages: percent(5),
             resync: percent(5),
+            recognition: percent(2),
             statistics: percent(11),
             keys: percent(4),
             rings: percent(5),
@@ -213,6 +228,7 @@ impl Budget {
             + self.reassembly
             + self.messages
             + self.resync
+            + self.recognition
             + self.statistics
             + self.keys
             + self.rings

@@ -241,7 +241,11 @@ impl Worker {
         };
         let counters = &mut self.resources.counters;
         counters.count(connection.opened_counter());
-        self.recording.introduce(&mut connection.identity, counters);
+        if self.keying.ports.is_any() {
+            connection.doubt();
+        } else {
+            self.recording.introduce(&mut connection.identity, counters);
+        }
         connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
         let deadline = connection.deadline(&self.resources);
         if self.table.is_full() {

@@ -124,6 +124,10 @@ impl Talk {
     }
 
     fn run(self) -> Told {
+        self.run_on(PortSet::new([6379]))
+    }
+
+    fn run_on(self, ports: PortSet) -> Told {
         let table = CommandTable::built_in();
         let settings = Settings {
             table,
@@ -143,8 +147,7 @@ impl Talk {
         let seed = Seed::fixed(1);
         let keys = KeyStatistics::new(1 << 20, b':', table, seed);
         let recording = Recording::new(table, emission, 10_000_000_000, seed, Some(keys), outbox);
-        let mut worker =
-            Worker::new(settings, PortSet::new([6379]), Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
+        let mut worker = Worker::new(settings, ports, Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
         let frames: Vec<Frame<'_>> = self
             .frames
             .iter()
@@ -220,7 +223,10 @@ impl Told {
     }
 }
 
-/// The same conversation in one segment, in small ones, and byte by byte.
+/// A server on a port that is higher than its client's.
+const ELSEWHERE: [([u8; 4], u16); 2] = [([10, 0, 0, 1], 40_001), ([10, 0, 0, 9], 50_000)];
+
+/// The same conversation in one segment, in small ones, and byte by byte; and where no port tells that it is one.
 #[track_caller]
 fn expect(talk: impl Fn(Talk) -> Talk, lines: &[&str]) -> Told {
     for piece in [1, 3, 7] {
@@ -228,6 +234,10 @@ fn expect(talk: impl Fn(Talk) -> Talk, lines: &[&str]) -> Told {
     }
     let told = talk(Talk::new(1400)).fin().run();
     assert_eq!(told.lines(), lines);
+    for piece in [1, 7, 1400] {
+        let recognised = talk(Talk::between(ELSEWHERE, piece)).fin().run_on(PortSet::new(0..=u16::MAX));
+        assert_eq!(recognised.lines(), lines, "recognised on any port, in pieces of {piece}");
+    }
     let counters = &told.counters;
     assert_eq!(counters.pending(), 0);
     let others = counters.sum("replies", "unsolicited.") + counters.sum("replies", "discarded.");

@@ -154,8 +154,8 @@ fn what_is_mistyped_is_named_with_the_nearest() {
 
 #[test]
 fn a_wrong_value_is_told_with_its_option_and_the_remedy() {
-    let error = refused(&["read", "a.pcap", "--port", "any"]);
-    assert!(error.contains("--port") && error.contains("`any` is no port; write numbers"), "{error}");
+    let error = refused(&["read", "a.pcap", "--port", "all"]);
+    assert!(error.contains("--port") && error.contains("`all` is no port; write numbers"), "{error}");
     let error = refused(&["read", "a.pcap", "--sink", "kafka:broker/topic"]);
     assert!(error.contains("--sink") && error.contains("there is jsonl:PATH"), "{error}");
     let error = refused(&["read", "a.pcap", "--fault", "los=1%"]);

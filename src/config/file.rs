@@ -192,8 +192,9 @@ mod tests {
         assert!(error.starts_with("tap.toml, line 1: `workers`: "), "{error}");
         let error = parsed("workers = -1").unwrap_err();
         assert!(error.starts_with("tap.toml, line 1: `workers`: "), "{error}");
-        let error = parsed("port = 'any'").unwrap_err();
-        assert!(error.contains("`any` is no port"), "{error}");
+        let error = parsed("port = 'all'").unwrap_err();
+        assert!(error.contains("`all` is no port"), "{error}");
+        assert_eq!(parsed("port = 'any'").unwrap().port, Some(List(vec![PortRange(0..=u16::MAX)])));
     }
 
     #[test]

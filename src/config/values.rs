@@ -32,7 +32,7 @@ pub enum ValueError {
     #[error("`{0}` is no size; write bytes, or a number with its unit, such as 512MiB, 1GiB or 1GB")]
     Size(String),
     /// See the message.
-    #[error("`{0}` is no port; write numbers from 1 to 65535 and ranges of them, such as 6379,7000-7005")]
+    #[error("`{0}` is no port; write numbers from 1 to 65535 and ranges of them, such as 6379,7000-7005, or any")]
     Port(String),
     /// See the message.
     #[error("`{0}` is no core; write numbers from 0 and ranges of them, such as 2-7,1")]
@@ -119,7 +119,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// A port or a range of ports.
+/// A port, a range of ports, or `any`: that is all of them, and 0, which nobody can name otherwise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortRange(pub RangeInclusive<u16>);
 
@@ -127,6 +127,9 @@ impl FromStr for PortRange {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "any" {
+            return Ok(PortRange(0..=u16::MAX));
+        }
         let range = range(text).filter(|range| *range.start() >= 1);
         range.map(PortRange).ok_or_else(|| ValueError::Port(text.to_owned()))
     }
@@ -460,7 +463,8 @@ mod tests {
     fn lists_of_ports_and_cores_hold_numbers_and_ranges() {
         assert_eq!("6379, 7000-7005".parse(), Ok(List(vec![PortRange(6379..=6379), PortRange(7000..=7005)])));
         assert_eq!("2-7,1".parse(), Ok(List(vec![CpuRange(2..=7), CpuRange(1..=1)])));
-        for wrong in ["any", "0", "65536", "7005-7000", "1-", "-5", "6379;6380"] {
+        assert_eq!("any".parse(), Ok(PortRange(0..=65535)));
+        for wrong in ["all", "0", "0-65535", "65536", "7005-7000", "1-", "-5", "6379;6380"] {
             assert_eq!(wrong.parse::<PortRange>(), Err(ValueError::Port(wrong.to_owned())));
         }
         for wrong in ["all", "7-2", "0-99999999999"] {

@@ -20,6 +20,22 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        if self.is_unread() {
+            return self.set_aside(segment, direction, at, resources, recorder);
+        }
+        self.read(segment, direction, at, resources, recorder);
+    }
+
+    /// Reads a segment.
+    #[inline]
+    pub(super) fn read<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
         if at < self.last_at {
             resources.counters.count(Counter::TimeBackwards);
         }
@@ -50,10 +66,16 @@ impl Connection {
             if self.closed {
                 return Ok(());
             }
+            if self.is_opaque() {
+                self.pass_by(segment, direction, resources, recorder);
+                return Ok(());
+            }
         }
         self.handshake(segment, direction);
+        if !self.stream(direction).seen {
+            self.first_sight(direction, resources);
+        }
         let stream = self.stream_mut(direction);
-        stream.seen = true;
         if !segment.flags.any(TcpFlags::RST | TcpFlags::SYN) {
             stream.offer(segment.window);
         }
@@ -64,10 +86,6 @@ impl Connection {
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);
-        if self.is_opaque() {
-            self.pass_by(segment, direction, resources, recorder);
-            return Ok(());
-        }
         let fin = segment.flags.any(TcpFlags::FIN);
         if segment.wire_payload_len == 0 && !fin {
             return Ok(());
@@ -108,9 +126,13 @@ impl Connection {
     }
 
     /// Applies an acknowledgement; answers which position of the other direction it is.
-    fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
+    pub(super) fn acknowledgement(&mut self, segment: &Segment<'_>, direction: Direction) -> Offset {
         let opposite = self.stream_mut(direction.reverse());
-        if !segment.flags.any(TcpFlags::ACK) || !opposite.is_known() {
+        if !segment.flags.any(TcpFlags::ACK) {
+            return Offset(u64::MAX);
+        }
+        if !opposite.is_known() {
+            opposite.acknowledge_unseen(segment.ack);
             return Offset(u64::MAX);
         }
         let ack = segment.ack.unwrap_near(opposite.next());
@@ -284,6 +306,18 @@ impl Connection {
         self.gap(Direction::Request, bytes, acknowledged, resources, recorder)
     }
 
+    /// A direction shows itself: what was stepped over of it until now is a gap.
+    #[cold]
+    fn first_sight(&mut self, direction: Direction, resources: &mut Resources) {
+        let stream = self.stream_mut(direction);
+        stream.seen = true;
+        let passed = stream.passed_bytes();
+        if stream.is_known() && passed > 0 {
+            resources.counters.count(Counter::Gaps);
+            resources.counters.add(Counter::GapBytesMirror, passed);
+        }
+    }
+
     /// `acknowledged`: what the segment behind the gap acknowledges of the other direction.
     fn gap<R: Recorder>(
         &mut self,
@@ -296,9 +330,11 @@ impl Connection {
         let stream = self.stream_mut(direction);
         let has_arrived = stream.acked() >= stream.next().plus(bytes);
         stream.step_over(bytes);
-        resources.counters.count(Counter::Gaps);
-        let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
-        resources.counters.add(lost, bytes);
+        if stream.seen {
+            resources.counters.count(Counter::Gaps);
+            let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
+            resources.counters.add(lost, bytes);
+        }
         self.missing(direction, bytes, acknowledged, Timestamp::NONE, resources, recorder)
     }
 
@@ -329,13 +365,17 @@ impl Connection {
         if self.closed {
             return;
         }
+        if self.is_over(now) {
+            return self.end_doubt(resources, recorder);
+        }
+        self.believe(now, resources, recorder);
         self.expire(now, resources, recorder);
         if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
             self.give_up(what, resources, recorder);
         }
     }
 
-    fn reset<R: Recorder>(
+    pub(super) fn reset<R: Recorder>(
         &mut self,
         segment: &Segment<'_>,
         direction: Direction,

@@ -100,6 +100,9 @@ impl Connection {
             db: known.then_some(0),
             labels: NONE,
             link: NONE,
+            recognition: NONE,
+            strikes: 0,
+            is_closing: false,
         })
     }
 
@@ -129,6 +132,9 @@ impl Connection {
         }
         if syn && !flags.any(TcpFlags::ACK) {
             if self.is_elsewhere_syn(segment.seq, direction) {
+                if self.is_closing {
+                    return Admission::Replace(Reason::Fin);
+                }
                 // Believed once a SYN-ACK, or data, takes it up: a stray SYN must not end a living connection.
                 self.candidate = Some(segment.seq.after(1));
             }
@@ -243,6 +249,9 @@ impl Connection {
         if self.closed {
             return self.last_at.after(CLOSED_LINGER_NS);
         }
+        if self.is_closing {
+            return self.last_at.after(CLOSED_LINGER_NS);
+        }
         let mut deadline = self.last_at.after(settings.idle_timeout_ns);
         if self.streams.iter().any(HalfStream::is_waiting) {
             deadline = deadline.min(self.last_at.after(settings.reorder_time_ns + 1));
@@ -268,6 +277,7 @@ impl Connection {
         if self.closed {
             return;
         }
+        self.conclude(resources, recorder);
         // The gaps at the end may need what has run out: then that is how it ends.
         let flushed = self.flush(resources, recorder);
         if self.closed {
@@ -291,6 +301,7 @@ impl Connection {
         if !self.closed {
             resources.counters.count(what);
             resources.counters.count(Counter::ClosedEvicted);
+            self.abandon(resources);
             self.end(None, resources, recorder);
         }
     }
@@ -310,6 +321,7 @@ impl Connection {
             self.pop(outcome(certain), resources, recorder);
         }
         self.end_link(resources);
+        self.count_one_sided(resources);
         let labels = std::mem::replace(&mut self.labels, NONE);
         if labels != NONE {
             resources.labels.give_back(labels);
@@ -321,6 +333,20 @@ impl Connection {
         }
         self.drop_building(resources);
         self.closed = true;
+    }
+
+    /// If data was seen of one side, and of the other not one segment: the first one's acknowledgements tell how many bytes the
+    /// other sent.
+    fn count_one_sided(&self, resources: &mut Resources) {
+        let [requests, replies] = &self.streams;
+        let counters = &mut resources.counters;
+        if requests.time().is_known() && !replies.seen {
+            counters.count(Counter::OneSidedClient);
+            counters.add(Counter::OneSidedReplyBytes, replies.acknowledged_bytes());
+        } else if replies.time().is_known() && !requests.seen {
+            counters.count(Counter::OneSidedServer);
+            counters.add(Counter::OneSidedRequestBytes, requests.acknowledged_bytes());
+        }
     }
 
     /// All that waits is lost: nothing proves its pairing.

@@ -5,7 +5,7 @@ use crate::decode::{Flags as TcpFlags, Segment};
 use crate::reassembly::stream::Place;
 use crate::redis::foreign::Foreign;
 use crate::redis::pairing::Reason;
-use crate::units::Direction;
+use crate::units::{Direction, Timestamp};
 
 use super::{Connection, Framing, Recorder, Resources};
 
@@ -14,6 +14,32 @@ impl Connection {
     #[inline]
     pub(super) fn is_opaque(&self) -> bool {
         self.framing[0] == Framing::Opaque
+    }
+
+    /// Whether what it sends goes by unread: it is opaque, or not recognised yet.
+    #[inline]
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self.framing[0], Framing::Opaque | Framing::Unrecognised)
+    }
+
+    /// A segment of a connection that is not read.
+    #[cold]
+    pub(super) fn set_aside<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if !self.is_opaque() {
+            return self.recognise(segment, direction, at, resources, recorder);
+        }
+        if at < self.last_at {
+            resources.counters.count(Counter::TimeBackwards);
+        }
+        self.last_at = self.last_at.max(at);
+        self.pass_by(segment, self.oriented(direction), resources, recorder);
     }
 
     /// Whether these bytes, the first ones of a connection or some of one whose framing is not known, show that it is no
@@ -57,6 +83,16 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        self.stream_mut(direction).seen = true;
+        if segment.flags.any(TcpFlags::RST) {
+            // Nothing of it waits, so nothing can run out.
+            let _ = self.reset(segment, direction, resources, recorder);
+            return;
+        }
+        if segment.flags.any(TcpFlags::SYN) {
+            return;
+        }
+        self.acknowledgement(segment, direction);
         let length = u64::from(segment.wire_payload_len);
         let stream = self.stream_mut(direction);
         if !stream.is_known() {

@@ -47,7 +47,7 @@ impl Connection {
                     return Ok(());
                 }
             }
-            Framing::Broken | Framing::Opaque => return Ok(()),
+            Framing::Broken | Framing::Opaque | Framing::Unrecognised => return Ok(()),
             Framing::Seeking => {
                 if self.is_foreign(direction, piece.bytes, resources, recorder) {
                     return Ok(());
@@ -291,7 +291,7 @@ impl Connection {
         }
         match self.framing[direction as usize] {
             Framing::Known => {}
-            Framing::Broken | Framing::Opaque => return Ok(()),
+            Framing::Broken | Framing::Opaque | Framing::Unrecognised => return Ok(()),
             Framing::Seeking => {
                 self.skip_bytes(direction, bytes, acknowledged, resources, recorder);
                 return Ok(());

@@ -30,6 +30,8 @@ pub struct HalfStream {
     acked: Offset,
     time: Timestamp,
     list: u32,
+    /// Where it began, or, of a direction whose place is not known, where what the other side acknowledges did.
+    first: Seq,
     known: bool,
     ended: bool,
     /// This side offered a window of zero, or one far smaller than before, and nothing of the other direction was seen since.
@@ -46,6 +48,7 @@ impl Default for HalfStream {
             acked: Offset(0),
             time: Timestamp::NONE,
             list: NONE,
+            first: Seq(0),
             known: false,
             ended: false,
             window_closed: false,
@@ -60,12 +63,14 @@ impl HalfStream {
     pub fn begin(&mut self, first: Seq) {
         self.next = first.first_offset();
         self.acked = self.next;
+        self.first = first;
         self.known = true;
     }
 
     /// It does not begin where it was thought to.
     pub fn forget_beginning(&mut self) {
         self.known = false;
+        self.acked = Offset(0);
     }
 
     /// Whether its sequence numbers are known.
@@ -120,6 +125,28 @@ impl HalfStream {
     #[inline]
     pub fn acknowledge(&mut self, ack: Offset) {
         self.acked = self.acked.max(ack);
+    }
+
+    /// The same while its place is not known: how far this grows tells how many bytes there were.
+    pub fn acknowledge_unseen(&mut self, ack: Seq) {
+        if self.acked == Offset(0) {
+            self.first = ack;
+            self.acked = ack.first_offset();
+        }
+        let ack = ack.unwrap_near(self.acked);
+        if ack.distance_from(self.acked) <= WINDOW_BYTES_MAX {
+            self.acknowledge(ack);
+        }
+    }
+
+    /// Bytes that the other side has acknowledged since it began. A FIN counts as one.
+    pub fn acknowledged_bytes(&self) -> u64 {
+        self.acked.distance_from(self.first.first_offset())
+    }
+
+    /// Bytes that were delivered or stepped over since it began, of one whose place is known.
+    pub fn passed_bytes(&self) -> u64 {
+        self.next.distance_from(self.first.first_offset())
     }
 
     /// Where `length` positions from a sequence number on lie.

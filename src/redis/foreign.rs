@@ -25,6 +25,8 @@ pub enum Foreign {
     ClusterBus,
     /// Replication or gossip by commands of a server's own: Dragonfly's DFLY, Garnet's CLUSTER APPENDLOG and the like.
     Replication,
+    /// Something else, of which only that is known.
+    Other,
 }
 
 impl Foreign {
@@ -34,6 +36,7 @@ impl Foreign {
             Foreign::Tls => Counter::OpaqueTls,
             Foreign::ClusterBus => Counter::OpaqueClusterBus,
             Foreign::Replication => Counter::OpaqueReplication,
+            Foreign::Other => Counter::OpaqueOther,
         }
     }
 

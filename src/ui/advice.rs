@@ -21,8 +21,16 @@ pub struct Observed<'a> {
 const RANGES_NAMED: usize = 3;
 
 impl Observed<'_> {
+    /// Whether no port was named, but all were looked at.
+    fn is_any(&self) -> bool {
+        self.ports.len() > usize::from(u16::MAX)
+    }
+
     /// The ports in words: `port 6379`, `ports 6379, 7000-7005`.
     pub fn named(&self) -> String {
+        if self.is_any() {
+            return "any port".to_owned();
+        }
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for &port in self.ports {
             match ranges.last_mut() {
@@ -73,6 +81,9 @@ fn nothing_found(counters: &Counters, observed: Observed<'_>) -> String {
     if counters[Counter::FramesAnalysed] == 0 {
         return format!("No packet is to or from {}. {}", observed.named(), why_none_is_analysed(counters, observed));
     }
+    if observed.is_any() {
+        return nothing_recognised(counters);
+    }
     if let Some(encrypted) = observed.ports.iter().find_map(|&port| encrypted(port, observed.survey)) {
         return format!(
             "Port {} carries encrypted traffic (TLS), whose content can't be seen. {DECRYPTED}",
@@ -112,6 +123,19 @@ fn nothing_found(counters: &Counters, observed: Observed<'_>) -> String {
     )
 }
 
+/// With `--port any`.
+fn nothing_recognised(counters: &Counters) -> String {
+    let connections = |counter: Counter| counted(counters[counter], "connection");
+    format!(
+        "Redis's protocol was not recognised on any port: {} of TLS, {} of other protocols, {} that ended before it could be \
+         told. It is recognised by what both sides say, of connections from before the capture by two commands and their \
+         replies. If you know the server's port, name it with --port: then all on it is taken for Redis's.",
+        connections(Counter::OpaqueTls),
+        connections(Counter::OpaqueOther),
+        connections(Counter::ConnectionsUndecided)
+    )
+}
+
 fn encrypted(port: u16, survey: Option<&Survey>) -> Option<&PortSeen> {
     survey?.port(port).filter(|seen| seen.tls > 0 && seen.redis == 0)
 }
@@ -137,7 +161,9 @@ fn why_none_is_analysed(counters: &Counters, observed: Observed<'_>) -> String {
 
 fn other_ports(survey: Option<&Survey>) -> String {
     let Some(survey) = survey.filter(|survey| !survey.ports.is_empty()) else {
-        return "There is TCP of other ports: if the server listens on another port, name it with --port.".to_owned();
+        return "There is TCP of other ports: if the server listens on another port, name it with --port, or have it found with \
+                --port any."
+            .to_owned();
     };
     let redis: Vec<String> =
         survey.ports.iter().filter(|seen| seen.redis > 0).map(|seen| seen.port.to_string()).collect();
@@ -207,11 +233,14 @@ fn cut_off(counters: &Counters) -> Option<String> {
 
 fn one_sided(counters: &Counters) -> Option<String> {
     let requests = counters[Counter::RequestsOneSided];
-    (requests > 0).then(|| {
-        format!(
-            "Of connections with {} only the clients' side was captured. {BOTH_DIRECTIONS}",
-            counted(requests, "request")
-        )
+    if requests > 0 {
+        let requests = counted(requests, "request");
+        return Some(format!("Of connections with {requests} only the clients' side was captured. {BOTH_DIRECTIONS}"));
+    }
+    let connections = counters[Counter::OneSidedServer];
+    (connections > 0).then(|| {
+        let connections = counted(connections, "connection");
+        format!("Of {connections} only the server's side was captured: replies, and no requests. {BOTH_DIRECTIONS}")
     })
 }
 

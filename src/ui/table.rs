@@ -459,6 +459,7 @@ fn explained(counter: Counter, counters: &Counters, ports: &str) -> (String, Str
         | Counter::EvictedFragments
         | Counter::EvictedMessages
         | Counter::EvictedResyncs
+        | Counter::EvictedRecognitions
         | Counter::EvictedSeries => {
             return ("given up".into(), words(counter).unwrap_or_default().0.to_owned(), true);
         }
@@ -508,7 +509,14 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::OpaqueTls => ("encrypted (TLS): their content can't be seen", true),
         Counter::OpaqueClusterBus => ("the bus between a cluster's nodes, which is not Redis's protocol", false),
         Counter::OpaqueReplication => ("on which nodes replicate by commands of their own (Dragonfly, Garnet)", false),
+        Counter::OpaqueOther => ("of other protocols, or not recognised as Redis's (--port any)", false),
+        Counter::ConnectionsUndecided => ("ended before it was told what they speak (--port any)", false),
+        Counter::UndecidedBytes => ("went by before it was told what their connections speak (--port any)", false),
         Counter::OpaqueBytes => ("of connections that are not looked into", false),
+        Counter::OneSidedClient => ("of which only the client's side was captured; check the mirror port", true),
+        Counter::OneSidedServer => ("of which only the server's side was captured; check the mirror port", true),
+        Counter::OneSidedRequestBytes => ("of requests, as far as the server's acknowledgements tell", false),
+        Counter::OneSidedReplyBytes => ("of replies, as far as the clients' acknowledgements tell", false),
         Counter::RequestsResynced => {
             ("paired again after a gap or a mid-stream start, by the proof named below", false)
         }
@@ -543,6 +551,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::EvictedFragments => ("packets of which only some fragments had come", true),
         Counter::EvictedMessages => ("messages of which only a part had come", true),
         Counter::EvictedResyncs => ("attempts to find a connection's pairing again", true),
+        Counter::EvictedRecognitions => ("connections of which too little could be kept to recognise them", true),
         Counter::EvictedSeries => {
             ("requests counted as \"other\": too many servers, clients, commands or errors", true)
         }

@@ -347,6 +347,10 @@ fn big(exchange: &Exchange<'_>, error: Option<ErrorCode>, bytes: u64) -> Big {
 }
 
 impl Recorder for Recording {
+    fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
+        Recording::introduce(self, identity, counters);
+    }
+
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
         let times = reply.and_then(|reply| Times::new(request.t1, request.t2, reply.t3, reply.t4, previous));

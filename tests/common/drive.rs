@@ -111,6 +111,11 @@ pub struct Outcomes {
 
 /// A worker whose messages are kept for the caller, as many as it likes.
 pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
+    worker_on(PortSet::new([6379]), options)
+}
+
+/// One that looks at these ports.
+pub fn worker_on(ports: PortSet, options: Options) -> (Worker, Inbox<Message>) {
     const MESSAGES: usize = 4096;
     let table = CommandTable::built_in();
     let payload_bytes = options.payload_bytes;
@@ -134,7 +139,7 @@ pub fn worker(options: Options) -> (Worker, Inbox<Message>) {
     let budget = Budget::new(256 << 20, 1);
     let keys = Some(KeyStatistics::new(budget.keys, b':', table, seed));
     let recording = Recording::new(table, emission, 10 * SECOND, seed, keys, outbox);
-    (Worker::new(settings, PortSet::new([6379]), seed, &budget, recording), inbox)
+    (Worker::new(settings, ports, seed, &budget, recording), inbox)
 }
 
 /// Runs packets, each of which is a frame of its own.
@@ -159,7 +164,12 @@ fn paired(counters: &Counters) -> u64 {
 
 /// Runs frames; checks the laws of the summary at the end.
 pub fn run_frames(frames: &[Frame<'_>], options: Options) -> Outcomes {
-    let (mut worker, mut inbox) = worker(options);
+    run_frames_on(PortSet::new([6379]), frames, options)
+}
+
+/// Runs frames with these server ports.
+pub fn run_frames_on(ports: PortSet, frames: &[Frame<'_>], options: Options) -> Outcomes {
+    let (mut worker, mut inbox) = worker_on(ports, options);
     let mut watermarks = Watermarks::new(10 * SECOND);
     let mut last = Timestamp::NONE;
     let mut records = Vec::new();

@@ -6,6 +6,7 @@ pub mod drive;
 pub mod encapsulate;
 pub mod packet;
 pub mod traffic;
+pub mod versions;
 
 /// Random numbers that are the same in every run (`SplitMix64`).
 #[derive(Clone, Debug)]

@@ -147,6 +147,10 @@ fn packet(direction: Direction, what: &str, sides: &mut [Side; 2], sent: &[Vec<P
             (packet.flags, packet.seq) = (Flags::RST, packet.seq.wrapping_add(1 << 31));
             return packet;
         }
+        "STRAY-ACK" => {
+            packet.ack = packet.ack.wrapping_add(7 << 28);
+            return packet;
+        }
         "STRAY-SYN" => {
             (packet.flags, packet.seq) = (Flags::SYN, packet.seq.wrapping_add(1 << 31));
             return packet;

@@ -44,7 +44,7 @@ fn another_port_is_named_with_the_option() {
     says(&others, Some(&both[..1]), &["No packet is to or from port 6379", "--port 6380."]);
     says(&others, Some(&both), &["--port 6380,7000."]);
     says(&others, Some(&both[2..]), &["busiest first: 22 (12 packets)", "--port"]);
-    says(&others, None, &["name it with --port"]);
+    says(&others, None, &["name it with --port", "--port any"]);
 }
 
 #[test]
@@ -69,6 +69,24 @@ fn what_is_spoken_on_the_port_instead_is_told() {
 }
 
 #[test]
+fn where_all_ports_were_looked_at_it_is_told_what_they_spoke() {
+    let ports: Vec<u16> = (0..=u16::MAX).collect();
+    let observed = Observed { ports: &ports, survey: None };
+    assert_eq!(observed.named(), "any port");
+    let of = |counted: &[(Counter, u64)]| {
+        let mut advice = advice(&counters(counted), observed);
+        assert_eq!(advice.len(), 1, "{advice:?}");
+        advice.remove(0)
+    };
+    let analysed = [(Counter::FramesSeen, 9), (Counter::FramesAnalysed, 9)];
+    let others = [(Counter::OpaqueTls, 2), (Counter::OpaqueOther, 1), (Counter::ConnectionsUndecided, 3)];
+    let told = of(&[&analysed[..], &others].concat());
+    assert!(told.contains("2 connections of TLS, 1 connection of other protocols, 3 connections that ended"), "{told}");
+    assert!(told.contains("name it with --port"), "{told}");
+    assert!(of(&[(Counter::FramesSeen, 5), (Counter::SkipNotTcp, 5)]).contains("no TCP at all"));
+}
+
+#[test]
 fn losses_are_explained_with_their_cure() {
     let lost = [(Counter::Requests, 9), (Counter::RequestsLost, 2)];
     let gap = [(Counter::Gaps, 1), (Counter::GapBytesMirror, 2000), (Counter::GapBytesNetwork, 48)];
@@ -77,6 +95,7 @@ fn losses_are_explained_with_their_cure() {
     let midstream = [&lost[..], &[(Counter::ConnectionsMidstream, 2)]].concat();
     says(&midstream, None, &["2 connections were already open", "--resync-silence"]);
     says(&[(Counter::Requests, 9), (Counter::RequestsOneSided, 9), (Counter::Gaps, 1)], None, &["9 requests", "both"]);
+    says(&[(Counter::Requests, 9), (Counter::OneSidedServer, 2)], None, &["Of 2 connections", "no requests", "both"]);
 }
 
 #[test]
