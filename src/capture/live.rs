@@ -50,7 +50,8 @@ impl Interfaces {
     pub fn wait(&mut self, most: Duration) {
         let is_holding = |source: &mut AfPacket| source.next_in_block().is_some();
         // Those that have frames already would end the waiting at once.
-        let holding: u64 = self.sources.iter_mut().enumerate().map(|(n, source)| u64::from(is_holding(source)) << n).sum();
+        let holding: u64 =
+            self.sources.iter_mut().enumerate().map(|(n, source)| u64::from(is_holding(source)) << n).sum();
         let most = if holding == 0 { most } else { most.min(HELD_BACK_WAIT) };
         wait(self.sources.iter().enumerate().filter(|(n, _)| holding >> n & 1 == 0).map(|(_, source)| source), most);
     }
@@ -63,20 +64,23 @@ impl Interfaces {
         })
     }
 
-    /// Up to when frames may be handed out. `None`: whatever there is may be.
-    fn horizon(&mut self) -> Option<Timestamp> {
+    /// Whether one of them has no frame at the moment. Frames that were handed out may be gone then.
+    fn is_waiting(&mut self) -> bool {
         let mut is_waiting = false;
         for source in &mut self.sources {
             is_waiting |= source.advance().is_none();
         }
-        if !is_waiting {
+        is_waiting
+    }
+
+    /// Up to when frames may be handed out. `None`: whatever there is may be.
+    fn horizon(&mut self) -> Option<Timestamp> {
+        if !self.is_waiting() {
             return None;
         }
         // In this order: what had come by this time, less the lag, is in a block that is looked for after it.
         let now = clock::now();
-        let waits = |source: &mut AfPacket| source.advance().is_none();
-        let is_waiting = self.sources.iter_mut().fold(false, |any, source| waits(source) || any);
-        is_waiting.then(|| Timestamp(now.0.saturating_sub(LAG_NS)))
+        self.is_waiting().then(|| Timestamp(now.0.saturating_sub(LAG_NS)))
     }
 }
 
@@ -178,9 +182,9 @@ mod tests {
         let (one, other) = (AfPacket::of_blocks("a", 1), AfPacket::of_blocks("b", 1));
         one.fill(0, &times(&[clock::now().0 + 3_600_000_000_000]));
         let mut interfaces = Interfaces::new(vec![one, other]);
-        assert_eq!(polled(&mut interfaces, 32), []);
+        assert_eq!(polled(&mut interfaces, 32), [0u64; 0]);
         let watch = clock::Stopwatch::start();
-        interfaces.wait(Duration::from_secs(60));
+        interfaces.wait(Duration::from_mins(1));
         assert!(watch.elapsed() >= HELD_BACK_WAIT && watch.elapsed() < Duration::from_secs(30));
     }
 }

@@ -382,7 +382,10 @@ mod tests {
         }
         assert_eq!(blocks(256), RING_BLOCKS_MIN);
         let asked = request(RING_BLOCKS_MAX);
-        assert_eq!(asked.tp_block_size as usize * RING_BLOCKS_MAX, asked.tp_frame_size as usize * asked.tp_frame_nr as usize);
+        assert_eq!(
+            asked.tp_block_size as usize * RING_BLOCKS_MAX,
+            asked.tp_frame_size as usize * asked.tp_frame_nr as usize
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The ring of blocks that the kernel fills with frames (`TPACKET_V3`, Documentation/networking/packet_mmap.rst), and the walk
-//! through them.
+//! The ring of blocks that the kernel fills with frames (`TPACKET_V3`, see packet(7) and the kernel's `packet_mmap.rst`), and
+//! the walk through them.
 //!
 //! A block belongs to the kernel or to us, as its status says. One of ours is read frame by frame in place; it goes back when
 //! [`Ring::advance`] comes to its end, so the frames of a block live until then.
@@ -159,6 +159,7 @@ impl Ring {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_ptr_alignment, reason = "blocks are aligned, and so is what lies in them")]
 pub(super) mod testing {
     //! Blocks as the kernel writes them.
 

@@ -55,6 +55,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
     let cut = InputFile { problem: Some("cut short".into()), ..file.clone() };
     let input = Input {
         files: vec![file, cut],
+        interfaces: Vec::new(),
         first: Timestamp(START),
         last: Timestamp(START + 12_500_000_000),
         faults: None,

@@ -156,8 +156,8 @@ fn print_with_keys(
         packets: 2_504_011,
         problem: problem.map(str::to_owned),
     };
-    let input =
-        Input { files: vec![file], first: Timestamp(START), last: Timestamp(START + 12_345_678_901), faults: None };
+    let last = Timestamp(START + 12_345_678_901);
+    let input = Input { files: vec![file], first: Timestamp(START), last, ..Input::default() };
     let report = Report {
         version: "0.1.0",
         started: Timestamp(START),
