@@ -87,8 +87,9 @@ struct Capture {
     /// direction: give the option twice
     #[arg(long, value_name = "IF")]
     interface: Vec<Interface>,
-    /// How the kernel hands over packets. af-packet: copies of them, on any interface; nothing is taken from the host. auto
-    /// takes af-packet [default: auto]
+    /// How the kernel hands over packets. af-packet: copies of them, on any interface; nothing is taken from the host. With
+    /// several workers it keeps the two directions of a connection together, except within VXLAN and Geneve: use --workers 1
+    /// for these. auto takes af-packet [default: auto]
     #[arg(long, value_name = "auto|af-packet")]
     mode: Option<Mode>,
     /// End after this long, such as 30s or 1h [default: until Ctrl-C or SIGTERM]

@@ -226,7 +226,7 @@ fn sum(counts: &Value) -> u64 {
 
 /// Requests are multiples of pipeline depth × clients: redis-benchmark then leaves none without its reply.
 const BENCHMARK: &str = "B='redis-benchmark -h 10.77.0.2 -q'; \
-     $B -n 200000 -c 50 -t set,get >/dev/null; $B -n 200000 -c 50 -P 16 -t set,get -r 1000 >/dev/null; \
+     $B -n 100000 -c 50 -t set,get >/dev/null; $B -n 100000 -c 50 -P 16 -t set,get -r 1000 >/dev/null; \
      $B -n 500 -c 50 -d 100000 -t set,get >/dev/null";
 const SMALL: &str = "redis-benchmark -h 10.77.0.2 -q -n 5000 -c 10 -t set,get >/dev/null";
 
@@ -317,9 +317,9 @@ while at < len(data):
 fn tags_that_the_kernel_takes_out_are_there_again() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/redis.pcap");
     let bed = Bed::up(&[]);
-    // The sample has larger frames than usual, and a tag makes them longer.
-    bed.ip("sw", "link set t0 mtu 9000");
-    bed.ip("tap", "link set t1 mtu 9000");
+    // The sample has frames of 26 kB: those of hosts with segmentation offload.
+    bed.ip("sw", "link set t0 mtu 65500");
+    bed.ip("tap", "link set t1 mtu 65500");
     for (tags, vlan, inner) in
         [("8100600c", Some("12"), None), ("88a8000c81000017", Some("12"), Some("23")), ("", None, None)]
     {
@@ -332,7 +332,7 @@ fn tags_that_the_kernel_takes_out_are_there_again() {
         assert_eq!(sum(&summary["packets"]["seen"]), 437, "{tags}");
         assert_eq!(
             sum(&summary["packets"]["bytes"]),
-            173_283 + 437 * tags.len() as u64 / 2,
+            172_952 + 437 * tags.len() as u64 / 2,
             "{tags}: what was on the wire"
         );
         assert_eq!(sum(&summary["requests"]["exact"]), 227, "{tags}: {}", summary["requests"]);
