@@ -15,6 +15,7 @@ mod opaque;
 mod parse;
 mod recognise;
 mod resync;
+mod scarcity;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +78,11 @@ impl Unfinished {
     fn new(shown: &Shown) -> Unfinished {
         Unfinished { parser: Parser::default(), reply: Box::new(Reply::with_room(shown.payload_bytes)) }
     }
+
+    /// Bytes that one needs, with all that it points to.
+    fn bytes(shown: &Shown) -> usize {
+        size_of::<Unfinished>() + size_of::<Reply>() + Reply::room_bytes(shown.payload_bytes)
+    }
 }
 
 /// What a worker's connections share.
@@ -107,36 +113,38 @@ pub struct Resources {
 impl Resources {
     /// Pools within a budget.
     pub fn new(settings: Settings, budget: &Budget) -> Resources {
-        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + settings.shown.arguments_bytes_max();
-        let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + settings.shown.payload_bytes;
+        let shown = &settings.shown;
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
-            requests: Pool::new(items(budget.pending, request_bytes)),
-            unfinished: Pool::new(items(budget.messages, unfinished_bytes)),
+            requests: Pool::new(items(budget.pending, request_bytes(shown))),
+            unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
-            held: Pool::new(items(budget.resync / 2, size_of::<Held>() + unfinished_bytes)),
+            held: Pool::new(items(budget.resync / 2, Held::bytes(shown.payload_bytes))),
             recognitions: Pool::new(items(budget.recognition, size_of::<Recognition>())),
             spare_recognition: Some(Recognition::new()),
-            links: Pool::new(items(budget.messages / 8, size_of::<Link>())),
-            labels: Pool::new(items(budget.connections / 8, size_of::<Labels>() + 3 * LABEL_BYTES_MAX)),
+            links: Pool::new(items(budget.links, size_of::<Link>())),
+            labels: Pool::new(items(budget.labels, size_of::<Labels>() + LABELS * LABEL_BYTES_MAX)),
             replication: Vec::new(),
-            scratch: Unfinished::new(&settings.shown),
-            stand_in: Some(Box::new(Reply::with_room(settings.shown.payload_bytes))),
+            scratch: Unfinished::new(shown),
+            stand_in: Some(Box::new(Reply::with_room(shown.payload_bytes))),
             settings,
         }
     }
 
     /// Bytes of memory that were ever in use.
     pub fn memory(&self) -> u64 {
-        let request_bytes = size_of::<Request>() + limits::NOTES_BYTES_MAX + self.settings.shown.arguments_bytes_max();
-        let unfinished_bytes = size_of::<Unfinished>() + limits::ERROR_BYTES_MAX + self.settings.shown.payload_bytes;
-        self.pages.memory()
-            + u64::from(self.requests.made()) * request_bytes as u64
-            + u64::from(self.unfinished.made()) * unfinished_bytes as u64
-            + u64::from(self.resyncs.made()) * RESYNC_BYTES as u64
-            + u64::from(self.held.made()) * (size_of::<Held>() + unfinished_bytes) as u64
-            + u64::from(self.recognitions.made()) * size_of::<Recognition>() as u64
+        let shown = &self.settings.shown;
+        let pools = [
+            (self.requests.made(), request_bytes(shown)),
+            (self.unfinished.made(), Unfinished::bytes(shown)),
+            (self.resyncs.made(), RESYNC_BYTES),
+            (self.held.made(), Held::bytes(shown.payload_bytes)),
+            (self.recognitions.made(), size_of::<Recognition>()),
+            (self.links.made(), size_of::<Link>()),
+            (self.labels.made(), size_of::<Labels>() + LABELS * LABEL_BYTES_MAX),
+        ];
+        self.pages.memory() + pools.iter().map(|&(made, bytes)| u64::from(made) * bytes as u64).sum::<u64>()
     }
 
     /// Items of all pools in use: 0 when all connections have ended.
@@ -162,6 +170,11 @@ impl Resources {
     }
 }
 
+/// Bytes that a request may need: its item of EXEC's array is one more.
+fn request_bytes(shown: &Shown) -> usize {
+    size_of::<Request>() + limits::NOTES_BYTES_MAX + shown.arguments_bytes_max() + Reply::ITEM_BYTES
+}
+
 /// What a connection that resyncs may need.
 const RESYNC_BYTES: usize = size_of::<Resyncing>() + CANDIDATES_BYTES_MAX;
 
@@ -176,6 +189,8 @@ pub struct ReplicationLink {
 
 /// Longest label that is kept, in bytes.
 const LABEL_BYTES_MAX: usize = 64;
+/// Labels of a connection.
+const LABELS: usize = 4;
 
 /// What a connection has said about its client.
 #[derive(Debug, Default)]
@@ -417,6 +432,7 @@ impl Connection {
     fn drop_unfinished(&mut self, direction: Direction, resources: &mut Resources) {
         let handle = std::mem::replace(&mut self.unfinished[direction as usize], NONE);
         if handle != NONE {
+            resources.unfinished.get_mut(handle).reply.trim();
             resources.unfinished.give_back(handle);
         }
     }

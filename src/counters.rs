@@ -54,6 +54,8 @@ counters! {
     SkipLinkType => "packets"/"skipped.link_type",
     /// Fragments with bytes that others had brought (which count).
     FragmentOverlaps => "packets"/"fragment_overlaps",
+    /// Copies of packets that a mirror, or a capture before and behind a router, showed more than once; otherwise ignored.
+    Duplicates => "packets"/"duplicates",
     /// Packets whose data came before earlier data of their direction, and waited for it.
     OutOfOrder => "packets"/"out_of_order",
     /// Segments whose bytes had all been seen before.

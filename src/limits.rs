@@ -33,7 +33,8 @@ pub const INLINE_BYTES_MAX: u64 = 64 * 1024;
 pub const ARGUMENTS_BYTES_MAX: usize = 512;
 /// Most that `--payload-bytes` may ask for.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
-/// Items of an EXEC's reply that are told apart; commands beyond are lost.
+/// Items of an EXEC's reply that are told apart; commands beyond are lost. No more than its transaction has commands are kept,
+/// and those of [`EXEC_ITEMS_USUAL`].
 pub const EXEC_ITEMS_MAX: usize = 65_536;
 /// Replication links that one worker tells.
 pub const LINKS_TOLD_MAX: usize = 1000;
@@ -77,6 +78,14 @@ pub const STREAM_BUFFER_BYTES_MAX: u64 = 4 << 20;
 pub const WINDOW_BYTES_MAX: u64 = 1 << 30;
 /// How long a closed connection is remembered, so that late copies of its segments don't count as a new one, in nanoseconds.
 pub const CLOSED_LINGER_NS: u64 = 2_000_000_000;
+
+/// How long after a packet another one like it is taken for a copy of it, in nanoseconds. Mirrors show copies within microseconds,
+/// routers within some milliseconds; TCP sends again later, or with another timestamp and identification.
+pub const COPY_TIME_NS: u64 = 10_000_000;
+/// Sets of packets of late that a worker remembers.
+pub const RECENT_SETS: usize = 1024;
+/// Packets in a set. All of them are enough for copies that come within 2 ms where a worker gets a million packets a second.
+pub const RECENT_PER_SET: usize = 8;
 
 /// Servers that are told apart by one worker.
 pub const SERVERS_PER_WORKER_MAX: usize = 4096;
@@ -186,6 +195,10 @@ pub struct Budget {
     pub messages: u64,
     /// What connections need to find their pairing again.
     pub resync: u64,
+    /// What clients have said about themselves.
+    pub labels: u64,
+    /// Replication links.
+    pub links: u64,
     /// What is kept of connections until they are recognised.
     pub recognition: u64,
     /// Statistics: histograms, servers, clients.
@@ -196,6 +209,8 @@ pub struct Budget {
     pub rings: u64,
     /// Fragments of IP packets.
     pub fragments: u64,
+    /// Packets of late.
+    pub recent: u64,
 }
 
 impl Budget {
@@ -204,19 +219,23 @@ impl Budget {
         let total = memory / workers.max(1) as u64;
         // Twice: while a buffer grows there are two of it, and a whole packet is copied out.
         let fragments = 2 * FRAGMENT_CACHE_BYTES_MAX as u64;
-        let percent = |n: u64| total.saturating_sub(fragments) / 100 * n;
+        let recent = (RECENT_SETS * RECENT_PER_SET * 8) as u64;
+        let percent = |n: u64| total.saturating_sub(fragments + recent) / 100 * n;
         let budget = Budget {
             total,
-            connections: percent(40),
-            pending: percent(18),
+            connections: percent(36),
+            pending: percent(17),
             reassembly: percent(10),
             messages: percent(5),
             resync: percent(5),
+            labels: percent(4),
+            links: percent(1),
             recognition: percent(2),
             statistics: percent(11),
             keys: percent(4),
             rings: percent(5),
             fragments,
+            recent,
         };
         assert!(budget.sum() <= total, "the parts are within the whole");
         budget
@@ -228,11 +247,14 @@ impl Budget {
             + self.reassembly
             + self.messages
             + self.resync
+            + self.labels
+            + self.links
             + self.recognition
             + self.statistics
             + self.keys
             + self.rings
             + self.fragments
+            + self.recent
     }
 }
 

@@ -8,6 +8,9 @@
 /// The handle of nothing.
 pub const NONE: u32 = u32::MAX;
 
+/// Items for which there is room from the first one on, if there may be so many.
+const ROOM_AT_ONCE: usize = 1 << 20;
+
 /// A bounded pool of `T`.
 #[derive(Debug)]
 pub struct Pool<T> {
@@ -19,8 +22,7 @@ pub struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// A pool of at most `capacity` items. It begins small: where the system backs memory with huge pages, a reserve for all
-    /// of them would count 2 MiB for its first item.
+    /// A pool of at most `capacity` items.
     pub fn new(capacity: u32) -> Pool<T> {
         let capacity = capacity.min(NONE - 1);
         Pool {
@@ -54,13 +56,14 @@ impl<T> Pool<T> {
         Some(handle)
     }
 
-    /// Makes room for one more item: by doubling, but never for more than the bound, so that even while items move the old
-    /// and the new place together hold no more than the bound in use.
+    /// Makes room for one more item, and at once for all that there may be, or many of them: memory that was never touched costs
+    /// nothing, and items that moved while a place for them grew would leave as much behind as they need.
     #[inline]
     fn grow(&mut self) {
         let length = self.items.len();
         if length == self.items.capacity() {
-            let target = (2 * length).clamp(16, (self.capacity as usize).max(16));
+            let capacity = self.capacity as usize;
+            let target = (2 * length).clamp(capacity.min(ROOM_AT_ONCE), capacity);
             self.items.reserve_exact(target - length);
             // All of them may be given back at once, which is no time to allocate. None is free at the moment.
             self.free.reserve_exact(self.items.capacity());
@@ -99,6 +102,7 @@ impl<T> Pool<T> {
     }
 
     /// Items held by somebody at the moment.
+    #[inline]
     pub fn in_use(&self) -> u32 {
         (self.items.len() - self.free.len()) as u32
     }
@@ -106,6 +110,12 @@ impl<T> Pool<T> {
     /// Items ever made; they stay until the pool is dropped.
     pub fn made(&self) -> u32 {
         self.items.len() as u32
+    }
+
+    /// Items that may yet be taken.
+    #[inline]
+    pub fn left(&self) -> u32 {
+        self.capacity - self.in_use()
     }
 
     /// The bound.

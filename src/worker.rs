@@ -1,7 +1,7 @@
 //! One core: a packet's whole path, from frame to record.
 //!
 //! ```text
-//!  frames ─► decode ─► key, hash ─► flow table ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
+//!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
 //! Frames come in batches: all of a batch are decoded and hashed, their slots looked up and prefetched, and only then
@@ -10,6 +10,7 @@
 
 pub mod recording;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -24,6 +25,7 @@ use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::prefetch::prefetch;
+use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
@@ -50,6 +52,7 @@ const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 pub struct Worker {
     keying: Keying,
     fragments: Fragments,
+    recent: Recent,
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
@@ -87,6 +90,7 @@ impl Worker {
         Worker {
             keying: keying.into(),
             fragments: Fragments::default(),
+            recent: Recent::default(),
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
@@ -136,6 +140,11 @@ impl Worker {
             prefetch(self.table.get(*slot));
         }
         self.is_changed = false;
+        if self.resources.scarce().is_some()
+            && let Some(first) = arrivals.first()
+        {
+            self.relieve(first.at);
+        }
         for (arrival, slot) in arrivals.iter().zip(slots) {
             self.arrive(arrival, slot);
         }
@@ -219,11 +228,16 @@ impl Worker {
         } else {
             slot
         };
-        let Arrival { segment, at, direction, .. } = arrival;
-        let Some(slot) = slot else { return self.open(arrival) };
+        let Arrival { segment, at, direction, hash, .. } = arrival;
+        let print = Print::of(segment, *direction, *hash);
+        let admission = slot.map(|slot| self.table.get(slot).admit(segment, *direction, *at, &self.resources));
+        if self.recent.is_copy(print, *at, admission == Some(Admission::TakeNext)) {
+            return self.resources.counters.count(Counter::Duplicates);
+        }
+        let (Some(slot), Some(admission)) = (slot, admission) else { return self.open(arrival) };
         let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, &self.resources) {
-            Admission::Take => {
+        match admission {
+            Admission::Take | Admission::TakeNext => {
                 connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
                 self.after(slot);
             }
@@ -239,6 +253,7 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.is_changed = true;
+        self.recent.connection_begins(arrival.at);
         let Arrival { segment, at, key, direction, hash } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
@@ -261,12 +276,36 @@ impl Worker {
         }
     }
 
-    /// The table is full: the idlest connection gives way.
+    /// The table is full: of those that nothing was seen of but their handshake, or that have ended, the idlest gives way; then
+    /// of all.
+    #[cold]
     fn evict(&mut self) {
-        let Some(slot) = self.table.idlest(Connection::last_at) else { return };
+        let rank = |connection: &Connection| Some((connection.has_spoken(), connection.last_at()));
+        let Some(slot) = self.table.first_of_some(rank) else { return };
         let connection = self.table.get_mut(slot);
         connection.give_up(Counter::EvictedConnections, &mut self.resources, &mut self.recording);
         self.table.remove(slot);
+    }
+
+    /// Of something there is little left in the pools: of those that hold some of it, who holds most gives way, of equals the
+    /// idlest. Data that has waited for long enough need not wait on.
+    #[cold]
+    fn relieve(&mut self, now: Timestamp) {
+        for _ in 0..BATCH_FRAMES {
+            let Some(scarce) = self.resources.scarce() else { return };
+            let rank = |connection: &Connection| {
+                let holds = connection.holds(scarce, &self.resources);
+                (holds > 0).then_some((Reverse(holds), connection.last_at()))
+            };
+            // None of those that were looked at holds any: then others are.
+            let Some(slot) = self.table.first_of_some(rank) else { continue };
+            let connection = self.table.get_mut(slot);
+            connection.tick(now, &mut self.resources, &mut self.recording);
+            if connection.holds(scarce, &self.resources) > 0 {
+                connection.give_up(scarce, &mut self.resources, &mut self.recording);
+            }
+            self.after(slot);
+        }
     }
 
     /// A connection that was given up for want of memory leaves at once; one that ended is looked at when it may be
@@ -312,8 +351,11 @@ impl Worker {
         }
         debug_assert_eq!(self.resources.in_use(), 0, "pools are empty when all connections have ended");
         self.debug_check();
-        let memory_peak =
-            self.table.memory() + self.resources.memory() + self.recording.memory() + self.fragments.memory();
+        let memory_peak = self.table.memory()
+            + self.resources.memory()
+            + self.recording.memory()
+            + self.fragments.memory()
+            + self.recent.memory();
         let keys = self.recording.finish(&mut self.resources.counters);
         let replication = self.resources.take_replication();
         WorkerReport { counters: self.resources.counters, memory_peak, replication, keys }

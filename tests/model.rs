@@ -6,14 +6,16 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::env;
 
 use resptap::capture::{Frame, LinkType};
+use resptap::counters::{Counter, Counters};
 use resptap::redis::pairing::Resync;
 use resptap::units::Timestamp;
 use resptap_perf::frame::frame;
 use resptap_perf::judge::{Verdict, judge_capture};
-use resptap_perf::mirror::capture;
+use resptap_perf::mirror::{Sight, capture};
 use resptap_perf::random::{MILLISECOND, SECOND, Span};
 use resptap_perf::scenario::{Client, Mix, Scenario};
 use resptap_perf::surroundings::surroundings;
@@ -79,6 +81,51 @@ fn whatever_is_drawn_assume_pairs_nothing_wrongly() {
     draw(1_000_000, Resync::Assume, "assume");
 }
 
+/// What a worker counts of a capture.
+fn worker_counters(world: &World, sights: &[Sight]) -> Counters {
+    let frames = sights.iter().map(|sight| {
+        let mut bytes = Vec::new();
+        let wire_len = frame(world, sight, &mut bytes);
+        (sight.at, bytes, wire_len)
+    });
+    let frames: Vec<_> = frames.collect();
+    let frames = frames.iter().map(|(at, bytes, wire_len)| Frame {
+        bytes,
+        wire_len: *wire_len,
+        at: Timestamp(*at),
+        link: LinkType::Ethernet,
+    });
+    run_frames(&frames.collect::<Vec<_>>(), Options { payload_bytes: 0, ..Options::default() }).counters
+}
+
+/// Rows 48 and 49: each packet has an identification and a timestamp as Linux gives them, those that TCP sends again included.
+#[test]
+fn copies_are_counted_each_and_leave_the_account_of_retransmissions_as_it_is() {
+    let (mut copies, mut retransmissions) = (0, 0);
+    for seed in 3_000_000..3_000_030 {
+        let mut scenario = Scenario::draw(seed);
+        (scenario.mirror.copies, scenario.mirror.routed) = (0.3, seed % 2 == 0);
+        let world = World::run(&scenario);
+        let twice = capture(&world);
+        let mut seen = BTreeSet::new();
+        let once: Vec<Sight> = twice.iter().filter(|sight| seen.insert(sight.packet)).copied().collect();
+        let (twice_counted, once_counted) = (worker_counters(&world, &twice), worker_counters(&world, &once));
+        for &counter in Counter::ALL {
+            use Counter::{Duplicates, FrameBytes, FramesAnalysed, FramesSeen};
+            let expected = match counter {
+                Duplicates => (twice.len() - once.len()) as u64,
+                FrameBytes | FramesAnalysed | FramesSeen => continue,
+                _ => once_counted[counter],
+            };
+            assert_eq!(twice_counted[counter], expected, "{counter:?} of scene {seed}");
+        }
+        assert_eq!(once_counted[Counter::Duplicates], 0, "scene {seed}");
+        copies += twice.len() - once.len();
+        retransmissions += once_counted[Counter::Retransmitted];
+    }
+    assert!(copies > 1000 && retransmissions > 100, "{copies} copies, {retransmissions} retransmissions");
+}
+
 #[test]
 fn a_worker_counts_the_same_and_its_records_agree() {
     for seed in 2_000_000..2_000_030 {
@@ -86,27 +133,9 @@ fn a_worker_counts_the_same_and_its_records_agree() {
         scenario.traffic.mix = Mix::Mixed;
         let world = World::run(&scenario);
         let sights = capture(&world);
-        let frames: Vec<(Vec<u8>, u32)> = sights
-            .iter()
-            .map(|sight| {
-                let mut bytes = Vec::new();
-                let wire_len = frame(&world, sight, &mut bytes);
-                (bytes, wire_len)
-            })
-            .collect();
-        let frames: Vec<Frame<'_>> = sights
-            .iter()
-            .zip(&frames)
-            .map(|(sight, (bytes, wire_len))| Frame {
-                bytes,
-                wire_len: *wire_len,
-                at: Timestamp(sight.at),
-                link: LinkType::Ethernet,
-            })
-            .collect();
-        let counters = run_frames(&frames, Options { payload_bytes: 0, ..Options::default() }).counters;
+        let counters = worker_counters(&world, &sights);
         let verdict = judge_capture(&world, &sights, Resync::Assume, false);
-        for counter in resptap::counters::Counter::ALL {
+        for counter in Counter::ALL {
             let (section, name) = counter.place();
             if ["requests", "replies", "connections"].contains(&section) {
                 assert_eq!(counters[*counter], verdict.counters[*counter], "{section}.{name} of scene {seed}");

@@ -34,8 +34,13 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 /// Waits for missing bytes for 50 ms, however many packets of a few bytes that may be.
-const PATIENT: Options =
-    Options { resync: Resync::Assume, timeout_ns: 30 * SECOND, payload_bytes: 256, reorder_packets: u32::MAX };
+const PATIENT: Options = Options {
+    resync: Resync::Assume,
+    timeout_ns: 30 * SECOND,
+    payload_bytes: 256,
+    reorder_packets: u32::MAX,
+    memory: 256 << 20,
+};
 
 fn made(style: &Style, seed: u64) -> (Scene, Random) {
     let mut random = Random(seed);
@@ -100,6 +105,93 @@ proptest! {
         assert_same(&shaken, &original, false);
         let shaken = run(&shaken, PATIENT);
         prop_assert_eq!(truth.check(&shaken.records, None), truth.answered());
+    }
+}
+
+/// Frames and the times at which they are seen.
+type Sights = Vec<(u64, Vec<u8>)>;
+
+fn run_sights(sights: &Sights) -> Outcomes {
+    let frames = sights.iter().map(|(at, bytes)| Frame {
+        bytes,
+        wire_len: bytes.len() as u32,
+        at: Timestamp(*at),
+        link: LinkType::Ethernet,
+    });
+    run_frames(&frames.collect::<Vec<_>>(), PATIENT)
+}
+
+/// A frame with the identification or the timestamp that a new packet has; IPv6 has only the latter.
+fn numbered(packet: &Packet, number: u32) -> Vec<u8> {
+    let mut frame = packet.frame();
+    let tcp = if frame[12] == 0x86 { 54 } else { 34 };
+    if tcp == 34 && number.is_multiple_of(2) {
+        frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
+    } else {
+        let length_at = if tcp == 34 { 16 } else { 18 };
+        let length = u16::from_be_bytes([frame[length_at], frame[length_at + 1]]) + 12;
+        frame[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+        frame[tcp + 12] = 8 << 4;
+        let option = [&[1, 1, 8, 10], &number.to_be_bytes()[..], &[0; 4]].concat();
+        frame.splice(tcp + 20..tcp + 20, option);
+    }
+    frame
+}
+
+/// What another tap shows of a frame: the same, in a VLAN, or behind a router.
+fn copied(frame: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut copy = frame.to_vec();
+    if random.chance(0.5) {
+        copy[..12].fill(random.next() as u8);
+        let ttl = if copy[12] == 0x86 { 21 } else { 22 };
+        copy[ttl] -= 1;
+        let checksum = if copy[12] == 0x86 { 70 } else { 50 };
+        copy[checksum] ^= 0x55;
+    }
+    if random.chance(0.5) {
+        copy.splice(12..12, [0x81, 0, 0, random.within(1, 200) as u8]);
+    }
+    copy
+}
+
+fn sorted(mut sights: Sights) -> Sights {
+    sights.sort_by_key(|(at, _)| *at);
+    sights
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn row_48_49_copies_of_all_packets_change_nothing_but_their_own_count(seed: u64) {
+        let style = Style { reuse: true, modes: true, value_bytes: 50_000, ..Style::default() };
+        let (scene, mut random) = made(&style, seed);
+        // Retransmissions, and packets out of order, are copied too.
+        let packets = packet::shake(&scene.packets, &mut random);
+        let packets = packet::drop_some(&packets, 0.01, 0.01, &mut random);
+        let packets = packet::add_strays(&packets, 0.01, &mut random);
+        let once: Sights = packets.iter().zip(0..).map(|(packet, n)| (packet.at, numbered(packet, n))).collect();
+        let copies = once.iter().map(|(at, frame)| {
+            (at + random.within(0, packet::MILLISECOND), copied(frame, &mut random))
+        });
+        let copies: Sights = copies.collect();
+        let twice = sorted(once.iter().chain(&copies).cloned().collect());
+        let (once, twice) = (run_sights(&once), run_sights(&twice));
+        prop_assert_eq!(once.counters[Counter::Duplicates], 0);
+        prop_assert_eq!(twice.counters[Counter::Duplicates], copies.len() as u64);
+        for &counter in Counter::ALL {
+            use Counter::{Duplicates, FrameBytes, FramesAnalysed, FramesSeen};
+            if ![Duplicates, FrameBytes, FramesAnalysed, FramesSeen].contains(&counter) {
+                prop_assert_eq!(once.counters[counter], twice.counters[counter], "{:?}", counter);
+            }
+        }
+        let told = |outcomes: &Outcomes| {
+            let records = outcomes.records.iter();
+            let mut told: Vec<String> = records.map(|record| format!("{record:?}")).collect();
+            told.sort();
+            told
+        };
+        prop_assert_eq!(told(&once), told(&twice));
     }
 }
 

@@ -40,6 +40,7 @@ pub fn run(data: &[u8]) {
         timeout_ns: [30 * SECOND, SECOND, MILLISECOND, 100 * MILLISECOND][usize::from(how & 3)],
         payload_bytes: 256,
         reorder_packets: [128, 3, 0, 20][usize::from(how >> 2 & 3)],
+        ..Options::default()
     };
     let truth = Truth::new(&scene.exchanges);
     truth.check(&analyse(&packets, options).records, None);

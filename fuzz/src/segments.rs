@@ -128,6 +128,7 @@ pub fn options(how: u8) -> Options {
         timeout_ns: [30 * SECOND, SECOND, MILLISECOND, 100 * MILLISECOND][usize::from(how >> 1 & 3)],
         payload_bytes: [0, 256, 1, 16 * 1024][usize::from(how >> 3 & 3)],
         reorder_packets: [128, 3, 0, 20][usize::from(how >> 5 & 3)],
+        ..Options::default()
     }
 }
 

@@ -11,8 +11,10 @@ use resptap::connection::{Admission, Connection, Exchange as Told, Recorder, Res
 use resptap::counters::{Counter, Counters};
 use resptap::decode::ports::PortSet;
 use resptap::decode::{Segment, decode};
+use resptap::flow::hash::Seed;
 use resptap::flow::key::FlowKey;
 use resptap::limits::Budget;
+use resptap::reassembly::duplicate::{Print, Recent};
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::{Flags, Outcome, Reason, Resync};
 use resptap::redis::possible::Possible;
@@ -150,6 +152,7 @@ struct Bench<'a> {
     /// By number.
     connections: Vec<Option<Connection>>,
     resources: Resources,
+    recent: Recent,
     ports: PortSet,
     clerk: Clerk<'a>,
 }
@@ -167,6 +170,7 @@ impl<'a> Bench<'a> {
         Bench {
             connections: world.links.iter().map(|_| None).collect(),
             resources: Resources::new(settings(resync), &Budget::new(512 << 20, 1)),
+            recent: Recent::default(),
             ports: PortSet::new([SERVER_PORT]),
             clerk: Clerk { world, coverage, pairs, told: 0, now: 0, logs, verdict },
         }
@@ -183,16 +187,24 @@ impl<'a> Bench<'a> {
 
     /// As a worker brings a segment to its connection.
     fn arrive(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
-        let Bench { connections, resources, clerk, .. } = self;
+        let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        if let Some(connection) = place {
-            match connection.admit(segment, direction, at, resources) {
-                Admission::Take => return connection.segment(segment, direction, at, resources, clerk),
+        let admission = place.as_ref().map(|connection| connection.admit(segment, direction, at, resources));
+        let print = Print::of(segment, direction, key.hash(Seed::fixed(0)));
+        if recent.is_copy(print, at, admission == Some(Admission::TakeNext)) {
+            return resources.counters.count(Counter::Duplicates);
+        }
+        if let (Some(connection), Some(admission)) = (&mut *place, admission) {
+            match admission {
+                Admission::Take | Admission::TakeNext => {
+                    return connection.segment(segment, direction, at, resources, clerk);
+                }
                 Admission::Ignore => return resources.counters.count(Counter::Stray),
                 Admission::Replace(reason) => connection.close(reason, resources, clerk),
             }
             *place = None;
         }
+        recent.connection_begins(at);
         let Some(mut connection) = Connection::open(segment, direction, at, &key, false) else {
             return resources.counters.count(Counter::Stray);
         };

@@ -14,7 +14,8 @@ pub mod tcp; // its flags
 pub mod world; // all ends, and the network between them
 // How it is seen.
 pub mod frame; // as bytes
-pub mod mirror; // and what is missing
+pub mod hostile;
+pub mod mirror; // and what is missing // or of many connections at once, that want too much memory
 // What resptap makes of it.
 pub mod judge; // pairs against the truth
 pub mod surroundings; // what led to a wrong one

@@ -83,6 +83,7 @@ impl Connection {
             return self.reset(segment, direction, resources, recorder);
         }
         if segment.flags.any(TcpFlags::SYN) {
+            self.syn(segment, direction);
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);

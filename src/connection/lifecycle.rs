@@ -22,6 +22,9 @@ use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyF
 pub enum Admission {
     /// The connection takes it.
     Take,
+    /// The connection takes it, and it brings the bytes that come next: it is no copy of an earlier one, which would have brought
+    /// them.
+    TakeNext,
     /// It belongs to no connection any more.
     Ignore,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
@@ -113,7 +116,7 @@ impl Connection {
 
     /// Whether a segment between its ends is its own.
     pub fn admit(
-        &mut self,
+        &self,
         segment: &Segment<'_>,
         direction: Direction,
         at: Timestamp,
@@ -130,15 +133,15 @@ impl Connection {
         if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
         }
+        // What waits has come, but has brought nothing so far.
+        let waits = self.is_doubtful() || self.streams.iter().any(HalfStream::is_waiting);
+        let is_usual = self.candidate.is_none() && !waits;
+        if has_data && !syn && is_usual && Seq::of(self.stream(direction).next()) == segment.seq {
+            return Admission::TakeNext;
+        }
         if syn && !flags.any(TcpFlags::ACK) {
-            if self.is_elsewhere_syn(segment.seq, direction) {
-                if self.is_closing {
-                    return Admission::Replace(Reason::Fin);
-                }
-                // Believed once a SYN-ACK, or data, takes it up: a stray SYN must not end a living connection.
-                self.candidate = Some(segment.seq.after(1));
-            }
-            return Admission::Take;
+            let is_over = self.is_closing && self.is_elsewhere_syn(segment.seq, direction);
+            return if is_over { Admission::Replace(Reason::Fin) } else { Admission::Take };
         }
         let taken_up = match direction {
             Direction::Reply if syn => Some(segment.ack),
@@ -160,6 +163,14 @@ impl Connection {
             stream.is_known() && stream.place(seq, 1).1 == Place::OutOfWindow
         };
         outside(direction, segment.seq) && outside(direction.reverse(), segment.ack)
+    }
+
+    /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data, takes it up: a stray SYN must not
+    /// end a living connection.
+    pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction) {
+        if !segment.flags.any(TcpFlags::ACK) && self.is_elsewhere_syn(segment.seq, direction) {
+            self.candidate = Some(segment.seq.after(1));
+        }
     }
 
     /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.

@@ -32,6 +32,9 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        if segment.flags.any(TcpFlags::SYN) {
+            self.syn(segment, self.oriented(direction));
+        }
         if !self.is_opaque() {
             return self.recognise(segment, direction, at, resources, recorder);
         }

@@ -1,7 +1,7 @@
 //! From bytes in order to requests and replies, and from those to pairs.
 
 use crate::counters::Counter;
-use crate::limits::{PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
+use crate::limits::{EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL, PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
 use crate::reassembly::pages::Piece;
 use crate::redis::foreign::Foreign;
@@ -146,9 +146,12 @@ impl Connection {
         let mut at = 0;
         while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
+            let begins = self.building == NONE;
+            if begins {
+                self.building = self.take_request(resources)?;
+            }
             let Resources { settings, requests, unfinished, scratch, .. } = resources;
-            if self.building == NONE {
-                self.building = requests.take(Request::new).ok_or(Exhausted(Counter::EvictedRequests))?;
+            if begins {
                 let request = requests.get_mut(self.building);
                 request.reset(&settings.shown);
                 request.t1 = time;
@@ -211,6 +214,7 @@ impl Connection {
                 }
             }
             let items = (waits_for == Some(Act::Exec)).then(|| self.expected_items(resources));
+            let items_max = self.children.len() as usize + EXEC_ITEMS_USUAL;
             let Resources { settings, unfinished, scratch, .. } = resources;
             let current = if handle == NONE { scratch } else { unfinished.get_mut(handle) };
             if handle == NONE {
@@ -222,6 +226,7 @@ impl Connection {
                 current.reply.begins_segment = at == 0;
                 current.reply.late = meta.late;
                 current.reply.exec = items;
+                current.reply.items_max = items_max.min(EXEC_ITEMS_MAX);
                 current.reply.wants_text = matches!(waits_for, Some(Act::Psync));
             }
             let mut visitor = ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
@@ -399,7 +404,7 @@ impl Connection {
 
     /// Puts a mark at the end of the queue.
     pub(super) fn mark(&mut self, stretch: Stretch, resources: &mut Resources) -> Result<(), Exhausted> {
-        let handle = resources.requests.take(Request::new).ok_or(Exhausted(Counter::EvictedRequests))?;
+        let handle = self.take_request(resources)?;
         resources.requests.get_mut(handle).reset(&resources.settings.shown);
         resources.requests.get_mut(handle).t1 = self.last_at;
         self.queue.mark(handle, stretch, &mut resources.requests);

@@ -53,6 +53,11 @@ impl Held {
             is_drained: false,
         }
     }
+
+    /// Bytes that one needs, with all that it points to.
+    pub(super) fn bytes(payload_bytes: usize) -> usize {
+        size_of::<Held>() + Reply::room_bytes(payload_bytes)
+    }
 }
 
 /// What is known of a connection's pairing while it is open.

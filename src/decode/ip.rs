@@ -22,6 +22,8 @@ pub(super) struct Datagram<'a> {
     pub(super) source: Endpoint,
     pub(super) destination: Endpoint,
     pub(super) protocol: u8,
+    /// The identification of IPv4; 0 in IPv6, which has none.
+    pub(super) id: u16,
     pub(super) payload: Bytes<'a>,
 }
 
@@ -84,7 +86,13 @@ fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         return Err(Skip::Fragment);
     }
     let (source, destination) = ipv4_ends(header);
-    Ok(Datagram { source: end(source), destination: end(destination), protocol: header[9], payload })
+    Ok(Datagram {
+        source: end(source),
+        destination: end(destination),
+        protocol: header[9],
+        id: be16([header[4], header[5]]),
+        payload,
+    })
 }
 
 #[inline(always)]
@@ -111,7 +119,7 @@ fn ipv6(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         return Err(Skip::Fragment);
     }
     let (source, destination) = ipv6_ends(header);
-    Ok(Datagram { source: end(source), destination: end(destination), protocol, payload })
+    Ok(Datagram { source: end(source), destination: end(destination), protocol, id: 0, payload })
 }
 
 /// What stands behind the extension headers of an IPv6 packet, or behind that which makes it a fragment.

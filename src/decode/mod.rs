@@ -8,6 +8,7 @@
 pub mod fragment;
 mod ip;
 mod link;
+mod mark;
 pub mod ports;
 pub mod seq;
 pub mod tags;
@@ -45,6 +46,10 @@ pub struct Segment<'a> {
     pub wire_payload_len: u32,
     /// The VLAN and the tunnel that it was in.
     pub tags: Tags,
+    /// The identification of its IPv4 packet; 0 in IPv6, which has none.
+    pub id: u16,
+    /// Its captured bytes from the TCP header on, for [`Segment::mark`].
+    pub header: &'a [u8],
 }
 
 /// Why a frame is no segment.

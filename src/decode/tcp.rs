@@ -40,7 +40,7 @@ impl std::ops::BitOr for Flags {
 /// Reads a TCP header.
 #[inline(always)]
 pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment<'a>, Skip> {
-    let Datagram { mut source, mut destination, payload: bytes, .. } = *datagram;
+    let Datagram { mut source, mut destination, id, payload: bytes, .. } = *datagram;
     let header = bytes.header::<20>()?;
     let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < 20 || header_len > bytes.wire_len {
@@ -59,5 +59,7 @@ pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment
         payload: payload.captured,
         wire_payload_len: u32::try_from(payload.wire_len).map_err(|_| Skip::Malformed)?,
         tags,
+        id,
+        header: bytes.captured,
     })
 }

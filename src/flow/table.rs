@@ -1,7 +1,7 @@
 //! The flow table: bounded, a hash index over slots in a pool, with a timer for each slot.
 //!
 //! Slots stay where they are while they live; the index holds 4 bytes a connection. When the table is full the caller is
-//! told, and may make room with [`Table::idlest`].
+//! told, and may make room with [`Table::first_of_some`].
 
 use hashbrown::HashTable;
 
@@ -27,19 +27,23 @@ pub struct Table<T> {
     slots: Pool<Slot<T>>,
     wheel: Wheel,
     seed: Seed,
-    /// Where the search for the idlest goes on.
-    hand: u32,
+    /// Slots that were looked at in search of one to give way.
+    looked_at: u64,
 }
 
-/// Slots that are compared to find one to give way.
+/// Connections that are compared to find one to give way.
 const CANDIDATES: u32 = 32;
+/// Slots that are looked at for them.
+const LOOKED_AT_MAX: u32 = 256;
+/// The golden ratio's part behind the point, in units of 2⁻⁶⁴: its multiples lie evenly between 0 and 1, however many.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl<T> Table<T> {
     /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`.
     pub fn new(bytes: u64, seed: Seed, tick_ns: u64) -> Table<T> {
         // The index doubles, so for a moment it holds a connection's 5 bytes up to 3 times, at half load.
         let slots = crate::limits::items(bytes, size_of::<Slot<T>>() + 4 + 30);
-        Table { index: HashTable::new(), slots: Pool::new(slots), wheel: Wheel::new(tick_ns), seed, hand: 0 }
+        Table { index: HashTable::new(), slots: Pool::new(slots), wheel: Wheel::new(tick_ns), seed, looked_at: 0 }
     }
 
     /// Bytes of memory that were ever in use.
@@ -131,19 +135,24 @@ impl<T> Table<T> {
         self.wheel.due(now, &mut LinksOf(&mut self.slots))
     }
 
-    /// The connection with the smallest `time` among some.
-    pub fn idlest(&mut self, time: impl Fn(&T) -> Timestamp) -> Option<u32> {
+    /// The connection that is first by `rank` among some, of those that have one. They are taken from all over the table: what
+    /// began together lies together, and may be all of one kind.
+    pub fn first_of_some<R: Ord>(&mut self, rank: impl Fn(&T) -> Option<R>) -> Option<u32> {
         let span = self.slots.span();
-        let mut best: Option<(Timestamp, u32)> = None;
-        for _ in 0..CANDIDATES.min(span) {
-            self.hand = (self.hand + 1) % span;
-            if let Some(value) = &self.slots.peek(self.hand).value
-                && best.is_none_or(|(least, _)| time(value) < least)
-            {
-                best = Some((time(value), self.hand));
+        let (mut first, mut candidates): (Option<(R, u32)>, u32) = (None, 0);
+        for _ in 0..LOOKED_AT_MAX {
+            if candidates == CANDIDATES.min(span) {
+                break;
+            }
+            self.looked_at += 1;
+            let slot = ((u128::from(self.looked_at.wrapping_mul(GOLDEN)) * u128::from(span)) >> 64) as u32;
+            let Some(rank) = self.slots.peek(slot).value.as_ref().and_then(&rank) else { continue };
+            candidates += 1;
+            if first.as_ref().is_none_or(|(least, _)| rank < *least) {
+                first = Some((rank, slot));
             }
         }
-        best.map(|(_, slot)| slot)
+        first.map(|(_, slot)| slot)
     }
 
     /// Any connection, to empty the table one by one.
@@ -173,19 +182,54 @@ mod tests {
         FlowKey { client: end(1, client), server: end(2, 6379), ..FlowKey::default() }
     }
 
-    #[test]
-    fn a_full_table_says_so_and_names_the_idlest() {
+    /// A full table of 16 whose values are 1000, 999, 998, …
+    fn full() -> Table<u64> {
         let mut table: Table<u64> = Table::new(0, Seed::fixed(1), 1);
-        let capacity = (0..).take_while(|&n| {
+        let has_room = |&n: &u16| {
             let hash = table.hash(&key(n));
             table.insert(hash, key(n), 1000 - u64::from(n)).is_some()
-        });
-        let capacity = capacity.count() as u16;
-        assert_eq!(capacity, 16);
-        let idlest = table.idlest(|&time| Timestamp(time)).unwrap();
-        assert_eq!(table.remove(idlest), Some(1000 - u64::from(capacity - 1)));
-        assert_eq!(table.find(table.hash(&key(capacity - 1)), &key(capacity - 1)), None);
-        assert_eq!(table.len(), u32::from(capacity - 1));
+        };
+        assert_eq!((0..100).take_while(has_room).count(), 16);
+        table
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_names_one_of_the_first() {
+        let mut table = full();
+        assert!(table.is_full());
+        let slot = table.first_of_some(|&value| Some(value)).unwrap();
+        let removed = table.remove(slot).unwrap();
+        assert!(removed < 990, "{removed} is not among the least");
+        assert!(!table.is_full());
+        let of_removed = key((1000 - removed) as u16);
+        assert_eq!(table.find(table.hash(&of_removed), &of_removed), None);
+        assert_eq!(table.len(), 15);
+    }
+
+    #[test]
+    fn what_has_no_rank_is_passed_over() {
+        let mut table = full();
+        let is_even = |&value: &u64| (value % 2 == 0).then_some(value);
+        for _ in 0..8 {
+            // All are looked at sooner or later.
+            let slot = (0..16).find_map(|_| table.first_of_some(is_even)).unwrap();
+            assert_eq!(table.remove(slot).unwrap() % 2, 0);
+        }
+        assert_eq!((0..16).find_map(|_| table.first_of_some(is_even)), None);
+    }
+
+    #[test]
+    fn neighbours_are_not_all_that_is_compared() {
+        let mut table: Table<u64> = Table::new(1 << 20, Seed::fixed(1), 1);
+        // The first half is of more worth than the second.
+        for n in 0..1000 {
+            let hash = table.hash(&key(n));
+            table.insert(hash, key(n), u64::from(n < 500)).unwrap();
+        }
+        for _ in 0..100 {
+            let slot = table.first_of_some(|&worth| Some(worth)).unwrap();
+            assert_eq!(table.remove(slot), Some(0));
+        }
     }
 
     proptest! {

@@ -9,6 +9,7 @@
 //! A segment that begins at `next` goes to the parser straight from the frame. One that lies ahead is copied into pages of
 //! a bounded pool; where segments overlap the first bytes win. A FIN takes one position, as in TCP.
 
+pub mod duplicate;
 pub mod pages;
 pub mod stream;
 #[cfg(test)]

@@ -67,9 +67,11 @@ struct List {
     packets: u32,
     /// Bytes stored.
     bytes: u64,
+    /// Pages that they are in.
+    pages: u32,
 }
 
-/// The pool is empty, or the stream holds as much as one may.
+/// The pool is empty, or the stream holds as much as one may: so many bytes, and no more pages than are left for others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
@@ -108,6 +110,22 @@ impl Pages {
             + u64::from(self.lists.made()) * size_of::<List>() as u64
     }
 
+    /// Pages that may yet be used.
+    #[inline]
+    pub fn left(&self) -> u32 {
+        self.pages.left()
+    }
+
+    /// Most pages.
+    pub fn capacity(&self) -> u32 {
+        self.pages.capacity()
+    }
+
+    /// Pages of a list.
+    pub(super) fn count(&self, list: u32) -> u32 {
+        if list == NONE { 0 } else { self.lists.get(list).pages }
+    }
+
     /// Pages in use at the moment.
     pub fn in_use(&self) -> u32 {
         self.pages.in_use() + self.lists.in_use()
@@ -118,7 +136,7 @@ impl Pages {
     pub(super) fn store(&mut self, list: &mut u32, piece: &Piece<'_>, bytes_max: u64) -> Result<(), Full> {
         if *list == NONE {
             let since = piece.meta.at;
-            let empty = List { head: NONE, since, packets: 0, bytes: 0 };
+            let empty = List { head: NONE, since, packets: 0, bytes: 0, pages: 0 };
             *list = self.lists.take(|| empty).ok_or(Full)?;
             *self.lists.get_mut(*list) = empty;
         }
@@ -150,7 +168,9 @@ impl Pages {
                 end.min(page.from)
             };
             while at < hole_end {
-                if self.lists.get(list).bytes >= bytes_max {
+                // A stream may hold as many pages as are left for all others.
+                let List { bytes, pages, .. } = *self.lists.get(list);
+                if bytes >= bytes_max || pages > self.pages.left() {
                     return Err(Full);
                 }
                 let page = self.pages.take(Page::empty).ok_or(Full)?;
@@ -185,6 +205,7 @@ impl Pages {
         let bytes = u64::from(self.pages.get(page).length);
         let list = self.lists.get_mut(list);
         list.bytes += bytes;
+        list.pages += 1;
         if before == NONE {
             list.head = page;
         } else {
@@ -204,6 +225,7 @@ impl Pages {
         let page = self.pages.get(head);
         entry.head = page.next;
         entry.bytes -= u64::from(page.length);
+        entry.pages -= 1;
         if entry.head == NONE {
             self.lists.give_back(*list);
             *list = NONE;

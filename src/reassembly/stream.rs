@@ -187,6 +187,11 @@ impl HalfStream {
         pages.store(&mut self.list, piece, STREAM_BUFFER_BYTES_MAX)
     }
 
+    /// Pages that are stored.
+    pub fn stored_pages(&self, pages: &Pages) -> u32 {
+        pages.count(self.list)
+    }
+
     /// The first stored page.
     pub fn first_stored<'p>(&self, pages: &'p Pages) -> Option<&'p Page> {
         pages.head(self.list)

@@ -77,6 +77,12 @@ impl Queue {
         self.length - self.marks
     }
 
+    /// All elements, marks counted.
+    #[inline]
+    pub fn elements(&self) -> u32 {
+        self.length
+    }
+
     /// Whether there is anything but marks.
     #[inline]
     pub fn has_requests(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A reply: what is kept of it while it streams by.
 
-use crate::limits::{ERROR_BYTES_MAX, EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL};
+use crate::limits::{ERROR_BYTES_MAX, EXEC_ITEMS_USUAL};
 use crate::resp::parser::{Kind, Visitor};
 use crate::units::{Offset, Timestamp};
 
@@ -60,6 +60,8 @@ pub struct Reply {
     pub items: Vec<Item>,
     /// It answers EXEC: its items are wanted, and are so many (whatever the array's header says).
     pub exec: Option<Option<u64>>,
+    /// So many of them are kept, and no more, whatever the array brings.
+    pub items_max: usize,
     /// All of a simple string is wanted, up to what is kept of errors.
     pub wants_text: bool,
     /// The beginning of an error's text, or of a simple string's.
@@ -108,6 +110,21 @@ impl Reply {
             response: Vec::with_capacity(payload_bytes),
             items: Vec::with_capacity(EXEC_ITEMS_USUAL),
             ..Reply::default()
+        }
+    }
+
+    /// Bytes of the buffers of one with room.
+    pub const fn room_bytes(payload_bytes: usize) -> usize {
+        ERROR_BYTES_MAX + payload_bytes + EXEC_ITEMS_USUAL * Reply::ITEM_BYTES
+    }
+
+    /// Bytes of an item.
+    pub const ITEM_BYTES: usize = size_of::<Item>();
+
+    /// Gives back what an unusually long EXEC has made large.
+    pub fn trim(&mut self) {
+        if self.items.capacity() > EXEC_ITEMS_USUAL {
+            self.items = Vec::with_capacity(EXEC_ITEMS_USUAL);
         }
     }
 
@@ -291,7 +308,10 @@ impl ReplyVisitor<'_> {
             reply.nulls |= 1 << (reply.depth_one - 1);
         }
         if reply.exec.is_some() {
-            if reply.items.len() < EXEC_ITEMS_MAX {
+            if reply.items.len() < reply.items_max {
+                if reply.items.len() == reply.items.capacity() {
+                    reply.items.reserve_exact(reply.items_max - reply.items.len());
+                }
                 reply.items.push(Item { kind, third_integer: None, error: [0; Item::ERROR_BYTES], length: 0 });
                 reply.collects = if kind == Kind::Error { Collects::ItemError } else { Collects::Nothing };
             }

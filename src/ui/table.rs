@@ -487,6 +487,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::SkipTooDeep => ("in more tunnels, tags or labels than are looked into", true),
         Counter::SkipMalformed => ("header fields that contradict each other", true),
         Counter::FragmentOverlaps => ("with bytes that others had brought; what came first counts", true),
+        Counter::Duplicates => ("copies of packets, from a mirror or a router; what was seen first counts", false),
         Counter::OutOfOrder => ("came before earlier data of their connection, and waited for it", false),
         Counter::Retransmitted => ("sent again by TCP; what was seen first counts", false),
         Counter::KeepAlives => ("TCP keep-alive probes", false),

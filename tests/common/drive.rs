@@ -34,11 +34,18 @@ pub struct Options {
     pub timeout_ns: u64,
     pub payload_bytes: usize,
     pub reorder_packets: u32,
+    pub memory: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { resync: Resync::Assume, timeout_ns: 30 * SECOND, payload_bytes: 256, reorder_packets: 128 }
+        Options {
+            resync: Resync::Assume,
+            timeout_ns: 30 * SECOND,
+            payload_bytes: 256,
+            reorder_packets: 128,
+            memory: 256 << 20,
+        }
     }
 }
 
@@ -136,7 +143,7 @@ pub fn worker_on(ports: PortSet, options: Options) -> (Worker, Inbox<Message>) {
         Emission { emits: true, introduces: false, filter: Filter::new(&Criteria::default(), table), payload };
     let (outbox, inbox) = ring(MESSAGES);
     let seed = Seed::fixed(7);
-    let budget = Budget::new(256 << 20, 1);
+    let budget = Budget::new(options.memory, 1);
     let keys = Some(KeyStatistics::new(budget.keys, b':', table, seed));
     let recording = Recording::new(table, emission, 10 * SECOND, seed, keys, outbox);
     (Worker::new(settings, ports, seed, &budget, recording), inbox)

@@ -287,12 +287,16 @@ impl Tap {
             payload: &packet.payload[..packet.payload.len() - packet.cut],
             wire_payload_len: packet.payload.len() as u32,
             tags: Tags::default(),
+            id: 0,
+            header: &[],
         };
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
         if let Some(current) = connection {
             match current.admit(&segment, direction, at, resources) {
-                Admission::Take => return current.segment(&segment, direction, at, resources, told),
+                Admission::Take | Admission::TakeNext => {
+                    return current.segment(&segment, direction, at, resources, told);
+                }
                 Admission::Ignore => return,
                 Admission::Replace(reason) => current.close(reason, resources, told),
             }

@@ -124,7 +124,17 @@ fn sections_and_fields_are_those_of_the_specification_in_its_order() {
     for (section, fields) in [
         (
             "packets",
-            &["seen", "bytes", "analysed", "skipped", "out_of_order", "retransmitted", "gaps", "gap_bytes"][..],
+            &[
+                "seen",
+                "bytes",
+                "analysed",
+                "skipped",
+                "duplicates",
+                "out_of_order",
+                "retransmitted",
+                "gaps",
+                "gap_bytes",
+            ][..],
         ),
         ("requests", &["late", "resyncs"]),
         ("replies", &["total", "paired", "unsolicited", "discarded"]),

@@ -1,0 +1,63 @@
+//! What is done when pools run short: who may take more, and who holds how much.
+//!
+//! Of what one connection can pile up (requests without a reply, data behind a hole) it may hold as much as is left for all
+//! others. So one that takes without end is given up while others find what they need: n such leave 1 / (n + 1) of the pool.
+//! Where less than a [`RESERVE`]th is left, the worker asks for the connections that hold most of it.
+
+use crate::counters::Counter;
+use crate::pool::{NONE, Pool};
+use crate::redis::request::Request;
+
+use super::{Connection, Exhausted, Resources};
+
+/// A pool of which less than this part is left is short.
+const RESERVE: u32 = 64;
+
+fn is_short<T>(pool: &Pool<T>) -> bool {
+    pool.left() < pool.capacity() / RESERVE
+}
+
+impl Resources {
+    /// What there is little of, by the counter of what gives way for want of it.
+    #[inline]
+    pub fn scarce(&self) -> Option<Counter> {
+        if is_short(&self.requests) {
+            Some(Counter::EvictedRequests)
+        } else if is_short(&self.unfinished) {
+            Some(Counter::EvictedMessages)
+        } else if self.pages.left() < self.pages.capacity() / RESERVE {
+            Some(Counter::EvictedPages)
+        } else {
+            None
+        }
+    }
+}
+
+impl Connection {
+    /// Whether anything was seen of it but its handshake, and it has not ended.
+    pub fn has_spoken(&self) -> bool {
+        !self.closed && self.streams.iter().any(|stream| stream.time().is_known() || stream.is_waiting())
+    }
+
+    /// How much it holds of what is scarce.
+    pub fn holds(&self, scarce: Counter, resources: &Resources) -> u32 {
+        match scarce {
+            Counter::EvictedRequests => self.holds_requests(),
+            Counter::EvictedMessages => self.unfinished.iter().map(|&handle| u32::from(handle != NONE)).sum(),
+            _ => self.streams.iter().map(|stream| stream.stored_pages(&resources.pages)).sum(),
+        }
+    }
+
+    /// Requests, and the marks between them.
+    fn holds_requests(&self) -> u32 {
+        self.queue.elements() + self.children.elements() + u32::from(self.building != NONE)
+    }
+
+    /// A request of the pool, unless it holds its share.
+    #[inline]
+    pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
+        let has_share = self.holds_requests() <= resources.requests.left();
+        let taken = if has_share { resources.requests.take(Request::new) } else { None };
+        taken.ok_or(Exhausted(Counter::EvictedRequests))
+    }
+}

@@ -1,0 +1,65 @@
+//! What is remembered of packets, for how long and of how many.
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
+const PRINT: Print = Print(0x1234_5678_9abc_def1);
+
+fn after(print: Print, first: Timestamp) -> Recent {
+    let mut recent = Recent::default();
+    assert!(!recent.is_copy(print, first, false), "nothing was seen");
+    recent
+}
+
+#[test]
+fn a_packet_is_held_for_some_milliseconds_after_it_was_seen_and_before() {
+    // Also where the ticks begin again.
+    for now in [NOW, Timestamp(7 << (32 + TICK_BITS)), Timestamp((7 << (32 + TICK_BITS)) - 1)] {
+        for (ns, expected) in [(0, true), (1_000_000, true), (9_900_000, true), (10_100_000, false), (1 << 40, false)] {
+            assert_eq!(after(PRINT, now).holds(PRINT, now.after(ns)), expected, "{ns} later");
+            assert_eq!(after(PRINT, now.after(ns)).holds(PRINT, now), expected, "{ns} earlier");
+        }
+    }
+}
+
+#[test]
+fn copies_do_not_prolong_the_time_in_which_others_are_copies() {
+    let mut recent = Recent::default();
+    let found: Vec<bool> = (0..4).map(|n| recent.is_copy(PRINT, NOW.after(n * 6_000_000), false)).collect();
+    assert_eq!(found, [false, true, false, true]);
+}
+
+#[test]
+fn what_brings_the_next_bytes_is_no_copy_unless_a_connection_has_begun_lately() {
+    let mut recent = after(PRINT, NOW);
+    let begins = NOW.after(5_000_000);
+    assert!(!recent.is_copy(PRINT, NOW.after(4_000_000), true));
+    recent.connection_begins(begins);
+    assert!(recent.is_copy(PRINT, begins.after(9_000_000), true));
+    assert!(!recent.is_copy(PRINT, begins.after(COPY_TIME_NS + 1), true));
+}
+
+#[test]
+fn each_bit_of_a_print_that_is_kept_tells_packets_apart() {
+    for bit in 0..u64::BITS {
+        let is_kept = bit >= 32 || bit < RECENT_SETS.ilog2();
+        assert_eq!(after(PRINT, NOW).holds(Print(PRINT.0 ^ 1 << bit), NOW), !is_kept, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_set_forgets_its_oldest_packet_first() {
+    let print = |n: usize| Print(PRINT.0 ^ (n as u64) << 40);
+    let mut recent = Recent::default();
+    for n in 0..=RECENT_PER_SET {
+        assert!(!recent.is_copy(print(n), NOW, true));
+    }
+    let held: Vec<bool> = (0..=RECENT_PER_SET).map(|n| recent.holds(print(n), NOW)).collect();
+    assert_eq!(held, [[false].as_slice(), &[true; RECENT_PER_SET]].concat());
+}
+
+#[test]
+fn the_budget_has_what_it_takes() {
+    let budget = crate::limits::Budget::new(1 << 30, 1);
+    assert_eq!(Recent::default().memory(), budget.recent);
+}
