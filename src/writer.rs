@@ -16,8 +16,8 @@ use crate::ring::{Inbox, pause};
 use crate::sink::{Sink, SinkError};
 use crate::units::Timestamp;
 
-/// After how often nothing had come sinks write what they have: a fiftieth of a second or so.
-const FLUSH_AFTER_PAUSES: u32 = 200;
+/// After how often nothing had come sinks write what they have: a twentieth of a second or so.
+const FLUSH_AFTER_PAUSES: u32 = 170;
 
 /// What went wrong while writing.
 #[derive(Debug, thiserror::Error)]
@@ -173,5 +173,52 @@ impl Writer {
             self.errors.push(error.into());
         }
         WriterReport { totals: self.totals, errors: self.errors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::names::Names;
+    use crate::ring::{Outbox, ring};
+
+    fn passed(from: u64) -> Message {
+        let mut statistics = Box::<Statistics>::default();
+        (statistics.from, statistics.to) = (Timestamp(from), Timestamp(from + 10));
+        Message::Statistics(statistics)
+    }
+
+    /// A writer of two workers, and the workers' sides.
+    fn writer() -> (Writer, Vec<Outbox<Message>>) {
+        let (outboxes, inboxes) = (0..2).map(|_| ring(8)).unzip();
+        let writer =
+            Writer::new(CommandTable::built_in(), inboxes, Vec::new(), None, Labels::new(Names::default(), None));
+        (writer, outboxes)
+    }
+
+    fn open(writer: &Writer) -> Vec<u64> {
+        writer.open.keys().map(|from| from.0).collect()
+    }
+
+    #[test]
+    fn an_interval_is_complete_when_all_workers_have_passed_it_though_one_jumped_over_it() {
+        let (mut writer, _outboxes) = writer();
+        for from in [10, 20, 30] {
+            writer.take(0, passed(from));
+        }
+        assert_eq!(open(&writer), [10, 20, 30], "the other has told nothing yet");
+        writer.take(1, passed(20));
+        assert_eq!(open(&writer), [30], "it began later, or was too busy for the first");
+        writer.take(1, passed(40));
+        assert_eq!(open(&writer), [40]);
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_holds_up_no_interval() {
+        let (mut writer, mut outboxes) = writer();
+        writer.take(0, passed(10));
+        outboxes.pop();
+        writer.take(0, passed(20));
+        assert!(open(&writer).is_empty());
     }
 }
