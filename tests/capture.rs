@@ -385,6 +385,7 @@ fn it_ends_after_the_duration_that_was_asked_for() {
     assert!(took >= Duration::from_millis(1500) && took < Duration::from_secs(6), "{took:?}");
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("packets/s")).collect();
     assert!((2..=3).contains(&lines.len()) && lines[0].contains("none dropped"), "{said}");
+    assert!(lines.iter().any(|line| !line.contains(" 0 requests/s")), "{said}");
     assert_eq!(sum(&bed.summary()["requests"]["exact"]), sum(&bed.summary()["requests"]["total"]));
 }
 
