@@ -461,6 +461,10 @@ fn tls_and_the_cluster_bus_are_told_as_such() {
 fn inline_commands_are_believed_if_the_server_answers_as_redis_does() {
     let talk = Talk::new().c("PING\r\n").s("+PONG\r\n").c("GET a\r\n").s("$1\r\n1\r\n").fin();
     gives(&talk, &["PING Exact PONG", "GET Exact 1"]);
+    // And where the SYN-ACK is missed.
+    let mut talk = Talk::new().c("PING\r\n").s("+PONG\r\n").fin();
+    talk.packets.remove(1);
+    gives(&talk, &["PING Exact PONG"]);
     // Also after lines that tell nothing.
     let talk = Talk::new().c("AUTH x\r\n").s("+OK\r\n").c("what\r\n").s("-ERR unknown\r\n").c("GET a\r\n").s("$-1\r\n");
     gives(&talk, &["AUTH Exact ", "unknown Exact ", "GET Exact (nil)"]);
@@ -507,6 +511,8 @@ fn what_both_sides_may_send_does_not_tell_who_is_the_server() {
     // Each side's arrays could be the commands that the other one's answer.
     let array = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
     let talk = (0..50).fold(Talk::joined(), |talk, _| talk.ask("LRANGE a 0 1").s(array));
+    gives_none(&talk, Counter::ConnectionsUndecided);
+    let talk = (0..50).fold(Talk::joined(), |talk, _| talk.s("*2\r\n$1\r\na\r\n$1\r\nb\r\n").c("+OK\r\n"));
     gives_none(&talk, Counter::ConnectionsUndecided);
     // A value that looks like a reply, to what looks like a command, only delays.
     let talk = Talk::joined().s(array).c("+OK\r\n").ask("INCR a").s(":1\r\n");
@@ -630,6 +636,16 @@ fn where_there_is_no_room_to_keep_more_connections_are_left_and_counted() {
 }
 
 #[test]
+fn a_doubtful_connection_ends_soon_after_its_fin() {
+    for talk in [Talk::new().c("PING\r\n").fin(), Talk::joined().c("some text\r\n").fin()] {
+        let syn = Packet { port: 40_002, at: talk.at + 100 * SECOND, ..Talk::new().packets.swap_remove(0) };
+        let counters = run_moved(&[talk.packets, vec![syn]].concat(), any(), 80, false).counters;
+        assert_eq!((counters[Counter::ClosedFin], counters[Counter::ClosedCaptureEnd]), (1, 1));
+        assert_eq!(counters[Counter::ConnectionsUndecided], 1);
+    }
+}
+
+#[test]
 fn a_hole_in_the_beginning_costs_what_it_hides_and_no_more() {
     // The first request is missed: what follows tells.
     let mut talk = Talk::new();
@@ -639,12 +655,20 @@ fn a_hole_in_the_beginning_costs_what_it_hides_and_no_more() {
     let missed = talk.packets.remove(2);
     let outcomes = talk.run();
     assert_eq!(outcomes.counters[Counter::Requests], 79);
+    let as_named = |packets: &[Packet]| {
+        let (named, found) = (run_moved(packets, PortSet::new([80]), 80, false), run_moved(packets, any(), 80, false));
+        assert_eq!(told(&named), told(&found));
+        found.counters
+    };
+    as_named(&talk.packets);
     // It comes far too late, but the answers have told.
     let mut late = talk.packets.clone();
     let at = late[40].at;
-    late.insert(40, Packet { at, ..missed });
-    let (named, found) = (run_moved(&late, PortSet::new([80]), 80, false), run_moved(&late, any(), 80, false));
-    assert_eq!((told(&named), named.counters[Counter::RequestsExact]), (told(&found), 80));
+    late.insert(40, Packet { at, ..missed.clone() });
+    assert_eq!(as_named(&late)[Counter::RequestsExact], 80);
+    // Cut off within its first command.
+    talk.packets.insert(2, Packet { snap: 14 + 40 + 8, ..missed });
+    as_named(&talk.packets);
     // Of lines nothing tells but the first, or a segment of its own.
     let mut talk = Talk::new();
     for _ in 0..40 {

@@ -358,8 +358,6 @@ impl Connection {
         self.first = None;
         self.certainty = Certainty::Open;
         self.may_push = true;
-        self.db = None;
-        self.session.forget();
         for stream in &mut self.streams {
             stream.forget_beginning();
             stream.seen = false;
