@@ -167,6 +167,11 @@ impl Worker {
         self.recording.announce();
     }
 
+    /// Somebody waits for the records: the writer gets those that there are.
+    pub fn hand_over(&mut self) {
+        self.recording.hand_over();
+    }
+
     /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment
     /// of interest is counted and left out.
     #[inline]
@@ -350,6 +355,7 @@ impl Worker {
         }
         self.debug_check();
         self.recording.watermark(now);
+        self.published.publish(&self.resources.counters);
     }
 
     /// The capture has ended, at `at`: all connections end, and what is left to tell is told.
