@@ -12,10 +12,10 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::capture::fault::Faults;
 use crate::config::values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
-    SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, PortRange, Sample, Separator,
+    Several, SinkSpec, Size,
 };
-use crate::config::{Config, ConfigError, HistConfig, Options, file, unknown_commands};
+use crate::config::{Config, ConfigError, HistConfig, Live, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
 use crate::redis::pairing::Resync;
 use crate::ui;
@@ -28,10 +28,11 @@ Examples:
                                                      Only slow requests, on standard output
   tcpdump -i eth0 -w - tcp port 6379 | resptap read -
                                                      From another program
+  resptap capture --interface eth1                   Live, from a mirror port, until Ctrl-C
   resptap read day.pcap --hist-log day.hlog && resptap hist day.hlog
                                                      Latency percentiles
 
-Exit status: 0 done; 1 a file or output failed, or a capture is cut short; 2 bad usage or configuration.";
+Exit status: 0 done; 1 a file, interface or output failed, or a capture is cut short; 2 bad usage or configuration.";
 
 /// Watches Redis and Valkey at work from a copy of their network traffic: pairs every request with its reply, measures
 /// how long each part took, and tells what it could not see. It never sends anything to the network or the servers.
@@ -49,6 +50,8 @@ struct Typed {
 enum TypedCommand {
     /// Analyse capture files (pcap, pcapng; also .gz and .zst), as fast as possible
     Read(Box<Read>),
+    /// Analyse the traffic that network interfaces see, as it comes
+    Capture(Box<Capture>),
     /// Merge interval logs of latencies (.hlog) and print their percentiles
     Hist(Hist),
 }
@@ -72,6 +75,33 @@ struct Read {
     /// Captures, read one after the other as one; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+#[derive(Args, Debug)]
+struct Capture {
+    /// A network interface that sees the traffic: a mirror port, or one of the server itself. A passive tap has one for each
+    /// direction: give the option twice
+    #[arg(long, value_name = "IF")]
+    interface: Vec<Interface>,
+    /// How the kernel hands over packets. af-packet: copies of them, on any interface; nothing is taken from the host. With
+    /// several workers it keeps the two directions of a connection together, except within VXLAN and Geneve: use --workers 1
+    /// for these. auto takes af-packet [default: auto]
+    #[arg(long, value_name = "auto|af-packet")]
+    mode: Option<Mode>,
+    /// End after this long, such as 30s or 1h [default: until Ctrl-C or SIGTERM]
+    #[arg(long, value_name = "DURATION")]
+    duration: Option<Nanoseconds>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The options that `read` and `capture` share.
+#[derive(Args, Debug)]
+struct Common {
     /// Take options from a TOML file: `port = 6380`, `slower-than = "5ms"`, `sink = ["jsonl:a"]`. Its keys are the names of
     /// these options without the dashes; what is typed here wins over it
     #[arg(long, value_name = "FILE")]
@@ -89,6 +119,19 @@ struct Read {
 }
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Reading")]
+struct Reading {
+    /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    no_mmap: Option<bool>,
+    /// A testing aid: treat the capture as if the mirror port had been worse, and say so in the summary. SPEC is a list of
+    /// loss=1% (client-loss, server-loss: of one direction), duplicate=1%, reorder=5%:8 (late by up to 8 frames),
+    /// truncate=0.1%, flip=0.01% (a bit of a frame) and seed=7; the same seed gives the same faults [default: none]
+    #[arg(long, value_name = "SPEC")]
+    fault: Option<Faults>,
+}
+
+#[derive(Args, Debug)]
 #[command(next_help_heading = "Traffic")]
 struct Traffic {
     /// TCP ports on which the servers listen: numbers and ranges, such as 6379,7000-7005; or `any`, to recognise Redis's protocol
@@ -100,14 +143,6 @@ struct Traffic {
     /// a connection of its own
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     key_by_vlan: Option<bool>,
-    /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    no_mmap: Option<bool>,
-    /// A testing aid: treat the capture as if the mirror port had been worse, and say so in the summary. SPEC is a list of
-    /// loss=1% (client-loss, server-loss: of one direction), duplicate=1%, reorder=5%:8 (late by up to 8 frames),
-    /// truncate=0.1%, flip=0.01% (a bit of a frame) and seed=7; the same seed gives the same faults [default: none]
-    #[arg(long, value_name = "SPEC")]
-    fault: Option<Faults>,
 }
 
 #[derive(Args, Debug)]
@@ -179,7 +214,7 @@ struct Statistics {
     /// Write latency histograms at each interval to a HdrHistogram log (.hlog) that `resptap hist` and others read
     #[arg(long, value_name = "PATH")]
     hist_log: Option<FilePath>,
-    /// Length of an interval of the histogram log, in capture time [default: 10s]
+    /// Length of an interval of the histogram log, in capture time [default: 10s; of `capture`, and of its status line: 1s]
     #[arg(long, value_name = "DURATION")]
     interval: Option<Nanoseconds>,
     /// Latency series, one per server and command, that are kept apart; all others are counted as `other` [default: 512]
@@ -221,7 +256,8 @@ struct Pairing {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Resources")]
 struct Resources {
-    /// Worker threads, each on a core of its own [default: usable cores - 1, at least 1]
+    /// Worker threads, each on a core of its own [default: usable cores - 1, at least 1; of `capture`: the interface's receive
+    /// queues, at most the usable cores]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Cores to run on: first those of the workers, then that of the writer, such as 2-7,1 [default: automatic]
@@ -235,8 +271,25 @@ struct Resources {
 
 impl Read {
     fn split(self) -> (Options, Vec<PathBuf>, Option<PathBuf>) {
-        let Read { files, config, traffic, records, statistics, pairing, resources } = self;
-        let options = Options {
+        let Read { files, mut common, reading: Reading { no_mmap, fault } } = self;
+        let config = common.config.take();
+        (Options { no_mmap, fault, ..common.options() }, files, config)
+    }
+}
+
+impl Capture {
+    fn split(self) -> (Options, Option<PathBuf>) {
+        let Capture { interface, mode, duration, mut common } = self;
+        let config = common.config.take();
+        let interface = (!interface.is_empty()).then_some(Several(interface));
+        (Options { interface, mode, duration, ..common.options() }, config)
+    }
+}
+
+impl Common {
+    fn options(self) -> Options {
+        let Common { config: _, traffic, records, statistics, pairing, resources } = self;
+        Options {
             workers: resources.workers,
             cpus: resources.cpus,
             port: traffic.port,
@@ -268,10 +321,8 @@ impl Read {
             names: records.names,
             hash_keys: records.hash_keys,
             processes: records.processes,
-            no_mmap: traffic.no_mmap,
-            fault: traffic.fault,
-        };
-        (options, files, config)
+            ..Options::default()
+        }
     }
 }
 
@@ -280,6 +331,8 @@ impl Read {
 pub enum Command {
     /// `resptap read`.
     Read(Box<Config>),
+    /// `resptap capture`.
+    Capture(Box<Config>, Live),
     /// `resptap hist`.
     Hist(HistConfig),
 }
@@ -332,10 +385,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ui::log::start(invocation.verbosity);
     let done = match &invocation.command {
         Command::Read(config) => {
-            for (given, nearest) in unknown_commands(&config.filter, config.table) {
-                tracing::warn!("--command {given}: not in the command table; did you mean {nearest}?");
-            }
+            warn_of_unknown_commands(config);
             ui::read::run(config)
+        }
+        Command::Capture(config, live) => {
+            warn_of_unknown_commands(config);
+            ui::capture::run(config, live)
         }
         Command::Hist(hist) => hist_to_stdout(hist),
     };
@@ -349,6 +404,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn warn_of_unknown_commands(config: &Config) {
+    for (given, nearest) in unknown_commands(&config.filter, config.table) {
+        tracing::warn!("--command {given}: not in the command table; did you mean {nearest}?");
+    }
+}
+
 fn hist_to_stdout(hist: &HistConfig) -> anyhow::Result<bool> {
     ui::hist::run(&hist.files, hist.tag.as_deref(), hist.hgrm.as_deref(), &mut std::io::stdout().lock())?;
     Ok(true)
@@ -359,17 +420,27 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let typed = Typed::try_parse_from(arguments).map_err(Refusal::Usage)?;
     let command = match typed.command {
         TypedCommand::Read(read) => {
-            let (mut options, files, config) = read.split();
-            if let Some(path) = config {
-                options = options.over(file::read(&path).map_err(ConfigError::from).map_err(Refusal::Config)?);
-            }
+            let (options, files, config) = read.split();
+            let options = with_file(options, config)?;
             Command::Read(Box::new(Config::new(options, files).map_err(Refusal::Config)?))
+        }
+        TypedCommand::Capture(capture) => {
+            let (options, config) = capture.split();
+            let options = with_file(options, config)?;
+            let (config, live) = Config::capture(options).map_err(Refusal::Config)?;
+            Command::Capture(Box::new(config), live)
         }
         TypedCommand::Hist(Hist { files, tag, hgrm }) => {
             Command::Hist(HistConfig::new(files, tag, hgrm).map_err(Refusal::Config)?)
         }
     };
     Ok(Invocation { command, verbosity: typed.verbose })
+}
+
+/// Options over those of the file that was named.
+fn with_file(options: Options, path: Option<PathBuf>) -> Result<Options, Refusal> {
+    let Some(path) = path else { return Ok(options) };
+    Ok(options.over(file::read(&path).map_err(ConfigError::from).map_err(Refusal::Config)?))
 }
 
 #[cfg(test)]

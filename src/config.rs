@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::capture::afpacket;
 use crate::capture::fault::Faults;
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
@@ -23,14 +24,14 @@ use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
-    CommandName, CpuRange, FilePath, List, Nanoseconds, Network, Output, PortRange, Sample, Separator, Several,
-    SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, PortRange, Sample, Separator,
+    Several, SinkSpec, Size,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
 
-/// What was given of the options of `resptap read`. The names of its fields are the names of the options and the keys of the
+/// What was given of the options of `resptap read` and `resptap capture`. The names of its fields are the names of the options and the keys of the
 /// file.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -72,6 +73,9 @@ pub struct Options {
     pub no_mmap: Option<bool>,
     #[serde(deserialize_with = "values::faults")]
     pub fault: Option<Faults>,
+    pub interface: Option<Several<Interface>>,
+    pub mode: Option<Mode>,
+    pub duration: Option<Nanoseconds>,
 }
 
 impl Options {
@@ -112,14 +116,17 @@ impl Options {
             processes: self.processes.or(other.processes),
             no_mmap: self.no_mmap.or(other.no_mmap),
             fault: self.fault.or(other.fault),
+            interface: self.interface.or(other.interface),
+            mode: self.mode.or(other.mode),
+            duration: self.duration.or(other.duration),
         }
     }
 }
 
-/// What `resptap read` will do. Checked: the runtime may take every value at its word.
+/// What `resptap read` or `resptap capture` will do. Checked: the runtime may take every value at its word.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
-    /// The captures, in order; `-` is standard input.
+    /// The captures, in order; `-` is standard input. None where interfaces are captured.
     pub files: Vec<PathBuf>,
     /// Worker threads, 1 to [`limits::WORKERS_MAX`].
     pub workers: usize,
@@ -177,6 +184,17 @@ pub struct Config {
     pub fault: Option<Faults>,
 }
 
+/// What `resptap capture` captures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// The interfaces, each once, at least one.
+    pub interfaces: Vec<String>,
+    /// By which way.
+    pub mode: Mode,
+    /// For how long; `None`: until it is ended.
+    pub duration_ns: Option<u64>,
+}
+
 /// What `resptap hist` will do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistConfig {
@@ -226,6 +244,12 @@ pub enum ConfigError {
     FileTwice { first: String, second: String, path: PathBuf },
     #[error("{option} would overwrite {path}, which is to be read; write to another file")]
     OverwritesInput { option: String, path: PathBuf },
+    #[error("--{option} is an option of `resptap {its_command}`, not of `resptap {command}`; leave it out of the file")]
+    OtherCommand { option: &'static str, its_command: &'static str, command: &'static str },
+    #[error("which interface is to be captured? Name it with --interface; those of this machine are shown by: ip link")]
+    NoInterface,
+    #[error("--interface {interface} is given twice; name each interface once")]
+    InterfaceTwice { interface: String },
     #[error("`-` (standard input) is given twice, but can be read only once")]
     StdinTwice,
     #[error("`-` is standard input, which is the keyboard here; pipe a capture into it, or name a file")]
@@ -235,9 +259,39 @@ pub enum ConfigError {
 impl Config {
     /// What results from the options that are given for these files.
     pub fn new(options: Options, files: Vec<PathBuf>) -> Result<Config, ConfigError> {
+        let given = [
+            ("interface", options.interface.is_some()),
+            ("mode", options.mode.is_some()),
+            ("duration", options.duration.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(ConfigError::OtherCommand { option, its_command: "capture", command: "read" });
+        }
+        Config::common(options, files, usable_cores() - 1, 10 * SECOND_NS)
+    }
+
+    /// What results from the options that are given for a live capture, and what is captured.
+    pub fn capture(options: Options) -> Result<(Config, Live), ConfigError> {
+        let given = [("no-mmap", options.no_mmap.is_some()), ("fault", options.fault.is_some())];
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(ConfigError::OtherCommand { option, its_command: "read", command: "capture" });
+        }
+        let live = live(&options)?;
+        let queues = live.interfaces.iter().map(|interface| afpacket::queues(interface)).sum::<usize>();
+        let config = Config::common(options, Vec::new(), queues.min(usable_cores()), SECOND_NS)?;
+        Ok((config, live))
+    }
+
+    /// What both commands have in common. Not given, there are `usual_workers`, and intervals of `usual_interval_ns`.
+    fn common(
+        options: Options,
+        files: Vec<PathBuf>,
+        usual_workers: usize,
+        usual_interval_ns: u64,
+    ) -> Result<Config, ConfigError> {
         let Size(memory) = options.memory.unwrap_or(Size(1 << 30));
         let cpus = cpus(options.cpus.as_ref())?;
-        let workers = workers(options.workers, &cpus, memory)?;
+        let workers = workers(options.workers, &cpus, usual_workers, memory)?;
         let path = |given: &Option<FilePath>| given.as_ref().map(|FilePath(path)| path.clone());
         let (names_file, secret_file) = (path(&options.names), path(&options.hash_keys));
         let config = Config {
@@ -265,7 +319,7 @@ impl Config {
             key_separator: options.key_separator.map_or(b':', |Separator(byte)| byte),
             table: options.commands.as_ref().map_or(Ok(CommandTable::built_in()), |FilePath(path)| table(path))?,
             hist_log: options.hist_log.map(|FilePath(path)| path),
-            interval_ns: positive("--interval", options.interval, 10 * SECOND_NS)?,
+            interval_ns: positive("--interval", options.interval, usual_interval_ns)?,
             summary: options.summary,
             sensor: options.sensor.unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
             names: names_file.as_deref().map(Names::read).transpose()?.unwrap_or_default(),
@@ -353,17 +407,36 @@ fn cpus(given: Option<&List<CpuRange>>) -> Result<Vec<usize>, ConfigError> {
     Ok(cpus)
 }
 
-/// The number of workers: as given; else what the list of cores leaves beside the writer; else what the machine has left
-/// beside it and the memory allows.
-fn workers(given: Option<usize>, cpus: &[usize], memory: u64) -> Result<usize, ConfigError> {
+/// Cores that this process may use, at least one.
+fn usable_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What is to be captured.
+fn live(options: &Options) -> Result<Live, ConfigError> {
+    let mut interfaces: Vec<String> = Vec::new();
+    for Interface(interface) in options.interface.iter().flat_map(|Several(interfaces)| interfaces) {
+        if interfaces.contains(interface) {
+            return Err(ConfigError::InterfaceTwice { interface: interface.clone() });
+        }
+        interfaces.push(interface.clone());
+    }
+    if interfaces.is_empty() {
+        return Err(ConfigError::NoInterface);
+    }
+    within("the number of --interface", interfaces.len(), 1, limits::TAPS_MAX)?;
+    let duration_ns = options.duration.map(|given| positive("--duration", Some(given), 0)).transpose()?;
+    Ok(Live { interfaces, mode: options.mode.unwrap_or_default(), duration_ns })
+}
+
+/// The number of workers: as given; else what the list of cores leaves beside the writer; else the usual number, as far as
+/// the memory allows.
+fn workers(given: Option<usize>, cpus: &[usize], usual: usize, memory: u64) -> Result<usize, ConfigError> {
     let affordable = usize::try_from(memory / limits::MEMORY_PER_WORKER_MIN).unwrap_or(usize::MAX);
     let workers = match given {
         Some(workers) => workers,
         None if !cpus.is_empty() => (cpus.len() - 1).max(1),
-        None => {
-            let usable = std::thread::available_parallelism().map_or(1, usize::from);
-            (usable - 1).min(limits::WORKERS_MAX).min(affordable).max(1)
-        }
+        None => usual.min(limits::WORKERS_MAX).min(affordable).max(1),
     };
     within("--workers", workers, 1, limits::WORKERS_MAX)?;
     if !cpus.is_empty() && !(workers..=workers + 1).contains(&cpus.len()) {

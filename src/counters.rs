@@ -68,6 +68,8 @@ counters! {
     Stray => "packets"/"stray",
     /// Packets whose time lies before an earlier packet's of their connection (taken as that one's).
     TimeBackwards => "packets"/"time_backwards",
+    /// Frames that a live capture's ring had no room for: the kernel dropped them, and they are not among those seen.
+    CaptureDropsRing => "packets"/"capture_drops.ring",
     /// Stretches of a stream that never came.
     Gaps => "packets"/"gaps",
     /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.

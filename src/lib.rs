@@ -10,7 +10,7 @@ pub mod pool; // bounded pools of reusable items
 pub mod prefetch; // the one intrinsic
 pub mod units; // time, addresses, stream positions
 // Layer 1: bytes.
-pub mod capture; // frames from files, faults on purpose
+pub mod capture; // frames from files and interfaces, faults on purpose
 pub mod decode; // TCP segments from frames
 pub mod resp; // RESP2/RESP3 values from bytes
 // Layer 2: streams and requests.

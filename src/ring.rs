@@ -96,13 +96,15 @@ impl<T> Inbox<T> {
     }
 }
 
-/// Waits a little, and longer the longer it has been waited: first awake, then giving way, then asleep for up to 100 µs.
+/// Waits a little, and longer the longer it has been waited: first awake, then giving way, then asleep for up to 100 µs, and
+/// where nothing comes for some ten milliseconds for up to 10 ms, which costs hardly anything.
 pub fn pause(waited: &mut u32) {
     *waited = waited.saturating_add(1);
     match *waited {
         0..=32 => std::hint::spin_loop(),
         33..=64 => std::thread::yield_now(),
-        n => std::thread::sleep(Duration::from_micros(u64::from(n - 64).min(100))),
+        n @ 65..=164 => std::thread::sleep(Duration::from_micros(u64::from(n - 64))),
+        n => std::thread::sleep(Duration::from_millis(u64::from(n - 164).min(10))),
     }
 }
 

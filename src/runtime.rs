@@ -1,10 +1,12 @@
 //! Starts the threads of a run, pins them, feeds them, and joins them again.
 //!
-//! With one worker the thread that reads is the worker, and only the writer is beside it. With more, the reading thread
+//! Of files: with one worker the thread that reads is the worker, and only the writer is beside it. With more, the reading thread
 //! steers: each worker has a thread and a ring from the reader. A worker that panics is one bug, said loudly: the rest of the
 //! analysis is saved.
 
+mod consumer;
 mod input;
+mod live;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::{Context, Result};
 
 use crate::clock;
-use crate::config::Config;
 use crate::config::values::{Output, SinkSpec};
+use crate::config::{Config, Live};
 use crate::connection::{ReplicationLink, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::ports::PortSet;
@@ -24,7 +26,7 @@ use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
 use crate::flow::key::Keying;
-use crate::limits::{BATCH_FRAMES, Budget, PARCELS, RECORD_BATCHES};
+use crate::limits::{Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
 use crate::record::keys::KeyStatistics;
@@ -34,18 +36,19 @@ use crate::redis::command::CommandTable;
 use crate::redis::possible::Possible;
 use crate::redis::request::Shown;
 use crate::redis::session::Acts;
-use crate::ring::{Closed, Inbox, Outbox, ring};
+use crate::ring::{Outbox, ring};
 use crate::sink::Sink;
 use crate::sink::jsonl::{JsonlSink, JsonlTarget};
 use crate::sink::record_json::RecordFormat;
-use crate::steering::{Parcel, Steerer, Watermarks};
+use crate::steering::{Parcel, Steerer};
 use crate::units::Timestamp;
 use crate::worker::recording::{Emission, Recording};
-use crate::worker::{Batch, Worker, WorkerReport};
+use crate::worker::{Worker, WorkerReport};
 use crate::writer::{Writer, WriterReport};
 
-use input::FileEvents;
+use consumer::{Alone, Steered, work};
 pub use input::Progress;
+pub use live::{Observer, Status};
 
 /// All that a run found.
 #[derive(Debug)]
@@ -76,6 +79,23 @@ pub struct Outcome {
 
 /// Reads capture files. Fails, before any work, if an output can't be created.
 pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
+    analyse(config, |workers, seed| match <[Worker; 1]>::try_from(workers) {
+        Ok([worker]) => read_alone(config, worker, progress),
+        Err(workers) => read_steered(config, workers, seed, progress),
+    })
+}
+
+/// Captures interfaces. Fails, before any work, if one of them or an output can't be opened.
+pub fn capture(config: &Config, live: &Live, observer: &mut dyn Observer) -> Result<Outcome> {
+    let taps = live::open(live, config.workers)?;
+    analyse(config, |workers, seed| live::capture(config, live, taps, workers, seed, observer))
+}
+
+/// Starts the writer, has `feed` feed the workers, and adds up what all of them found.
+fn analyse(
+    config: &Config,
+    feed: impl FnOnce(Vec<Worker>, Seed) -> Result<(input::Read, Vec<Option<WorkerReport>>)>,
+) -> Result<Outcome> {
     let started = clock::now();
     let table = config.table;
     let sinks = sinks(config, table)?;
@@ -88,10 +108,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
     let budget = Budget::new(config.memory, config.workers);
     let workers: Vec<Worker> =
         outboxes.into_iter().map(|outbox| worker(config, table, seed, &budget, outbox)).collect();
-    let (input, mut reports) = match <[Worker; 1]>::try_from(workers) {
-        Ok([worker]) => read_alone(config, worker, progress)?,
-        Err(workers) => read_steered(config, workers, seed, progress)?,
-    };
+    let (input, mut reports) = feed(workers, seed)?;
     let mut problems = input.problems;
     let WriterReport { totals, errors } = writer.join().unwrap_or_else(|_| {
         problems.push("the writer ended by a bug; what it had added up is lost".to_owned());
@@ -226,63 +243,10 @@ fn read_alone(
     if let Some(&core) = config.cpus.first() {
         pin(core)?;
     }
-    let mut alone = Alone { worker: Some(worker), watermarks: Watermarks::new(config.interval_ns), failed: false };
+    let mut alone = Alone::new(0, worker, config.interval_ns, false);
     let read = input::read(config, &mut alone, progress)?;
-    let last = read.summary.last;
-    let report = alone.worker.take().filter(|_| !alone.failed).and_then(|worker| guard(0, || worker.finish(last)));
+    let report = alone.finish(read.summary.last);
     Ok((read, vec![report]))
-}
-
-/// The single worker as the consumer of frames.
-struct Alone {
-    worker: Option<Worker>,
-    watermarks: Watermarks,
-    failed: bool,
-}
-
-impl FileEvents for Alone {
-    fn frames(
-        &mut self,
-        frames: &[crate::capture::Frame<'_>],
-        mapping: Option<&input::SharedMapping>,
-    ) -> Result<(), Closed> {
-        let is_drained = is_drained(frames, mapping);
-        let Some(worker) = &mut self.worker else { return Err(Closed) };
-        let watermarks = &mut self.watermarks;
-        let done = guard(0, || {
-            let mut from = 0;
-            for (at, frame) in frames.iter().enumerate() {
-                if let Some(watermark) = watermarks.pass(frame.at) {
-                    worker.process(&frames[from..at]);
-                    worker.watermark(watermark);
-                    from = at;
-                }
-            }
-            worker.process(&frames[from..]);
-            if is_drained {
-                worker.announce();
-            }
-        });
-        self.failed |= done.is_none();
-        done.ok_or(Closed)
-    }
-
-    fn done_to(&mut self, read_to: usize) -> usize {
-        read_to
-    }
-
-    fn next_file(&mut self) -> Result<(), Closed> {
-        Ok(())
-    }
-
-    fn packets(&self) -> u64 {
-        self.worker.as_ref().map_or(0, |worker| worker.counters()[Counter::FramesSeen])
-    }
-}
-
-/// Whether a stream has nothing more at the moment: what reads it live hurries then.
-fn is_drained(frames: &[crate::capture::Frame<'_>], mapping: Option<&input::SharedMapping>) -> bool {
-    mapping.is_none() && frames.len() < BATCH_FRAMES
 }
 
 /// Several workers: this thread reads and steers.
@@ -292,85 +256,50 @@ fn read_steered(
     seed: Seed,
     progress: &mut dyn Progress,
 ) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
-    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
-    let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
-    let last = Arc::new(AtomicU64::new(0));
-    for (number, worker) in workers.into_iter().enumerate() {
-        let (outbox, inbox) = ring::<Box<Parcel>>(PARCELS);
-        outboxes.push(outbox);
-        let last = Arc::clone(&last);
-        let core = config.cpus.get(number).copied();
-        let run = move || guard(number, || work(worker, inbox, &last));
-        threads.push(spawn(&format!("worker-{number}"), core, run)?);
-    }
-    let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
-    let mut steered = Steered { steerer: Some(steerer), published, hurries: introduces(config) };
-    let read = input::read(config, &mut steered, progress)?;
-    // Where the capture ends is known now; the workers read it when their rings have closed.
-    last.store(read.summary.last.0, Ordering::Release);
-    let unsteered = steered.steerer.take().map(Steerer::finish);
-    let mut reports: Vec<_> = threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
-    // As if the first worker had had the frames that none got.
-    if let Some(((counters, memory), report)) = unsteered.zip(reports.iter_mut().flatten().next()) {
-        report.counters.merge(&counters);
-        report.memory_peak += memory;
-    }
-    Ok((read, reports))
+    let mut steering = Steering::start(config, workers, seed, false)?;
+    let read = input::read(config, &mut steering.consumer, progress)?;
+    let last = read.summary.last;
+    Ok((read, steering.finish(last)))
 }
 
-/// The steering thread as the consumer of frames.
-struct Steered {
-    steerer: Option<Steerer>,
-    published: Vec<Arc<Published>>,
-    /// Workers get what is there when a stream has nothing more at the moment.
-    hurries: bool,
+/// Workers in threads of their own, and what hands frames to them.
+struct Steering {
+    consumer: Steered,
+    threads: Vec<JoinHandle<Option<WorkerReport>>>,
+    /// Where the capture ends, once that is known.
+    last: Arc<AtomicU64>,
 }
 
-impl FileEvents for Steered {
-    fn frames(
-        &mut self,
-        frames: &[crate::capture::Frame<'_>],
-        mapping: Option<&input::SharedMapping>,
-    ) -> Result<(), Closed> {
-        let is_drained = is_drained(frames, mapping);
-        let Some(steerer) = &mut self.steerer else { return Err(Closed) };
-        frames.iter().try_for_each(|frame| steerer.steer(frame, mapping))?;
-        if self.hurries && is_drained { steerer.flush(None) } else { Ok(()) }
-    }
-
-    fn done_to(&mut self, read_to: usize) -> usize {
-        self.steerer.as_mut().map_or(0, |steerer| steerer.done_to(read_to))
-    }
-
-    fn next_file(&mut self) -> Result<(), Closed> {
-        self.steerer.as_mut().map_or(Err(Closed), Steerer::next_file)
-    }
-
-    fn packets(&self) -> u64 {
-        self.published.iter().map(|counters| counters.read(Counter::FramesSeen)).sum()
-    }
-}
-
-/// A worker's thread: takes parcels until there are no more.
-fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> WorkerReport {
-    while let Some(parcel) = inbox.receive() {
-        let mut batch = Batch::new();
-        for index in 0..parcel.len() {
-            batch.push(parcel.frame(index));
-            if batch.is_full() {
-                worker.process(&batch);
-                batch.clear();
-            }
+impl Steering {
+    fn start(config: &Config, workers: Vec<Worker>, seed: Seed, is_live: bool) -> Result<Steering> {
+        let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
+        let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
+        let last = Arc::new(AtomicU64::new(0));
+        for (number, worker) in workers.into_iter().enumerate() {
+            let (outbox, inbox) = ring::<Box<Parcel>>(PARCELS);
+            outboxes.push(outbox);
+            let last = Arc::clone(&last);
+            let core = config.cpus.get(number).copied();
+            let run = move || guard(number, || work(worker, inbox, &last, is_live));
+            threads.push(spawn(&format!("worker-{number}"), core, run)?);
         }
-        worker.process(&batch);
-        drop(batch);
-        if let Some(watermark) = parcel.watermark {
-            worker.watermark(watermark);
-        }
-        worker.announce();
-        inbox.give_back(parcel);
+        let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
+        Ok(Steering { consumer: Steered::new(steerer, published, is_live || introduces(config)), threads, last })
     }
-    worker.finish(Timestamp(last.load(Ordering::Acquire)))
+
+    /// The capture has ended, at `last`: so do the workers.
+    fn finish(self, last: Timestamp) -> Vec<Option<WorkerReport>> {
+        // The workers read it when their rings have closed.
+        self.last.store(last.0, Ordering::Release);
+        let (counters, memory) = self.consumer.into_steerer().finish();
+        let mut reports: Vec<_> = self.threads.into_iter().map(|thread| thread.join().ok().flatten()).collect();
+        // As if the first worker had had the frames that none got.
+        if let Some(report) = reports.iter_mut().flatten().next() {
+            report.counters.merge(&counters);
+            report.memory_peak += memory;
+        }
+        reports
+    }
 }
 
 /// Runs a worker's part; a panic in it ends that worker only, and is said.

@@ -201,6 +201,12 @@ impl Steerer {
         self.lanes[owner].push(&whole, None)
     }
 
+    /// Nothing comes at the moment, and all that comes is of `at` or later: sends what is collected, and how far time has come.
+    pub fn idle(&mut self, at: Timestamp) -> Result<(), Closed> {
+        let watermark = self.watermarks.pass(at);
+        self.flush(watermark)
+    }
+
     /// Nothing more comes. Answers what was counted of frames that no worker got, and the memory that was in use for them.
     pub fn finish(mut self) -> (Counters, u64) {
         // A worker that is gone is reported where it is joined.

@@ -167,6 +167,11 @@ impl Worker {
         self.recording.announce();
     }
 
+    /// Somebody waits for the records: the writer gets those that there are.
+    pub fn hand_over(&mut self) {
+        self.recording.hand_over();
+    }
+
     /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment
     /// of interest is counted and left out.
     #[inline]
@@ -224,15 +229,26 @@ impl Worker {
             slot
         };
         let Arrival { segment, at, direction, hash, .. } = arrival;
-        let print = Print::of(segment, *direction, *hash);
-        let admission = slot.map(|slot| self.table.get(slot).admit(segment, *direction, *at, &self.resources));
-        if self.recent.is_copy(print, *at, admission == Some(Admission::TakeNext)) {
+        let Some(slot) = slot else { return self.open_unless_copy(arrival) };
+        let connection = self.table.get_mut(slot);
+        let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
+        if self.recent.is_copy(Print::of(segment, *direction, *hash), *at, is_next) {
             return self.resources.counters.count(Counter::Duplicates);
         }
-        let (Some(slot), Some(admission)) = (slot, admission) else { return self.open(arrival) };
+        if !is_next {
+            return self.admit(arrival, slot);
+        }
+        connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
+        self.after(slot);
+    }
+
+    /// A segment comes that does not simply go on with its connection.
+    #[inline(never)]
+    fn admit(&mut self, arrival: &Arrival<'_>, slot: u32) {
+        let Arrival { segment, at, direction, .. } = arrival;
         let connection = self.table.get_mut(slot);
-        match admission {
-            Admission::Take | Admission::TakeNext => {
+        match connection.admit(segment, *direction, *at, &self.resources) {
+            Admission::Take => {
                 connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
                 self.after(slot);
             }
@@ -243,6 +259,16 @@ impl Worker {
                 self.open(arrival);
             }
         }
+    }
+
+    /// A segment of no connection begins one, if it is no copy.
+    #[inline(never)]
+    fn open_unless_copy(&mut self, arrival: &Arrival<'_>) {
+        let Arrival { segment, at, direction, hash, .. } = arrival;
+        if self.recent.is_copy(Print::of(segment, *direction, *hash), *at, false) {
+            return self.resources.counters.count(Counter::Duplicates);
+        }
+        self.open(arrival);
     }
 
     /// A connection begins.
@@ -329,6 +355,7 @@ impl Worker {
         }
         self.debug_check();
         self.recording.watermark(now);
+        self.published.publish(&self.resources.counters);
     }
 
     /// The capture has ended, at `at`: all connections end, and what is left to tell is told.

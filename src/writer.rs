@@ -1,6 +1,7 @@
 //! The single writer: takes what the workers send, gives transactions to the sinks, and adds statistics up.
 //!
-//! An interval is complete when every worker has passed its end; then it goes to the interval log, whole. A sink that fails is
+//! An interval is complete when every worker has passed its end (of a live capture each at its own pace, perhaps several at
+//! once); then it goes to the interval log, whole. A sink that fails is
 //! told of once and left out from then on: the analysis goes on, and the failure decides the exit status.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use crate::redis::command::CommandTable;
 use crate::ring::{Inbox, pause};
 use crate::sink::{Sink, SinkError};
 use crate::units::Timestamp;
+
+/// After how often nothing had come sinks write what they have: a twentieth of a second or so.
+const FLUSH_AFTER_PAUSES: u32 = 170;
 
 /// What went wrong while writing.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +44,10 @@ pub struct Writer {
     sinks: Vec<Box<dyn Sink + Send>>,
     hlog: Option<HlogWriter>,
     labels: Labels,
-    /// Intervals that not all workers have passed, by their beginning: their end, how many have, and their sums.
-    open: BTreeMap<Timestamp, (Timestamp, usize, Totals)>,
+    /// Intervals that not all workers have passed, by their beginning: their end and their sums.
+    open: BTreeMap<Timestamp, (Timestamp, Totals)>,
+    /// The end of the last interval that each worker has passed.
+    passed: Vec<Timestamp>,
     totals: Totals,
     errors: Vec<WriteError>,
 }
@@ -65,6 +71,7 @@ impl Writer {
         labels: Labels,
     ) -> Writer {
         Writer {
+            passed: vec![Timestamp::NONE; inboxes.len()],
             table,
             inboxes,
             sinks,
@@ -97,6 +104,10 @@ impl Writer {
             }
             if waited > 0 || self.inboxes.iter().all(Inbox::is_empty) {
                 pause(&mut waited);
+                if waited == FLUSH_AFTER_PAUSES {
+                    let errors = &mut self.errors;
+                    self.sinks.retain_mut(|sink| sink.flush().map_err(|error| errors.push(error.into())).is_ok());
+                }
             }
         }
         self.finish()
@@ -112,28 +123,31 @@ impl Writer {
                 self.sinks
                     .retain_mut(|sink| sink.write(batch, labels).map_err(|error| errors.push(error.into())).is_ok());
             }
-            Message::Statistics(statistics) => self.add(statistics),
+            Message::Statistics(statistics) => self.add(worker, statistics),
         }
         self.inboxes[worker].give_back(message);
     }
 
-    fn add(&mut self, statistics: &Statistics) {
+    fn add(&mut self, worker: usize, statistics: &Statistics) {
         if !statistics.from.is_known() {
             // What a worker had left when the capture ended within its first interval.
             return self.totals.merge(statistics, self.table);
         }
-        let (_, passed, sum) =
-            self.open.entry(statistics.from).or_insert_with(|| (statistics.to, 0, Totals::default()));
+        let (_, sum) = self.open.entry(statistics.from).or_insert_with(|| (statistics.to, Totals::default()));
         sum.merge(statistics, self.table);
-        *passed += 1;
-        let complete = *passed == self.inboxes.len();
-        if complete {
-            self.complete(statistics.from);
+        self.passed[worker] = statistics.to;
+        // A worker that has ended early holds up nobody.
+        let working = self.passed.iter().zip(&self.inboxes).filter(|(_, inbox)| !inbox.is_finished());
+        let Some(passed) = working.map(|(&passed, _)| passed).min() else { return };
+        while let Some((&from, &(to, _))) = self.open.first_key_value()
+            && to <= passed
+        {
+            self.complete(from);
         }
     }
 
     fn complete(&mut self, from: Timestamp) {
-        let Some((to, _, sum)) = self.open.remove(&from) else { return };
+        let Some((to, sum)) = self.open.remove(&from) else { return };
         if let Some(hlog) = &mut self.hlog
             && let Err(error) = hlog.interval(from, to, &sum)
         {
@@ -159,5 +173,52 @@ impl Writer {
             self.errors.push(error.into());
         }
         WriterReport { totals: self.totals, errors: self.errors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::names::Names;
+    use crate::ring::{Outbox, ring};
+
+    fn passed(from: u64) -> Message {
+        let mut statistics = Box::<Statistics>::default();
+        (statistics.from, statistics.to) = (Timestamp(from), Timestamp(from + 10));
+        Message::Statistics(statistics)
+    }
+
+    /// A writer of two workers, and the workers' sides.
+    fn writer() -> (Writer, Vec<Outbox<Message>>) {
+        let (outboxes, inboxes) = (0..2).map(|_| ring(8)).unzip();
+        let writer =
+            Writer::new(CommandTable::built_in(), inboxes, Vec::new(), None, Labels::new(Names::default(), None));
+        (writer, outboxes)
+    }
+
+    fn open(writer: &Writer) -> Vec<u64> {
+        writer.open.keys().map(|from| from.0).collect()
+    }
+
+    #[test]
+    fn an_interval_is_complete_when_all_workers_have_passed_it_though_one_jumped_over_it() {
+        let (mut writer, _outboxes) = writer();
+        for from in [10, 20, 30] {
+            writer.take(0, passed(from));
+        }
+        assert_eq!(open(&writer), [10, 20, 30], "the other has told nothing yet");
+        writer.take(1, passed(20));
+        assert_eq!(open(&writer), [30], "it began later, or was too busy for the first");
+        writer.take(1, passed(40));
+        assert_eq!(open(&writer), [40]);
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_holds_up_no_interval() {
+        let (mut writer, mut outboxes) = writer();
+        writer.take(0, passed(10));
+        outboxes.pop();
+        writer.take(0, passed(20));
+        assert!(open(&writer).is_empty());
     }
 }

@@ -12,7 +12,9 @@ use resptap::capture::write::PcapWriter;
 use resptap::capture::{Frame, LinkType};
 use resptap::counters::Counter;
 use resptap::decode::ports::PortSet;
-use resptap::limits::{RECOGNITION_EXCHANGES, RECOGNITION_SEGMENTS_MAX, RECOGNITION_STRIKES_MAX};
+use resptap::limits::{
+    RECOGNITION_EXCHANGES, RECOGNITION_SEGMENTS_MAX, RECOGNITION_STRIKES_MAX, SERVERS_PER_WORKER_MAX,
+};
 use resptap::redis::pairing::Resync;
 use resptap::units::Timestamp;
 
@@ -79,11 +81,11 @@ fn nudge(packets: &[Packet], random: &mut Random) -> Vec<Packet> {
         if packet.flags & (SYN | RST) != 0 {
             continue;
         }
-        // Not so late that its connection is forgotten.
+        // Not behind its connection's end.
         let mut later = |probability: f64| {
             let at = at + random.within(1, 4) as usize;
-            let later = packets.get(at).filter(|later| later.at - packet.at < SECOND);
-            later.filter(|_| random.chance(probability))
+            let is_living = |later: &&Packet| later.connection == packet.connection && later.flags & RST == 0;
+            packets.get(at).filter(is_living).filter(|_| random.chance(probability))
         };
         if let Some(later) = later(0.05) {
             nudged.push(Packet { at: later.at, ..packet.clone() });
@@ -98,7 +100,9 @@ fn nudge(packets: &[Packet], random: &mut Random) -> Vec<Packet> {
 /// Whether a client begins with a line, which alone does not tell, and is never answered, or sends more behind it than is kept.
 fn is_told_by_lines_alone(packets: &[Packet]) -> bool {
     let data = || packets.iter().filter(|packet| !packet.payload.is_empty());
-    let begins = data().filter(|packet| packet.from_client && packet.offset == 0 && packet.payload[0] != b'*');
+    let begins = data().filter(|packet| {
+        packet.from_client && packet.offset == 0 && !matches!(packet.payload[..], [b'*', b'1'..=b'9', ..])
+    });
     begins.map(|packet| packet.connection).any(|connection| {
         let own = packets.iter().filter(|packet| packet.connection == connection && packet.flags & SYN == 0);
         let unanswered = own.take_while(|packet| packet.from_client || packet.payload.is_empty());
@@ -277,6 +281,7 @@ fn gives_none(talk: &Talk, counter: Counter) -> Outcomes {
     assert_eq!(others, 1, "and nowhere else");
     let bytes: usize = talk.packets.iter().map(|packet| packet.payload.len()).sum();
     assert_eq!(counters[Counter::OpaqueBytes] + counters[Counter::UndecidedBytes], bytes as u64, "all bytes count");
+    assert_eq!((counters[Counter::Gaps], counters[Counter::Malformed]), (0, 0));
     outcomes
 }
 
@@ -387,6 +392,9 @@ fn other_protocols_are_left_and_give_no_records() {
         let talk = said.iter().fold(Talk::new(), |talk, (side, bytes)| talk_on(talk, *side, bytes));
         gives_none(&talk.fin(), Counter::OpaqueOther);
     }
+    // Text of which there is more than can be kept, and no answer.
+    let begun = Talk::new().c("POST / HTTP/1.1\r\n\r\n");
+    gives_none(&(0..40).fold(begun, |talk, _| talk.c("some text\r\n")), Counter::OpaqueOther);
     // Who looks for Redis finds other servers, too.
     gives_none(&Talk::new().ask("INFO").s("HTTP/1.1 400 Bad Request\r\n\r\n").fin(), Counter::OpaqueOther);
 }
@@ -425,6 +433,10 @@ fn other_protocols_from_before_the_capture_are_left_after_so_many_segments() {
         talk = talk.ask("GET a").s("$1\r\n1\r\n");
     }
     gives_none(&talk, Counter::OpaqueOther);
+    // A command in between gives it another chance.
+    talk.packets.truncate(usize::from(RECOGNITION_STRIKES_MAX) - 1);
+    let strike = |talk: Talk| talk.s("120 a\r\n");
+    gives_none(&(0..900).fold(talk.ask("GET a"), |talk, _| strike(talk)), Counter::ConnectionsUndecided);
     // Long ones count as several.
     let mut long = Talk::joined();
     for _ in 0..=u32::from(RECOGNITION_STRIKES_MAX) / 11 {
@@ -449,9 +461,18 @@ fn tls_and_the_cluster_bus_are_told_as_such() {
 fn inline_commands_are_believed_if_the_server_answers_as_redis_does() {
     let talk = Talk::new().c("PING\r\n").s("+PONG\r\n").c("GET a\r\n").s("$1\r\n1\r\n").fin();
     gives(&talk, &["PING Exact PONG", "GET Exact 1"]);
+    // And where the SYN-ACK is missed.
+    let mut talk = Talk::new().c("PING\r\n").s("+PONG\r\n").fin();
+    talk.packets.remove(1);
+    gives(&talk, &["PING Exact PONG"]);
     // Also after lines that tell nothing.
     let talk = Talk::new().c("AUTH x\r\n").s("+OK\r\n").c("what\r\n").s("-ERR unknown\r\n").c("GET a\r\n").s("$-1\r\n");
     gives(&talk, &["AUTH Exact ", "unknown Exact ", "GET Exact (nil)"]);
+    // These commands are those of others as well.
+    gives_none(
+        &Talk::new().c("AUTH a\r\n").s("+OK\r\n").c("QUIT\r\n").s("+OK\r\n").fin(),
+        Counter::ConnectionsUndecided,
+    );
     // POP3 of which the greeting is missed.
     let mut talk = Talk::new().s("+OK\r\n").c("AUTH\r\n").s("+OK\r\n").c("QUIT\r\n").s("+OK\r\n").fin();
     talk.packets.remove(2);
@@ -491,6 +512,12 @@ fn what_both_sides_may_send_does_not_tell_who_is_the_server() {
     let array = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
     let talk = (0..50).fold(Talk::joined(), |talk, _| talk.ask("LRANGE a 0 1").s(array));
     gives_none(&talk, Counter::ConnectionsUndecided);
+    let talk = (0..50).fold(Talk::joined(), |talk, _| talk.s("*2\r\n$1\r\na\r\n$1\r\nb\r\n").c("+OK\r\n"));
+    gives_none(&talk, Counter::ConnectionsUndecided);
+    // A value that looks like a reply, to what looks like a command, only delays.
+    let talk = Talk::joined().s(array).c("+OK\r\n").ask("INCR a").s(":1\r\n");
+    gives_none(&talk, Counter::ConnectionsUndecided);
+    assert!(talk.ask("INCR a").s(":2\r\n").ask("INCR a").s(":3\r\n").run().counters[Counter::Requests] >= 3);
     // Values that look like replies, between the server's arrays that look like commands.
     let talk = (0..50).fold(Talk::joined(), |talk, n| match n % 2 {
         0 => talk.s(array).c("+OK\r\n"),
@@ -540,6 +567,11 @@ fn a_client_that_is_not_answered_is_believed_if_nothing_else_begins_so() {
     let mut waiting = Talk::new().ask("PING").ack(1);
     waiting.at += 100 * SECOND;
     gives(&waiting.ack(1), &["PING TimedOut "]);
+    // It is told when it is time, not at the end.
+    let mut waiting = Talk::new().ask("PING").ack(1);
+    let later = Packet { at: waiting.at + 100 * SECOND, port: 40_002, flags: SYN, ..waiting.packets[0].clone() };
+    waiting.packets.push(later);
+    gives(&waiting, &["PING TimedOut "]);
 }
 
 #[test]
@@ -560,10 +592,33 @@ fn a_doubtful_connection_that_closes_makes_room_for_the_next_between_the_same_en
     talk.send(1, SYN | ACK, b"");
     talk.seq[1] += 1;
     let talk = talk.ask("PING").s("+PONG\r\n").fin();
+    // The end of the first comes before its beginning.
+    let mut shuffled = talk.packets.clone();
+    shuffled[2..5].rotate_left(1);
+    for packets in [&talk.packets, &shuffled] {
+        let named = run_moved(packets, PortSet::new([80]), 80, false);
+        let started = |outcomes: &Outcomes| outcomes.records.last().map(|record| record.transaction.connection);
+        assert_eq!(started(&run_moved(packets, any(), 80, false)), started(&named), "the second begins with its SYN");
+    }
     let outcomes = talk.run();
     assert_eq!(lines(&outcomes), ["PING Exact PONG"]);
     let counters = &outcomes.counters;
     assert_eq!((counters[Counter::ConnectionsOpened], counters[Counter::ClosedFin]), (2, 2));
+}
+
+#[test]
+fn other_servers_take_no_place_of_those_of_redis() {
+    let syn = Talk::new().packets.swap_remove(0);
+    let frames: Vec<Vec<u8>> = (1..=SERVERS_PER_WORKER_MAX as u16 + 10).map(|port| moved(&syn, port, false)).collect();
+    let frames = frames.iter().map(|bytes| Frame {
+        bytes,
+        wire_len: bytes.len() as u32,
+        at: Timestamp(EPOCH),
+        link: LinkType::Ethernet,
+    });
+    let counters = run_frames_on(any(), &frames.collect::<Vec<_>>(), PATIENT).counters;
+    assert_eq!(counters[Counter::ConnectionsOpened], SERVERS_PER_WORKER_MAX as u64 + 10);
+    assert_eq!(counters[Counter::EvictedSeries], 0);
 }
 
 #[test]
@@ -581,6 +636,16 @@ fn where_there_is_no_room_to_keep_more_connections_are_left_and_counted() {
 }
 
 #[test]
+fn a_doubtful_connection_ends_soon_after_its_fin() {
+    for talk in [Talk::new().c("PING\r\n").fin(), Talk::joined().c("some text\r\n").fin()] {
+        let syn = Packet { port: 40_002, at: talk.at + 100 * SECOND, ..Talk::new().packets.swap_remove(0) };
+        let counters = run_moved(&[talk.packets, vec![syn]].concat(), any(), 80, false).counters;
+        assert_eq!((counters[Counter::ClosedFin], counters[Counter::ClosedCaptureEnd]), (1, 1));
+        assert_eq!(counters[Counter::ConnectionsUndecided], 1);
+    }
+}
+
+#[test]
 fn a_hole_in_the_beginning_costs_what_it_hides_and_no_more() {
     // The first request is missed: what follows tells.
     let mut talk = Talk::new();
@@ -590,12 +655,20 @@ fn a_hole_in_the_beginning_costs_what_it_hides_and_no_more() {
     let missed = talk.packets.remove(2);
     let outcomes = talk.run();
     assert_eq!(outcomes.counters[Counter::Requests], 79);
+    let as_named = |packets: &[Packet]| {
+        let (named, found) = (run_moved(packets, PortSet::new([80]), 80, false), run_moved(packets, any(), 80, false));
+        assert_eq!(told(&named), told(&found));
+        found.counters
+    };
+    as_named(&talk.packets);
     // It comes far too late, but the answers have told.
     let mut late = talk.packets.clone();
     let at = late[40].at;
-    late.insert(40, Packet { at, ..missed });
-    let (named, found) = (run_moved(&late, PortSet::new([80]), 80, false), run_moved(&late, any(), 80, false));
-    assert_eq!((told(&named), named.counters[Counter::RequestsExact]), (told(&found), 80));
+    late.insert(40, Packet { at, ..missed.clone() });
+    assert_eq!(as_named(&late)[Counter::RequestsExact], 80);
+    // Cut off within its first command.
+    talk.packets.insert(2, Packet { snap: 14 + 40 + 8, ..missed });
+    as_named(&talk.packets);
     // Of lines nothing tells but the first, or a segment of its own.
     let mut talk = Talk::new();
     for _ in 0..40 {

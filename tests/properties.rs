@@ -121,23 +121,6 @@ fn run_sights(sights: &Sights) -> Outcomes {
     run_frames(&frames.collect::<Vec<_>>(), PATIENT)
 }
 
-/// A frame with the identification or the timestamp that a new packet has; IPv6 has only the latter.
-fn numbered(packet: &Packet, number: u32) -> Vec<u8> {
-    let mut frame = packet.frame();
-    let tcp = if frame[12] == 0x86 { 54 } else { 34 };
-    if tcp == 34 && number.is_multiple_of(2) {
-        frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
-    } else {
-        let length_at = if tcp == 34 { 16 } else { 18 };
-        let length = u16::from_be_bytes([frame[length_at], frame[length_at + 1]]) + 12;
-        frame[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-        frame[tcp + 12] = 8 << 4;
-        let option = [&[1, 1, 8, 10], &number.to_be_bytes()[..], &[0; 4]].concat();
-        frame.splice(tcp + 20..tcp + 20, option);
-    }
-    frame
-}
-
 /// What another tap shows of a frame: the same, in a VLAN, or behind a router.
 fn copied(frame: &[u8], random: &mut Random) -> Vec<u8> {
     let mut copy = frame.to_vec();
@@ -170,7 +153,7 @@ proptest! {
         let packets = packet::shake(&scene.packets, &mut random);
         let packets = packet::drop_some(&packets, 0.01, 0.01, &mut random);
         let packets = packet::add_strays(&packets, 0.01, &mut random);
-        let once: Sights = packets.iter().zip(0..).map(|(packet, n)| (packet.at, numbered(packet, n))).collect();
+        let once: Sights = packets.iter().zip(0..).map(|(packet, n)| (packet.at, packet.numbered_frame(n))).collect();
         let copies = once.iter().map(|(at, frame)| {
             (at + random.within(0, packet::MILLISECOND), copied(frame, &mut random))
         });

@@ -1016,6 +1016,16 @@ fn row_40_tls_from_before_the_capture_is_known_by_its_records() {
 }
 
 #[test]
+fn row_40_tls_that_shows_behind_a_gap_counts_from_there_on() {
+    let data = [&[0x17, 3, 3, 0, 14][..], b"*1\r\n$4\r\nPING\r\n"].concat();
+    let mut talk = Talk::new(1400).raw(&data).raw(&data).wait(100).raw(&data);
+    // The handshake has three.
+    talk.frames.remove(3);
+    let told = talk.fin().run();
+    assert_eq!((told.counters[Counter::OpaqueTls], told.counters[Counter::OpaqueBytes]), (1, 2 * 19));
+}
+
+#[test]
 fn row_43_commands_are_found_in_any_case_and_others_keep_the_name_that_was_sent() {
     let told = expect(
         |talk| {

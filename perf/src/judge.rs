@@ -189,16 +189,15 @@ impl<'a> Bench<'a> {
     fn arrive(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
         let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        let admission = place.as_ref().map(|connection| connection.admit(segment, direction, at, resources));
+        let is_next =
+            place.as_ref().is_some_and(|connection| connection.brings_next(segment, direction, at, resources));
         let print = Print::of(segment, direction, key.hash(Seed::fixed(0)));
-        if recent.is_copy(print, at, admission == Some(Admission::TakeNext)) {
+        if recent.is_copy(print, at, is_next) {
             return resources.counters.count(Counter::Duplicates);
         }
-        if let (Some(connection), Some(admission)) = (&mut *place, admission) {
-            match admission {
-                Admission::Take | Admission::TakeNext => {
-                    return connection.segment(segment, direction, at, resources, clerk);
-                }
+        if let Some(connection) = place {
+            match connection.admit(segment, direction, at, resources) {
+                Admission::Take => return connection.segment(segment, direction, at, resources, clerk),
                 Admission::Ignore => return resources.counters.count(Counter::Stray),
                 Admission::Replace(reason) => connection.close(reason, resources, clerk),
             }

@@ -1,8 +1,10 @@
 //! Where frames come from. A [`Source`] hands out batches of [`Frame`]s that borrow its memory: what must outlive the
 //! batch is copied by whoever needs it.
 
+pub mod afpacket;
 pub mod fault;
 pub mod file;
+pub mod live;
 pub mod write;
 
 use crate::units::Timestamp;

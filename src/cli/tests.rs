@@ -13,7 +13,7 @@ fn parsed(arguments: &[&str]) -> Result<Invocation, Refusal> {
 fn read(arguments: &[&str]) -> Config {
     match parsed(&[&["read", "a.pcap"], arguments].concat()).unwrap().command {
         Command::Read(config) => *config,
-        Command::Hist(_) => panic!("read was asked for"),
+        _ => panic!("read was asked for"),
     }
 }
 
@@ -25,11 +25,23 @@ fn refused(arguments: &[&str]) -> String {
     }
 }
 
-/// The long names of the options of `read`.
-fn option_names() -> BTreeSet<String> {
+fn capture(arguments: &[&str]) -> (Config, Live) {
+    match parsed(&[&["capture", "--interface=lo"], arguments].concat()).unwrap().command {
+        Command::Capture(config, live) => (*config, live),
+        _ => panic!("capture was asked for"),
+    }
+}
+
+/// The long names of the options of a command.
+fn options_of(command: &str) -> BTreeSet<String> {
     let typed = Typed::command();
-    let read = typed.find_subcommand("read").unwrap();
+    let read = typed.find_subcommand(command).unwrap();
     read.get_opts().filter_map(|option| option.get_long().map(str::to_owned)).collect()
+}
+
+/// Those of `read`.
+fn option_names() -> BTreeSet<String> {
+    options_of("read")
 }
 
 #[test]
@@ -40,7 +52,7 @@ fn the_definition_is_sound() {
 #[test]
 fn options_and_keys_of_the_file_have_the_same_names() {
     // serde's list of what the struct has is what the file may hold: an unknown key shows it.
-    let mut options = option_names();
+    let mut options: BTreeSet<String> = option_names().union(&options_of("capture")).cloned().collect();
     assert!(options.remove("config"), "which file is the one thing that no file says");
     for name in &options {
         let error = file::parse("tap.toml".as_ref(), &format!("{name} = {{}}")).unwrap_err();
@@ -100,6 +112,36 @@ fn every_option_of_the_command_line_runs() {
 }
 
 #[test]
+fn every_option_of_a_live_capture_runs() {
+    let plain = capture(&["--workers=1"]);
+    let changed = [("interface", "lo2"), ("mode", "af-packet"), ("duration", "5s")];
+    for (name, value) in changed {
+        assert_ne!(capture(&["--workers=1", &format!("--{name}={value}")]), plain, "--{name} has no reader");
+    }
+    let own: BTreeSet<String> = changed.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let of_files = ["no-mmap", "fault"].map(str::to_owned);
+    let common: BTreeSet<String> = option_names().into_iter().filter(|name| !of_files.contains(name)).collect();
+    assert_eq!(options_of("capture"), common.union(&own).cloned().collect(), "the others are those of read");
+    assert_eq!(capture(&["--port=7000"]).0.ports, [7000], "and they are taken");
+}
+
+#[test]
+fn the_file_may_name_the_interface() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tap.toml");
+    std::fs::write(&path, "interface = ['eth1', 'eth2']\nmode = 'af-packet'\nduration = '1h'\nport = 7000\n").unwrap();
+    let file = path.to_str().unwrap();
+    let Command::Capture(config, live) = parsed(&["capture", "--config", file]).unwrap().command else { panic!() };
+    assert_eq!((live.interfaces, config.ports), (vec!["eth1".to_owned(), "eth2".to_owned()], vec![7000]));
+    assert_eq!((live.mode, live.duration_ns), (Mode::AfPacket, Some(3_600_000_000_000)));
+    let error = refused(&["read", "a.pcap", "--config", file]);
+    assert!(error.contains("--interface is an option of `resptap capture`"), "{error}");
+    assert!(refused(&["capture"]).contains("--interface"));
+    assert!(refused(&["capture", "--interface", "a/b"]).contains("`a/b` is no name of an interface"));
+    assert!(refused(&["capture", "--interface", "lo", "--mode", "magic"]).contains("not one of auto, af-packet"));
+}
+
+#[test]
 fn the_defaults_that_the_help_tells_are_those_that_run() {
     let plain = read(&[]);
     let typed = Typed::command();
@@ -107,7 +149,8 @@ fn the_defaults_that_the_help_tells_are_those_that_run() {
     for option in typed.find_subcommand("read").unwrap().get_opts() {
         let help = option.get_help().map(ToString::to_string).unwrap_or_default();
         let Some((_, default)) = help.split_once("[default: ") else { continue };
-        let default = default.trim_end_matches(']');
+        // What follows is of the other command.
+        let default = default.trim_end_matches(']').split(';').next().unwrap_or_default();
         // The others are told in words.
         if !default.contains(' ') && !matches!(default, "nowhere" | "automatic" | "built in" | "none") {
             let name = option.get_long().unwrap();

@@ -81,6 +81,7 @@ fn every_option_reaches_the_configuration() {
         processes: Some(true),
         no_mmap: Some(true),
         fault: Some("loss=1%".parse().unwrap()),
+        ..Options::default()
     });
     let expected = Config {
         files: vec!["capture.pcap".into()],
@@ -121,6 +122,71 @@ fn every_option_reaches_the_configuration() {
         fault: Some("loss=1%".parse().unwrap()),
     };
     assert_eq!(config.unwrap(), expected);
+}
+
+fn captured(options: Options) -> Result<(Config, Live), ConfigError> {
+    Config::capture(options)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as the field wants it")]
+fn interfaces(names: &[&str]) -> Option<Several<Interface>> {
+    Some(Several(names.iter().map(|name| name.parse().unwrap()).collect()))
+}
+
+#[test]
+fn a_live_capture_has_its_own_defaults() {
+    let (config, live) = captured(Options { interface: interfaces(&["lo"]), ..Options::default() }).unwrap();
+    assert_eq!((config.workers, config.interval_ns), (1, 1_000_000_000), "loopback has one queue");
+    assert!(config.files.is_empty());
+    assert_eq!(live, Live { interfaces: vec!["lo".to_owned()], mode: Mode::Auto, duration_ns: None });
+    let options = Options {
+        interface: interfaces(&["eth1", "eth0"]),
+        mode: Some(Mode::AfPacket),
+        duration: Some(Nanoseconds(5_000_000)),
+        workers: Some(3),
+        ..Options::default()
+    };
+    let (config, live) = captured(options).unwrap();
+    let interfaces = vec!["eth1".to_owned(), "eth0".to_owned()];
+    assert_eq!(live, Live { interfaces, mode: Mode::AfPacket, duration_ns: Some(5_000_000) });
+    assert_eq!(config.workers, 3);
+}
+
+#[test]
+fn what_can_not_be_captured_is_refused() {
+    let none = Options::default();
+    let refused = |options| captured(options).unwrap_err().to_string();
+    assert!(refused(none.clone()).contains("Name it with --interface"));
+    let twice = refused(Options { interface: interfaces(&["a", "b", "a"]), ..none.clone() });
+    assert_eq!(twice, "--interface a is given twice; name each interface once");
+    let many: Vec<String> = (0..17).map(|n| format!("eth{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(
+        refused(Options { interface: interfaces(&many), ..none.clone() }).contains("is 17, but must be from 1 to 16")
+    );
+    let short = Options { interface: interfaces(&["a"]), duration: Some(Nanoseconds(9)), ..none.clone() };
+    assert!(refused(short).starts_with("--duration is 9ns"));
+}
+
+#[test]
+fn options_of_the_other_command_are_refused_with_its_name() {
+    let none = Options::default();
+    for (option, options) in [
+        ("interface", Options { interface: interfaces(&["a"]), ..none.clone() }),
+        ("mode", Options { mode: Some(Mode::Auto), ..none.clone() }),
+        ("duration", Options { duration: Some(Nanoseconds(5_000_000)), ..none.clone() }),
+    ] {
+        let error = refused(options);
+        assert!(error.starts_with(&format!("--{option} is an option of `resptap capture`, not of")), "{error}");
+    }
+    let live = Options { interface: interfaces(&["a"]), ..none };
+    for (option, options) in [
+        ("no-mmap", Options { no_mmap: Some(true), ..live.clone() }),
+        ("fault", Options { fault: Some("loss=1%".parse().unwrap()), ..live.clone() }),
+    ] {
+        let error = captured(options).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--{option} is an option of `resptap read`, not of")), "{error}");
+    }
 }
 
 #[test]

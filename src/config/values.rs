@@ -44,6 +44,12 @@ pub enum ValueError {
     #[error("`{0}` is no sink; there is jsonl:PATH, a file of JSON lines, and jsonl:- for standard output")]
     Sink(String),
     /// See the message.
+    #[error("`{0}` is no name of an interface; those of this machine are shown by: ip link")]
+    Interface(String),
+    /// See the message.
+    #[error("`{0}` is not one of auto, af-packet")]
+    Mode(String),
+    /// See the message.
     #[error("`{0}` is no network; write an address or a network in CIDR form, such as 10.0.0.7 or 10.0.0.0/8")]
     Network(String),
     /// See the message.
@@ -248,6 +254,42 @@ impl FromStr for Network {
     }
 }
 
+/// The name of a network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface(pub String);
+
+impl FromStr for Interface {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        // As the kernel takes them.
+        let is_name = (1..=15).contains(&text.len()) && !text.contains(|c: char| c == '/' || c.is_whitespace());
+        if is_name { Ok(Interface(text.to_owned())) } else { Err(ValueError::Interface(text.to_owned())) }
+    }
+}
+
+/// By which of the kernel's ways an interface is captured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// By the best one that there is.
+    #[default]
+    Auto,
+    /// By packet sockets.
+    AfPacket,
+}
+
+impl FromStr for Mode {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Mode::Auto),
+            "af-packet" => Ok(Mode::AfPacket),
+            _ => Err(ValueError::Mode(text.to_owned())),
+        }
+    }
+}
+
 /// A command's name in upper case, its words one space apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandName(pub String);
@@ -340,6 +382,8 @@ deserialize_from_text!(
     FilePath,
     SinkSpec,
     Network,
+    Interface,
+    Mode,
     CommandName
 );
 
@@ -524,5 +568,19 @@ mod tests {
         assert_eq!("-".parse::<FilePath>(), Err(ValueError::NoFile));
         assert_eq!("a".parse(), Ok(FilePath("a".into())));
         assert_eq!("".parse::<FilePath>(), Err(ValueError::Empty));
+    }
+
+    #[test]
+    fn names_of_interfaces_are_as_the_kernel_takes_them() {
+        assert_eq!("eth0.12".parse(), Ok(Interface("eth0.12".to_owned())));
+        for wrong in ["", "a/b", "two words", "longer-than-fifteen"] {
+            assert_eq!(wrong.parse::<Interface>(), Err(ValueError::Interface(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn modes_are_named() {
+        assert_eq!(["auto", "af-packet"].map(str::parse), [Ok(Mode::Auto), Ok(Mode::AfPacket)]);
+        assert_eq!("zero".parse::<Mode>(), Err(ValueError::Mode("zero".to_owned())));
     }
 }

@@ -22,9 +22,6 @@ use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyF
 pub enum Admission {
     /// The connection takes it.
     Take,
-    /// The connection takes it, and it brings the bytes that come next: it is no copy of an earlier one, which would have brought
-    /// them.
-    TakeNext,
     /// It belongs to no connection any more.
     Ignore,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
@@ -114,6 +111,27 @@ impl Connection {
         if self.start == Start::Midstream { Counter::ConnectionsMidstream } else { Counter::ConnectionsOpened }
     }
 
+    /// Whether a segment brings the bytes that come next, so that [`Connection::admit`] lets it in. Such a one is no copy of an
+    /// earlier one, which would have brought them.
+    #[inline(always)]
+    pub fn brings_next(
+        &self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> bool {
+        Seq::of(self.stream(self.oriented(direction)).next()) == segment.seq
+            && segment.wire_payload_len > 0
+            && !segment.flags.any(TcpFlags::SYN)
+            && !self.closed
+            && self.candidate.is_none()
+            // What waits, or is kept until it is known what it is, has come, but has brought nothing so far.
+            && !self.streams.iter().any(HalfStream::is_waiting)
+            && !self.is_doubtful()
+            && !self.is_idle(at, resources)
+    }
+
     /// Whether a segment between its ends is its own.
     pub fn admit(
         &self,
@@ -132,12 +150,6 @@ impl Connection {
         }
         if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
-        }
-        // What waits has come, but has brought nothing so far.
-        let waits = self.is_doubtful() || self.streams.iter().any(HalfStream::is_waiting);
-        let is_usual = self.candidate.is_none() && !waits;
-        if has_data && !syn && is_usual && Seq::of(self.stream(direction).next()) == segment.seq {
-            return Admission::TakeNext;
         }
         if syn && !flags.any(TcpFlags::ACK) {
             let is_over = self.is_closing && self.is_elsewhere_syn(segment.seq, direction);

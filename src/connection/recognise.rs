@@ -233,17 +233,17 @@ impl Connection {
             self.conclude(resources, recorder);
             return self.go_on(segment, direction, at, resources, recorder);
         }
-        if segment.wire_payload_len == 0 && self.recognition == NONE {
-            if is_known {
-                // Handshakes, and closes without any data.
-                self.read(segment, direction, at, resources, recorder);
-            } else {
-                self.is_closing |= flags.any(TcpFlags::FIN);
-                self.last_at = self.last_at.max(at);
-            }
-            return;
-        }
         self.is_closing |= flags.any(TcpFlags::FIN);
+        if segment.wire_payload_len == 0 && self.recognition == NONE {
+            if !is_known {
+                self.last_at = self.last_at.max(at);
+                return;
+            }
+            // Handshakes, and closes without any data.
+            if !flags.any(TcpFlags::FIN) || self.is_next(segment, direction) {
+                return self.read(segment, direction, at, resources, recorder);
+            }
+        }
         let (foreign, verdict) = match self.foreign(segment, direction) {
             Some(foreign) => (foreign, Verdict::Other),
             None if is_known => (Foreign::Other, self.judge_beginning(segment, direction, at, resources)),
@@ -278,6 +278,14 @@ impl Connection {
         } else {
             self.segment(segment, direction, at, resources, recorder);
         }
+    }
+
+    /// Whether nothing is missing before a segment, of neither side.
+    fn is_next(&self, segment: &Segment<'_>, direction: Direction) -> bool {
+        let direction = self.oriented(direction);
+        let (own, other) = (self.stream(direction), self.stream(direction.reverse()));
+        let has_all = !other.is_known() || segment.ack.distance(Seq::of(other.next())) <= 0;
+        segment.seq == Seq::of(own.next()) && has_all
     }
 
     /// What is spoken instead, where a few bytes tell.
@@ -350,8 +358,6 @@ impl Connection {
         self.first = None;
         self.certainty = Certainty::Open;
         self.may_push = true;
-        self.db = None;
-        self.session.forget();
         for stream in &mut self.streams {
             stream.forget_beginning();
             stream.seen = false;

@@ -58,6 +58,8 @@ pub struct Report<'a> {
 pub struct Input {
     /// The files, in the order in which they were read.
     pub files: Vec<InputFile>,
+    /// The interfaces that were captured.
+    pub interfaces: Vec<InputInterface>,
     /// Time of the first packet; [`Timestamp::NONE`] without packets.
     pub first: Timestamp,
     /// Time of the last one.
@@ -79,6 +81,32 @@ pub struct InputFile {
     pub packets: u64,
     /// Why it could not be read to its end.
     pub problem: Option<String>,
+}
+
+/// One interface.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InputInterface {
+    /// Its name.
+    pub name: String,
+    /// How it was captured, as `--mode` has it.
+    pub mode: &'static str,
+    /// What its frames begin with.
+    pub link: &'static str,
+    /// Frames that came.
+    pub packets: u64,
+    /// Frames that were dropped for want of room.
+    pub drops: u64,
+    /// How often there came to be no room.
+    pub freezes: u64,
+}
+
+impl InputInterface {
+    /// Adds what another socket on the same interface had.
+    pub fn add(&mut self, other: &InputInterface) {
+        self.packets += other.packets;
+        self.drops += other.drops;
+        self.freezes += other.freezes;
+    }
 }
 
 /// One worker.
@@ -235,7 +263,15 @@ fn input(report: &Report<'_>) -> Value {
         }
         fields
     });
-    let mut fields = json!({"files": files.collect::<Vec<_>>()});
+    let interfaces = input.interfaces.iter().map(|interface| {
+        let InputInterface { name, mode, link, packets, drops, freezes } = interface;
+        json!({"name": name, "mode": mode, "link": link, "packets": packets, "drops": drops, "freezes": freezes})
+    });
+    let mut fields = if input.interfaces.is_empty() {
+        json!({"files": files.collect::<Vec<_>>()})
+    } else {
+        json!({"interfaces": interfaces.collect::<Vec<_>>()})
+    };
     if let Some((faults, counts)) = &input.faults {
         fields["faults"] = json!({
             "spec": faults.to_string(), "frames": counts.frames,

@@ -59,15 +59,15 @@ struct Set([Sight; RECENT_PER_SET]);
 #[derive(Debug)]
 pub struct Recent {
     sets: Box<[Set; RECENT_SETS]>,
-    /// When a connection began last.
-    began_at: Timestamp,
+    /// From when on what is next on its connection is no copy.
+    certain_from: Timestamp,
 }
 
 impl Default for Recent {
     fn default() -> Recent {
         let sets = vec![Set([Sight::default(); RECENT_PER_SET]); RECENT_SETS];
         let sets = sets.into_boxed_slice().try_into().expect("so many were made");
-        Recent { sets, began_at: Timestamp::NONE }
+        Recent { sets, certain_from: Timestamp::NONE }
     }
 }
 
@@ -79,7 +79,7 @@ impl Recent {
 
     /// A connection begins.
     pub fn connection_begins(&mut self, at: Timestamp) {
-        self.began_at = self.began_at.max(at);
+        self.certain_from = self.certain_from.max(at.after(COPY_TIME_NS + 1));
     }
 
     /// Whether a packet is a copy of one that was seen shortly before, or after; if it is not, it is remembered. `is_next`: it
@@ -87,7 +87,7 @@ impl Recent {
     /// given way to another one meanwhile. Of such a one nothing is looked up.
     #[inline(always)]
     pub fn is_copy(&mut self, print: Print, at: Timestamp, is_next: bool) -> bool {
-        let is_first = is_next && at.since(self.began_at) > COPY_TIME_NS;
+        let is_first = is_next && at >= self.certain_from;
         if !is_first && self.holds(print, at) {
             return true;
         }
@@ -97,7 +97,7 @@ impl Recent {
         false
     }
 
-    #[inline]
+    #[inline(never)]
     fn holds(&self, print: Print, at: Timestamp) -> bool {
         let sight = Sight::new(print, at);
         let is_near = |tick: u32| sight.tick.wrapping_sub(tick).wrapping_add(TICKS_MAX) <= 2 * TICKS_MAX;

@@ -1,12 +1,11 @@
 //! Reads capture files one after the other, and says what was read.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Result;
 
 use crate::capture::fault::{Faulty, Injector};
-use crate::capture::file::{Compression, Facts, FileError, FileSource, Mapping, OpenOptions};
+use crate::capture::file::{Compression, Facts, FileError, FileSource, OpenOptions};
 use crate::capture::{Frame, Polled, Source};
 use crate::config::Config;
 use crate::decode::decode;
@@ -18,25 +17,12 @@ use crate::ring::Closed;
 use crate::units::Direction;
 use crate::worker::Batch;
 
-/// The mapping of a file that workers read in place.
-pub(super) type SharedMapping = Arc<Mapping>;
+use super::consumer::Consumer;
 
 /// Bytes of a mapped file after which what has been read is given back to the system.
 const RELEASE_BYTES: usize = 256 << 10;
 /// Batches after which progress is told.
 const PROGRESS_BATCHES: u32 = 1024;
-
-/// Takes frames, and says how far it is.
-pub(super) trait FileEvents {
-    /// Frames, in the order of the capture, which lie in `mapping` if there is one.
-    fn frames(&mut self, frames: &[Frame<'_>], mapping: Option<&SharedMapping>) -> Result<(), Closed>;
-    /// The mapping was read up to `read_to`: up to where nobody needs it any more.
-    fn done_to(&mut self, read_to: usize) -> usize;
-    /// What comes now lies in another file.
-    fn next_file(&mut self) -> Result<(), Closed>;
-    /// Packets done so far.
-    fn packets(&self) -> u64;
-}
 
 /// Is told how far the reading is, and may end it.
 pub trait Progress {
@@ -64,7 +50,7 @@ pub(super) struct Read {
 
 /// Reads all files of the configuration into `consumer`. A file that can't be read, or not to its end, is a problem of its
 /// own; the others are read all the same.
-pub(super) fn read(config: &Config, consumer: &mut impl FileEvents, progress: &mut dyn Progress) -> Result<Read> {
+pub(super) fn read(config: &Config, consumer: &mut impl Consumer, progress: &mut dyn Progress) -> Result<Read> {
     let mut read =
         Read { summary: Input::default(), clock: String::new(), unreadable_packets: 0, problems: Vec::new() };
     let mut injector = config.fault.clone().map(Injector::new);
@@ -134,7 +120,7 @@ fn read_file(
     source: &mut impl FileFrames,
     file: &mut InputFile,
     summary: &mut Input,
-    consumer: &mut impl FileEvents,
+    consumer: &mut impl Consumer,
     bytes_before: u64,
     progress: &mut dyn Progress,
 ) -> Result<(), Closed> {

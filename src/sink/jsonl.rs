@@ -91,7 +91,7 @@ impl JsonlSink {
         }
     }
 
-    fn flush(&mut self) -> Result<(), SinkError> {
+    fn write_out(&mut self) -> Result<(), SinkError> {
         let result = match &mut self.output {
             Output::Plain(file) => file.write_all(&self.buffer),
             Output::Zstd(encoder) => encoder.write_all(&self.buffer),
@@ -116,14 +116,19 @@ impl Sink for JsonlSink {
         for transaction in &batch.transactions {
             self.records.append(&mut self.buffer, transaction, batch.texts(transaction), labels);
             if self.buffer.len() >= WRITE_BYTES {
-                self.flush()?;
+                self.write_out()?;
             }
         }
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), SinkError> {
+        // A compressed file shows nothing before its end anyway.
+        if self.buffer.is_empty() { Ok(()) } else { self.write_out() }
+    }
+
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.flush()?;
+        self.write_out()?;
         let result = match &mut self.output {
             Output::Plain(file) => file.flush(),
             Output::Zstd(encoder) => encoder.do_finish(),

@@ -12,6 +12,9 @@ pub trait Sink {
     /// Writes a batch, with what is known of the ends of its connections.
     fn write(&mut self, batch: &RecordBatch, labels: &Labels) -> Result<(), SinkError>;
 
+    /// Nothing comes for a while: what is buffered may be written.
+    fn flush(&mut self) -> Result<(), SinkError>;
+
     /// Writes what is buffered and ends.
     fn finish(&mut self) -> Result<(), SinkError>;
 }

@@ -57,6 +57,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
         return vec![nothing_found(counters, observed)];
     }
     let advice = [
+        dropped(counters),
         cut_off(counters),
         gaps(counters),
         midstream(counters),
@@ -185,8 +186,19 @@ const DECRYPTED: &str = "Capture where it is decrypted: between the TLS proxy an
                          the server.";
 
 const BOTH_DIRECTIONS: &str = "A mirror port must copy both directions (received and transmitted). A passive tap has an \
-                               interface for each: merge the two captures by time with mergecap -w both.pcap A B, and \
-                               read that.";
+                               interface for each: name both with resptap capture --interface A --interface B, or merge \
+                               two captures by time with mergecap -w both.pcap A B.";
+
+fn dropped(counters: &Counters) -> Option<String> {
+    let packets = counters[Counter::CaptureDropsRing];
+    (packets > 0).then(|| {
+        format!(
+            "The kernel dropped {} before the capture could read them. Give it more --workers, cores of its own (--cpus), or less \
+             to do: fewer --sink records, or a faster disk for them.",
+            counted(packets, "packet")
+        )
+    })
+}
 
 fn gaps(counters: &Counters) -> Option<String> {
     let missing = counters[Counter::GapBytesMirror] + counters[Counter::GapBytesNetwork];

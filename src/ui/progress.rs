@@ -1,4 +1,5 @@
-//! The progress of `resptap read`, on standard error if that is a terminal: bytes, packets per second, time left.
+//! The progress of a run, on standard error if that is a terminal: of `resptap read` bytes, packets per second and time left,
+//! of `resptap capture` a line that is written over.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -47,6 +48,40 @@ impl Progress {
     }
 }
 
+/// A line that stays where it is.
+#[derive(Debug)]
+pub struct Line(ProgressBar);
+
+impl Line {
+    /// An empty one.
+    pub fn new() -> Line {
+        Line::on(ProgressDrawTarget::stderr())
+    }
+
+    fn on(target: ProgressDrawTarget) -> Line {
+        let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is checked by a test");
+        Line(ProgressBar::with_draw_target(None, target).with_style(style))
+    }
+
+    /// Shows a text. `false`: nobody sees it, as standard error is no terminal.
+    pub fn show(&self, text: &str) -> bool {
+        self.0.set_message(text.to_owned());
+        self.0.tick();
+        !self.0.is_hidden()
+    }
+
+    /// Takes the line away.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line::new()
+    }
+}
+
 fn rate(packets: u64, seconds: f64) -> String {
     let per_second = if seconds > 0.0 { packets as f64 / seconds } else { 0.0 };
     #[expect(clippy::cast_sign_loss, reason = "a count by a time is not negative")]
@@ -83,6 +118,20 @@ mod tests {
         let (terminal, _progress) = drawn(None);
         let shown = terminal.contents();
         assert!(shown.contains("1.00 MiB") && shown.contains("1,234 packets") && !shown.contains("left"), "{shown}");
+    }
+
+    #[test]
+    fn a_line_is_written_over_and_taken_away() {
+        let terminal = InMemoryTerm::new(10, 100);
+        let line = Line::on(ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255));
+        for text in ["1 s: first", "2 s: second"] {
+            assert!(line.show(text));
+            line.0.force_draw();
+        }
+        assert!(terminal.contents().ends_with(" 2 s: second") && !terminal.contents().contains("first"));
+        line.finish();
+        assert_eq!(terminal.contents(), "");
+        assert!(!Line::on(ProgressDrawTarget::hidden()).show("unseen"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
 use crate::export::keys::{Row, hit_ratio, ranked as ranked_keys, shown};
-use crate::export::summary::{PERCENTILES, Report, clients, error_codes, ranked, servers};
+use crate::export::summary::{InputInterface, PERCENTILES, Report, clients, error_codes, ranked, servers};
 use crate::record::histograms::Histogram;
 use crate::record::top::Metric;
 use crate::record::totals::Entry;
@@ -92,6 +92,11 @@ impl Page<'_> {
             if let Some(problem) = &file.problem {
                 self.paragraph(problem, true)?;
             }
+        }
+        for interface in &report.input.interfaces {
+            let InputInterface { name, mode, link, packets, drops, .. } = interface;
+            let dropped = if *drops == 0 { "none".to_owned() } else { count(*drops) };
+            writeln!(self.out, "  {name}: {mode}, {link}, {}, {dropped} dropped", counted(*packets, "packet"))?;
         }
         if report.input.first.is_known() {
             let (first, last) = (instant(report.input.first), instant(report.input.last));
@@ -489,6 +494,7 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::OutOfWindow => ("do not fit their connection's sequence numbers; ignored", true),
         Counter::Stray => ("without data, of no known connection, such as the last ACK of a close", false),
         Counter::TimeBackwards => ("their time lies before that of an earlier packet of their connection", true),
+        Counter::CaptureDropsRing => ("dropped by the kernel: the capture was too slow for them", true),
         Counter::Gaps => ("stretches of a connection that the capture does not have", true),
         Counter::GapBytesMirror => ("lost on the way to the capture: the receiver had acknowledged them", true),
         Counter::GapBytesNetwork => ("never seen and never acknowledged", true),

@@ -95,6 +95,13 @@ impl Recording {
         }
     }
 
+    /// The writer gets the records that there are.
+    pub fn hand_over(&mut self) {
+        if !self.batch.introduced.is_empty() || !self.batch.transactions.is_empty() {
+            self.send_batch();
+        }
+    }
+
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
         let keys = self.keys.as_ref().map_or(0, KeyStatistics::memory);

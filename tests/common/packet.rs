@@ -69,6 +69,23 @@ impl Packet {
         frame
     }
 
+    /// The same with the identification or the timestamp that a new packet has; IPv6 has only the latter.
+    pub fn numbered_frame(&self, number: u32) -> Vec<u8> {
+        let mut frame = self.frame();
+        let tcp = if frame[12] == 0x86 { 54 } else { 34 };
+        if tcp == 34 && number.is_multiple_of(2) {
+            frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
+        } else {
+            let length_at = if tcp == 34 { 16 } else { 18 };
+            let length = u16::from_be_bytes([frame[length_at], frame[length_at + 1]]) + 12;
+            frame[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+            frame[tcp + 12] = 8 << 4;
+            let option = [&[1, 1, 8, 10], &number.to_be_bytes()[..], &[0; 4]].concat();
+            frame.splice(tcp + 20..tcp + 20, option);
+        }
+        frame
+    }
+
     /// The part of it that carries payload bytes `from..to`.
     fn part(&self, from: usize, to: usize) -> Packet {
         let is_last = to == self.payload.len();

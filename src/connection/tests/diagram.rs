@@ -294,7 +294,7 @@ impl Tap {
         let Tap { resources, connection, told } = self;
         if let Some(current) = connection {
             match current.admit(&segment, direction, at, resources) {
-                Admission::Take | Admission::TakeNext => {
+                Admission::Take => {
                     return current.segment(&segment, direction, at, resources, told);
                 }
                 Admission::Ignore => return,

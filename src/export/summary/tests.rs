@@ -55,6 +55,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
     let cut = InputFile { problem: Some("cut short".into()), ..file.clone() };
     let input = Input {
         files: vec![file, cut],
+        interfaces: Vec::new(),
         first: Timestamp(START),
         last: Timestamp(START + 12_500_000_000),
         faults: None,
@@ -241,4 +242,38 @@ fn quantities_are_the_histograms_own() {
         assert!(found.abs_diff(expected) <= expected / 1000, "{name}: {found}");
     }
     assert_eq!(summary["latency"]["queue"], json!({"count": 0}), "an empty histogram has no percentiles");
+}
+
+#[test]
+fn interfaces_stand_in_the_place_of_files() {
+    let report = Report {
+        version: "0.1.0",
+        started: Timestamp(START),
+        ended: Timestamp(START + 1),
+        clock: "the kernel's",
+        input: &Input {
+            interfaces: vec![InputInterface {
+                name: "eth1".into(),
+                mode: "af-packet",
+                link: "Ethernet",
+                packets: 7,
+                drops: 2,
+                freezes: 1,
+            }],
+            ..Input::default()
+        },
+        counters: &counters(),
+        totals: &totals(),
+        keys: None,
+        key_hasher: None,
+        replication: &[],
+        names: &names_file(),
+        workers: &[],
+        memory: Memory::default(),
+    };
+    let expected =
+        r#"{"interfaces":[{"name":"eth1","mode":"af-packet","link":"Ethernet","packets":7,"drops":2,"freezes":1}]}"#;
+    let summary = to_json(&report);
+    assert_eq!(summary["input"].to_string(), expected);
+    assert_eq!(summary["packets"]["capture_drops"]["ring"], counters()[Counter::CaptureDropsRing]);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::endpoint::names::Names;
-use crate::export::summary::{Input, InputFile, Memory};
+use crate::export::summary::{Input, InputFile, InputInterface, Memory};
 use crate::flow::hash::Seed;
 use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
@@ -156,14 +156,24 @@ fn print_with_keys(
         packets: 2_504_011,
         problem: problem.map(str::to_owned),
     };
-    let input =
-        Input { files: vec![file], first: Timestamp(START), last: Timestamp(START + 12_345_678_901), faults: None };
+    let last = Timestamp(START + 12_345_678_901);
+    let input = Input { files: vec![file], first: Timestamp(START), last, ..Input::default() };
+    print_input(&input, counters, totals, keys, style)
+}
+
+fn print_input(
+    input: &Input,
+    counters: &Counters,
+    totals: &Totals,
+    keys: Option<&KeyStatistics>,
+    style: Style,
+) -> String {
     let report = Report {
         version: "0.1.0",
         started: Timestamp(START),
         ended: Timestamp(START),
         clock: "the capture file",
-        input: &input,
+        input,
         counters,
         totals,
         keys,
@@ -177,6 +187,23 @@ fn print_with_keys(
     let observed = Observed { ports: &[6379], survey: None };
     print_summary(&report, observed, style, &mut out).unwrap();
     String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn interfaces_are_told_with_what_was_dropped() {
+    let eth1 = InputInterface {
+        name: "eth1".into(),
+        mode: "af-packet",
+        link: "Ethernet",
+        packets: 2_504_011,
+        drops: 0,
+        freezes: 0,
+    };
+    let tun0 = InputInterface { name: "tun0".into(), link: "IP", packets: 1, drops: 1_000, ..eth1.clone() };
+    let input = Input { interfaces: vec![eth1, tun0], ..Input::default() };
+    let text = print_input(&input, &healthy(), &totals(), None, Style::default());
+    assert!(text.contains("\n  eth1: af-packet, Ethernet, 2,504,011 packets, none dropped\n"), "{text}");
+    assert!(text.contains("\n  tun0: af-packet, IP, 1 packet, 1,000 dropped\n"), "{text}");
 }
 
 #[test]
@@ -215,7 +242,8 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
     }
     for expected in [
         "  cut short in packet 2504012\n",
-        "\nWHAT TO DO\n  The capture keeps only the beginning of each packet",
+        "\nWHAT TO DO\n  The kernel dropped 7 packets before the capture could read them.",
+        "\n  The capture keeps only the beginning of each packet",
         "  lost                          7  their reply, or the proof of pairing, is not\n",
         "  exact                 1,234,008  99.99 %: paired",
         "  A bound was reached",

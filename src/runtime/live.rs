@@ -1,0 +1,339 @@
+//! Captures interfaces: opens them, has threads follow them, watches over these, and says what came.
+//!
+//! One interface is shared by its workers (`PACKET_FANOUT_HASH`), each with a socket and a thread of its own. The frames of
+//! several interfaces belong together, so one thread brings them into order; with more than one worker it steers.
+//!
+//! Time is that of the frames. Where none come it is the wall clock's, less the time that a frame may still be under way, so
+//! that timeouts are told and intervals end on an idle interface, too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{JoinHandle, sleep};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::capture::afpacket::{AfPacket, Condition, LiveError};
+use crate::capture::live::Interfaces;
+use crate::capture::{LinkType, Source};
+use crate::clock::{self, Stopwatch};
+use crate::config::values::Mode;
+use crate::config::{Config, Live};
+use crate::counters::{Counter, Published};
+use crate::export::summary::{Input, InputInterface};
+use crate::flow::hash::Seed;
+use crate::limits::BATCH_FRAMES;
+use crate::units::Timestamp;
+use crate::worker::{Batch, Worker, WorkerReport};
+
+use super::consumer::{Alone, Consumer};
+use super::input::Read;
+use super::{Steering, spawn};
+
+/// How long a thread waits for frames before it looks what time it is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How often it is looked whether the capture is to end.
+const WATCH_WAIT: Duration = Duration::from_millis(50);
+/// Batches after which the kernel is asked what it dropped.
+const DROPS_BATCHES: u32 = 4096;
+
+/// Whose clock, and how fine.
+const CLOCK: &str = "this host's, read by the kernel as packets arrive, nanoseconds";
+
+/// Is told how a capture goes, and may end it.
+pub trait Observer {
+    /// Whether the capture is to end here.
+    fn wants_end(&self) -> bool;
+
+    /// How it goes, once each interval.
+    fn status(&mut self, status: &Status);
+}
+
+/// How a capture goes, since its beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// Since when.
+    pub elapsed: Duration,
+    /// Packets seen.
+    pub packets: u64,
+    /// Requests seen.
+    pub requests: u64,
+    /// Packets dropped for want of time.
+    pub drops: u64,
+}
+
+/// What the thread that watches says to those that follow, and they to it.
+#[derive(Debug, Default)]
+struct Control {
+    /// Up to when the capture goes, in nanoseconds; 0: it goes on.
+    end: AtomicU64,
+    /// Packets dropped so far.
+    drops: AtomicU64,
+}
+
+impl Control {
+    /// All that has come until now is still read.
+    fn end_now(&self) {
+        // The first end counts.
+        let _ = self.end.compare_exchange(0, clock::now().0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn end(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.end.load(Ordering::Relaxed))).filter(|end| end.is_known())
+    }
+}
+
+/// What a thread found that followed some interfaces.
+#[derive(Debug, Default)]
+struct Followed {
+    first: Timestamp,
+    last: Timestamp,
+    /// How far time came.
+    end: Timestamp,
+    interfaces: Vec<InputInterface>,
+    problems: Vec<String>,
+}
+
+/// Opens the interfaces: one for each worker, sharing an interface, or one for all.
+pub(super) fn open(live: &Live, workers: usize) -> Result<Vec<Interfaces>, LiveError> {
+    match live.mode {
+        Mode::Auto | Mode::AfPacket => {}
+    }
+    if let [interface] = &live.interfaces[..] {
+        let sockets = AfPacket::open(interface, workers, workers)?;
+        return Ok(sockets.into_iter().map(|socket| Interfaces::new(vec![socket])).collect());
+    }
+    let mut sockets = Vec::new();
+    for interface in &live.interfaces {
+        sockets.extend(AfPacket::open(interface, 1, live.interfaces.len())?);
+    }
+    Ok(vec![Interfaces::new(sockets)])
+}
+
+/// Follows the interfaces until the observer wants it to end, the time is over, or one of them is gone.
+pub(super) fn capture(
+    config: &Config,
+    live: &Live,
+    taps: Vec<Interfaces>,
+    workers: Vec<Worker>,
+    seed: Seed,
+    observer: &mut dyn Observer,
+) -> Result<(Read, Vec<Option<WorkerReport>>)> {
+    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
+    let control = Arc::new(Control::default());
+    let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
+    tracing::info!("capturing {} by AF_PACKET, with {} workers", live.interfaces.join(" and "), workers.len());
+    if taps.len() < workers.len() {
+        let steering = Steering::start(config, workers, seed, true)?;
+        let follow = move || {
+            let mut steering = steering;
+            let followed: Vec<Followed> =
+                taps.into_iter().map(|tap| follow(tap, &mut steering.consumer, &control, true)).collect();
+            let end = followed.iter().map(|followed| followed.end).max().unwrap_or_default();
+            (followed, steering.finish(end))
+        };
+        let thread = [spawn("steering", None, follow)?];
+        let joined = watched.join(thread, live.duration_ns, observer);
+        let (followed, reports) = joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None]));
+        return Ok(summed(followed, reports));
+    }
+    let mut threads = Vec::new();
+    for (number, (tap, worker)) in taps.into_iter().zip(workers).enumerate() {
+        let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
+        let follow = move || {
+            let mut alone = Alone::new(number, worker, interval_ns, true);
+            let followed = follow(tap, &mut alone, &control, number == 0);
+            let report = alone.finish(followed.end);
+            (followed, report)
+        };
+        threads.push(spawn(&format!("worker-{number}"), config.cpus.get(number).copied(), follow)?);
+    }
+    let joined = watched.join(threads, live.duration_ns, observer);
+    let (followed, reports): (Vec<Followed>, Vec<_>) = joined.into_iter().map(Option::unwrap_or_default).unzip();
+    Ok(summed(followed, reports))
+}
+
+/// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
+fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, speaks: bool) -> Followed {
+    let mut followed = Followed::default();
+    let (mut batches, mut told) = (0u32, 0);
+    loop {
+        let mut batch = Batch::new();
+        let Ok(_) = tap.poll(BATCH_FRAMES, &mut |frame| batch.push(frame));
+        let last = batch.last().map(|frame| frame.at);
+        for frame in &batch {
+            if !followed.first.is_known() || frame.at < followed.first {
+                followed.first = frame.at;
+            }
+            followed.last = followed.last.max(frame.at);
+        }
+        let mut done = if batch.is_empty() { Ok(()) } else { consumer.frames(&batch, None) };
+        drop(batch);
+        let reached = last.unwrap_or_else(|| tap.settled());
+        followed.end = followed.end.max(reached);
+        if last.is_none() {
+            done = done.and_then(|()| consumer.idle(reached));
+            if let Some((name, condition)) = tap.news() {
+                followed.hear(name, condition, control, speaks);
+            }
+        }
+        if done.is_err() || control.end().is_some_and(|end| reached >= end) {
+            break;
+        }
+        batches = batches.wrapping_add(1);
+        if last.is_none() || batches.is_multiple_of(DROPS_BATCHES) {
+            let drops = tap.sources_mut().iter_mut().map(|source| source.drops().frames).sum();
+            control.drops.fetch_add(drops - told, Ordering::Relaxed);
+            told = drops;
+        }
+        if last.is_none() {
+            tap.wait(IDLE_WAIT);
+        }
+    }
+    followed.interfaces = tap.sources_mut().iter_mut().map(described).collect();
+    followed
+}
+
+impl Followed {
+    /// Something has become of an interface.
+    fn hear(&mut self, name: &str, condition: Condition, control: &Control, speaks: bool) {
+        match condition {
+            Condition::WentDown if speaks => {
+                tracing::warn!("{name} is down: nothing is captured until it is up again (ip link set {name} up)");
+            }
+            Condition::WentDown => {}
+            Condition::Gone => {
+                self.problems.push(format!(
+                    "{name} is gone: the interface was removed, or moved to another network namespace; what it had brought until \
+                     then is reported"
+                ));
+                control.end_now();
+            }
+        }
+    }
+}
+
+fn described(source: &mut AfPacket) -> InputInterface {
+    let drops = source.drops();
+    let link = match source.link() {
+        LinkType::RawIp => "IP",
+        _ => "Ethernet",
+    };
+    InputInterface {
+        name: source.name().to_owned(),
+        mode: "af-packet",
+        link,
+        packets: source.packets(),
+        drops: drops.frames,
+        freezes: drops.freezes,
+    }
+}
+
+/// What a capture is watched by.
+struct Watched {
+    control: Arc<Control>,
+    published: Vec<Arc<Published>>,
+    interval_ns: u64,
+}
+
+impl Watched {
+    /// Waits for the threads to end, or has them end when it is time; answers what each found, unless it panicked.
+    fn join<T>(
+        &mut self,
+        threads: impl IntoIterator<Item = JoinHandle<T>>,
+        duration_ns: Option<u64>,
+        observer: &mut dyn Observer,
+    ) -> Vec<Option<T>> {
+        let threads: Vec<JoinHandle<T>> = threads.into_iter().collect();
+        let watch = Stopwatch::start();
+        let duration = duration_ns.map(Duration::from_nanos);
+        let interval = Duration::from_nanos(self.interval_ns);
+        let mut next = interval;
+        while !threads.iter().all(JoinHandle::is_finished) {
+            let elapsed = watch.elapsed();
+            if observer.wants_end() || duration.is_some_and(|duration| elapsed >= duration) {
+                self.control.end_now();
+            }
+            if elapsed >= next {
+                observer.status(&self.status(elapsed));
+                // One that is missed is missed.
+                next = elapsed + interval;
+            }
+            let until = duration.map_or(next, |duration| duration.min(next)).saturating_sub(elapsed);
+            sleep(until.clamp(Duration::from_millis(1), WATCH_WAIT));
+        }
+        threads.into_iter().map(|thread| thread.join().ok()).collect()
+    }
+
+    fn status(&self, elapsed: Duration) -> Status {
+        let sum = |counter| self.published.iter().map(|published| published.read(counter)).sum();
+        Status {
+            elapsed,
+            packets: sum(Counter::FramesSeen),
+            requests: sum(Counter::Requests),
+            drops: self.control.drops.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// All that was found together. A report counts what the kernel dropped of its interfaces.
+fn summed(followed: Vec<Followed>, mut reports: Vec<Option<WorkerReport>>) -> (Read, Vec<Option<WorkerReport>>) {
+    let mut input = Input::default();
+    let mut problems: Vec<String> = Vec::new();
+    for (number, one) in followed.into_iter().enumerate() {
+        if one.first.is_known() && (!input.first.is_known() || one.first < input.first) {
+            input.first = one.first;
+        }
+        input.last = input.last.max(one.last);
+        problems.extend(one.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+        let drops = one.interfaces.iter().map(|interface| interface.drops).sum();
+        let own = reports.get_mut(number).and_then(Option::as_mut);
+        if let Some(report) = own {
+            report.counters.add(Counter::CaptureDropsRing, drops);
+        }
+        for interface in one.interfaces {
+            match input.interfaces.iter_mut().find(|known| known.name == interface.name) {
+                Some(known) => known.add(&interface),
+                None => input.interfaces.push(interface),
+            }
+        }
+    }
+    (Read { summary: input, clock: CLOCK.to_owned(), unreadable_packets: 0, problems }, reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(first: u64, last: u64, packets: u64) -> Followed {
+        let interface = InputInterface { name: "a".into(), packets, drops: 1, ..InputInterface::default() };
+        let problems = vec!["a is gone".to_owned()];
+        Followed {
+            first: Timestamp(first),
+            last: Timestamp(last),
+            end: Timestamp(last),
+            interfaces: vec![interface],
+            problems,
+        }
+    }
+
+    #[test]
+    fn what_sockets_of_one_interface_found_is_told_together() {
+        let (read, _) = summed(vec![followed(5, 9, 3), followed(2, 8, 4), followed(0, 0, 0)], vec![None, None, None]);
+        assert_eq!((read.summary.first, read.summary.last), (Timestamp(2), Timestamp(9)));
+        assert_eq!(read.summary.interfaces.len(), 1);
+        assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
+        assert_eq!(read.problems, ["a is gone"]);
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let control = Control::default();
+        assert_eq!(control.end(), None);
+        control.end_now();
+        let end = control.end();
+        sleep(Duration::from_millis(2));
+        control.end_now();
+        assert!(end.is_some() && control.end() == end);
+    }
+}

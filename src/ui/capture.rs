@@ -1,0 +1,79 @@
+//! `resptap capture`: runs it, and shows how it goes meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::config::{Config, Live};
+use crate::runtime::{self, Observer, Status};
+
+use super::format::{count, counted};
+use super::progress::Line;
+use super::report::{Destination, tell};
+use super::signals::Signals;
+
+/// Captures, and writes all that was asked for. `Ok(false)`: something failed, and was said on standard error.
+pub fn run(config: &Config, live: &Live) -> Result<bool> {
+    let signals = Signals::catch().context("the signals that end the program can't be caught")?;
+    let mut watch = Watch { line: Line::new(), signals, before: Status::default() };
+    let summary = config.summary.as_ref().map(Destination::open).transpose()?;
+    let outcome = runtime::capture(config, live, &mut watch);
+    watch.line.finish();
+    // What has passed can't be looked at twice.
+    Ok(tell(config, &outcome?, summary, |_| None))
+}
+
+/// Shows how the capture goes.
+struct Watch {
+    line: Line,
+    signals: Signals,
+    /// What was shown last.
+    before: Status,
+}
+
+impl Observer for Watch {
+    fn wants_end(&self) -> bool {
+        self.signals.want_end(false)
+    }
+
+    fn status(&mut self, status: &Status) {
+        let line = describe(status, &self.before);
+        if !self.line.show(&line) {
+            tracing::info!("{line}");
+        }
+        self.before = *status;
+    }
+}
+
+/// What has come since `before`, and what was dropped since the beginning.
+fn describe(status: &Status, before: &Status) -> String {
+    let seconds = status.elapsed.saturating_sub(before.elapsed).max(Duration::from_millis(1)).as_secs_f64();
+    #[expect(clippy::cast_sign_loss, reason = "a count by a time is not negative")]
+    let rate = |now: u64, before: u64| count((now.saturating_sub(before) as f64 / seconds).round() as u64);
+    let drops =
+        if status.drops == 0 { "none dropped".to_owned() } else { counted(status.drops, "packet") + " dropped" };
+    format!(
+        "{} s: {} packets/s, {} requests/s, {drops}",
+        status.elapsed.as_secs(),
+        rate(status.packets, before.packets),
+        rate(status.requests, before.requests)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_last_interval_and_drops_of_the_whole_time() {
+        let status =
+            |ms, packets, requests, drops| Status { elapsed: Duration::from_millis(ms), packets, requests, drops };
+        let before = status(10_000, 5_000, 900, 0);
+        assert_eq!(
+            describe(&status(12_000, 25_001, 1_000, 0), &before),
+            "12 s: 10,001 packets/s, 50 requests/s, none dropped"
+        );
+        assert!(describe(&status(12_000, 5_000, 900, 1), &before).ends_with("0 requests/s, 1 packet dropped"));
+        assert!(describe(&status(12_000, 5_000, 900, 2_000), &before).ends_with("2,000 packets dropped"));
+    }
+}
