@@ -1,8 +1,8 @@
 //! What is done when pools run short: who may take more, and who holds how much.
 //!
-//! Of what one connection can pile up (requests without a reply, data behind a hole) it may hold as much as is left for all
-//! others. So one that takes without end is given up while others find what they need: n such leave 1 / (n + 1) of the pool.
-//! Where less than a [`RESERVE`]th is left, the worker asks for the connections that hold most of it.
+//! Of what one connection can pile up it may hold a multiple of what is left for all others: of requests without a reply
+//! [`SHARE`] times as much, of data behind a hole as much. So one that takes without end is given up while others find what they
+//! need. Where less than a [`RESERVE`]th is left, the worker asks for the connections that hold most of it.
 
 use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
@@ -10,6 +10,8 @@ use crate::redis::request::Request;
 
 use super::{Connection, Exhausted, Resources};
 
+/// Requests that a connection may hold for each one that is left: a long pipeline is no offence while there is room.
+const SHARE: u32 = 7;
 /// A pool of which less than this part is left is short.
 const RESERVE: u32 = 64;
 
@@ -56,7 +58,7 @@ impl Connection {
     /// A request of the pool, unless it holds its share.
     #[inline]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
-        let has_share = self.holds_requests() <= resources.requests.left();
+        let has_share = self.holds_requests() / SHARE <= resources.requests.left();
         let taken = if has_share { resources.requests.take(Request::new) } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
     }

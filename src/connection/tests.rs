@@ -29,7 +29,7 @@ fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
         let played = play(&format!("C SYN | S SYN{}", " | C GET a".repeat(requests)));
         played.count(Counter::EvictedRequests)
     };
-    assert_eq!((given_up(1000), given_up(1500)), (0, 1));
+    assert_eq!((given_up(1800), given_up(2250)), (0, 1));
 }
 
 // Row 25.
