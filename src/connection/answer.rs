@@ -185,7 +185,7 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         let Some(head) = self.queue.head() else { return Ok(()) };
         let act = resources.act(head);
-        if self.session.contradicts(act, reply) {
+        if self.session.contradicts(act, reply) || self.refutes(reply, head, resources) {
             resources.counters.count(Counter::DiscardedUnproved);
             self.contradiction(resources, recorder);
             return Ok(());
@@ -202,6 +202,16 @@ impl Connection {
         self.pair(reply, outcome, end, time, resources, recorder);
         self.execute_silent(resources, recorder);
         Ok(())
+    }
+
+    /// Whether a reply is of a kind that the request never has, where its pairing rests on an assumption: then that was wrong.
+    #[inline]
+    fn refutes(&self, reply: &Reply, head: u32, resources: &Resources) -> bool {
+        let is_assumed = matches!(self.certainty, Certainty::Assumed(_)) && !self.odd_kinds;
+        is_assumed
+            && reply.kind.is_some_and(|kind| {
+                !resources.settings.possible.of(resources.requests.get(head).command).has(kind) && !reply.is_queued()
+            })
     }
 
     /// As [`Connection::first`], of a reply that has been judged already.

@@ -467,3 +467,13 @@ fn latency_is_from_last_byte_to_last_byte() {
     assert_eq!(played.told, ["GET a => exact 1"]);
     assert_eq!(played.latencies_ms, [5_004]);
 }
+
+#[test]
+fn a_reply_of_a_kind_that_its_request_never_has_ends_an_assumption() {
+    let assumed = "C GET a | S $1 | C ACK | wait 3s | C SET b v";
+    let played = play(&format!("{assumed} | S +OK | C GET c | S $3"));
+    assert_eq!(played.told[1..], ["SET b v => resynced silence OK", "GET c => resynced silence 3"]);
+    let played = play(&format!("{assumed} | S :5 | C GET c | S $3"));
+    assert!(played.told.iter().all(|told| !told.contains("resynced")), "{:?}", played.told);
+    assert_eq!(played.count(Counter::Contradictions), 1);
+}
