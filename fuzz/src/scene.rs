@@ -77,7 +77,8 @@ fn befall(packets: &mut Vec<Packet>, input: &mut Input<'_>) {
         // Some in a row are lost.
         0 | 1 => drop(packets.drain(at..packets.len().min(at + 1 + usize::from(how_much % 8)))),
         2 => packets[at].at += delay,
-        3 => {
+        // A SYN only where it is: with it late copies of all packets would be a connection like any other.
+        3 if packets[at].flags & packet::SYN == 0 => {
             let again = Packet { at: packets[at].at + delay, ..packets[at].clone() };
             packets.push(again);
         }
@@ -86,6 +87,7 @@ fn befall(packets: &mut Vec<Packet>, input: &mut Input<'_>) {
             packets.splice(at..=at, pieces);
         }
         5 => packets[at].snap = 54 + usize::from(how_much),
+        3 => packets.insert(at, packets[at].clone()),
         // The capture begins late, or ends early.
         6 => drop(packets.drain(..at)),
         _ => packets.truncate(at + 1),
