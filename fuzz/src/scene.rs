@@ -82,12 +82,12 @@ fn befall(packets: &mut Vec<Packet>, input: &mut Input<'_>) {
             let again = Packet { at: packets[at].at + delay, ..packets[at].clone() };
             packets.push(again);
         }
+        3 => packets.insert(at, packets[at].clone()),
         4 => {
             let pieces = packet::cut(&packets[at..=at], 1, 1 + u64::from(how_much), &mut Random(u64::from(fault)));
             packets.splice(at..=at, pieces);
         }
         5 => packets[at].snap = 54 + usize::from(how_much),
-        3 => packets.insert(at, packets[at].clone()),
         // The capture begins late, or ends early.
         6 => drop(packets.drain(..at)),
         _ => packets.truncate(at + 1),
