@@ -5,6 +5,7 @@ pub mod afpacket;
 pub mod fault;
 pub mod file;
 pub mod live;
+pub mod nic;
 pub mod write;
 
 use crate::units::Timestamp;
