@@ -4,6 +4,7 @@
 pub mod afpacket;
 pub mod fault;
 pub mod file;
+pub mod interface;
 pub mod live;
 pub mod nic;
 pub mod write;

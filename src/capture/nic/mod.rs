@@ -13,6 +13,7 @@ pub mod xdp;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::interface::use_of;
 use ethtool::{Channels, Ethtool, Offloads, Size};
 use rss::Rss;
 use xdp::XdpFeatures;
@@ -30,6 +31,8 @@ pub struct Facts {
     pub carrier: Option<bool>,
     /// Its link layer (`ARPHRD_…`).
     pub hardware: u16,
+    /// What the host uses it for; `None`: nothing, as that of a mirror port.
+    pub in_use: Option<String>,
     /// Longest packet that it receives, in bytes, without the Ethernet header.
     pub mtu: u32,
     /// The NUMA node that the card is at.
@@ -69,6 +72,7 @@ impl Facts {
             is_up: flags.is_some_and(|flags| flags & 1 != 0),
             carrier: number("carrier").map(|carrier| carrier == 1),
             hardware: number("type").and_then(|kind| u16::try_from(kind).ok()).unwrap_or_default(),
+            in_use: use_of(name),
             mtu: number("mtu").and_then(|mtu| u32::try_from(mtu).ok()).unwrap_or_default(),
             // -1 where there is one node only.
             node: number("device/numa_node").and_then(|node| usize::try_from(node).ok()),
