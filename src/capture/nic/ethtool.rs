@@ -171,12 +171,7 @@ impl Ethtool {
     fn flow_hash(&self) -> io::Result<Option<u64>> {
         let mut words = [0; FLOW_HASH_WORDS];
         (words[0], words[1]) = (GET_FLOW_HASH, TCP_IPV4);
-        let fields = |words: [u32; FLOW_HASH_WORDS]| {
-            let [a, b, c, d] = words[2].to_ne_bytes();
-            let [e, f, g, h] = words[3].to_ne_bytes();
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-        };
-        Ok(self.ask(&mut words)?.then(|| fields(words)))
+        Ok(self.ask(&mut words)?.then(|| two_words(words[2], words[3])))
     }
 
     /// Whether the driver knows the question, which must be one of those above, in an array that has room for its answer: the
@@ -194,6 +189,14 @@ impl Ethtool {
         let error = io::Error::last_os_error();
         if error.raw_os_error() == Some(libc::EOPNOTSUPP) { Ok(false) } else { Err(error) }
     }
+}
+
+/// A number of 64 bits that lies over two words.
+fn two_words(first: u32, second: u32) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&first.to_ne_bytes());
+    bytes[4..].copy_from_slice(&second.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
 }
 
 /// Text that ends with a zero, or fills its place.

@@ -1,6 +1,6 @@
 //! What of an interface matters for capturing it.
 //!
-//! A mirror port, which is nobody's, is captured by AF_XDP; an interface that the host uses is captured by AF_PACKET, and its
+//! A mirror port, which is nobody's, is captured by `AF_XDP`; an interface that the host uses is captured by `AF_PACKET`, and its
 //! settings are the host's matter: they are told, and nothing is asked to be changed.
 
 use crate::capture::afpacket;
@@ -12,7 +12,7 @@ use super::Finding;
 
 /// Packets for which a queue should have room: at 10 Gbit/s of small packets, a few hundred microseconds.
 const RING_PACKETS: u32 = 4096;
-/// Longest packet that takes one piece of AF_XDP's memory, in bytes.
+/// Longest packet that takes one piece of `AF_XDP`'s memory, in bytes.
 const PIECE_MTU: u32 = 3498;
 /// Drivers with zero-copy, for kernels that do not tell (before 6.3).
 const ZERO_COPY_DRIVERS: &[&str] = &["i40e", "ice", "igc", "ixgbe", "mlx5_core", "st_gmac"];
@@ -62,7 +62,7 @@ fn link(facts: &Facts) -> Finding {
 /// By which of the kernel's ways it is captured.
 fn way(facts: &Facts) -> Finding {
     const TOPIC: &str = "capture by";
-    let driver = facts.driver.as_ref().map_or("no driver that tells its name", |(name, _)| name);
+    let driver = facts.driver.as_ref().map_or("unknown", |(name, _)| name);
     if let Some(use_) = &facts.in_use {
         let text = format!(
             "AF_PACKET, as this host uses the interface ({use_}), and AF_XDP would take packets away from it; driver {driver}"

@@ -5,11 +5,11 @@ use crate::ui::format::bytes;
 
 use super::{Finding, Privileges};
 
-/// Memory for packets that AF_XDP takes for a queue, and for all of them at most, in bytes.
+/// Memory for packets that `AF_XDP` takes for a queue, and for all of them at most, in bytes.
 const QUEUE_BYTES: u64 = 64 << 20;
 const QUEUES_BYTES_MAX: u64 = 256 << 20;
 
-/// Judges it for a capture of so many queues by AF_XDP, beside any by AF_PACKET.
+/// Judges it for a capture of so many queues by `AF_XDP`, beside any by `AF_PACKET`.
 pub(super) fn judge(host: &Host, privileges: &Privileges, queues: usize) -> Vec<Finding> {
     let mut findings = vec![permitted(privileges)];
     let needed = (queues as u64 * QUEUE_BYTES).min(QUEUES_BYTES_MAX);
@@ -94,7 +94,7 @@ fn isolation(host: &Host) -> Finding {
             let list = isolated.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             Finding::ok(
                 TOPIC,
-                format!("{} are kept free of other programs; give them to the workers: --cpus {list}", list),
+                format!("{list} are kept free of other programs; give them to the workers: --cpus {list}"),
             )
         }
     }
