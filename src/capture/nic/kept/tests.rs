@@ -27,7 +27,7 @@ impl Card for Fake {
 
     fn set_rss(&self, rss: &Rss) -> io::Result<()> {
         let is_other_key = self.rss.borrow().as_ref().is_some_and(|now| now.key != rss.key);
-        let refused = if rss.transform != Transform::default() { self.refuses_transform } else { None };
+        let refused = if rss.transform == Transform::default() { None } else { self.refuses_transform };
         if let Some(error) = refused.or(if is_other_key { self.refuses_key } else { None }) {
             return Err(io::Error::from_raw_os_error(error));
         }
