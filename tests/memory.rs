@@ -145,6 +145,7 @@ fn whoever_wants_too_much_memory_gives_way_and_the_honest_are_paired() {
         (Case::Midstream, 100, Counter::EvictedResyncs),
         (Case::Names, 30_000, Counter::EvictedConnections),
         (Case::Keys, 3, Counter::KeysGivenUp),
+        (Case::Series, 20_000, Counter::EvictedSeries),
         (Case::Fragments, 2_000, Counter::EvictedFragments),
     ] {
         let Ran { facts, counters, peak, honest, wrong } = run(case, connections, MEMORY);

@@ -8,7 +8,7 @@
 //! The bytes depend on the statistics alone: histograms are written in one shape (1 ns to 1 hour) however far the worker's
 //! had grown. Memory is bounded by one interval's text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{self, Write};
@@ -167,7 +167,12 @@ impl Lines {
 
     fn series(&mut self, totals: &Totals, bound: &SeriesBound) -> io::Result<()> {
         let mut rest: BTreeMap<&str, Histogram> = BTreeMap::new();
-        for (key, latency) in &totals.series {
+        for (tag, latency) in [OTHER, OTHER_BLOCKING].into_iter().zip(&totals.rest) {
+            if !latency.is_empty() {
+                gather(&mut rest, tag, latency)?;
+            }
+        }
+        for (key, latency) in kept(totals) {
             match key.server {
                 Some(server) if bound.is_admitted(key) => {
                     self.line(&format!("{server}|{}|latency", command_of(key)), latency)?;
@@ -180,15 +185,22 @@ impl Lines {
 
     /// Each command over all servers, those beyond `--series` included.
     fn commands(&mut self, totals: &Totals) -> io::Result<()> {
-        let mut latencies: BTreeMap<String, Histogram> = BTreeMap::new();
-        for (key, latency) in &totals.series {
-            gather(&mut latencies, command_of(key), latency)?;
+        let given_up = totals.series.iter().filter(|(key, latency)| key.server.is_none() && latency.is_given_up());
+        let given_up: BTreeSet<_> = given_up.map(|(key, _)| command_of(key)).collect();
+        let mut series: BTreeMap<String, Vec<&Histogram>> = BTreeMap::new();
+        for (key, latency) in kept(totals) {
+            series.entry(command_of(key)).or_default().push(latency);
         }
-        for (command, latency) in &latencies {
-            self.line(&format!("*|{command}|latency"), latency)?;
+        // One sum at a time: together they could take more than there is.
+        for (command, latencies) in series.iter().filter(|(command, _)| !given_up.contains(*command)) {
+            let mut sum = BTreeMap::new();
+            latencies.iter().try_for_each(|latency| gather(&mut sum, (), latency))?;
+            self.line(&format!("*|{command}|latency"), &sum[&()])?;
         }
-        for (name, (_, parts)) in &totals.commands {
-            if !parts.server.is_empty() {
+        for (name, command) in &totals.commands {
+            if let Some(parts) = command.parts.kept()
+                && !parts.server.is_empty()
+            {
                 self.parts(&fit_for_tag(name), parts)?;
             }
         }
@@ -228,6 +240,11 @@ fn gather<K: Ord>(sums: &mut BTreeMap<K, Histogram>, key: K, part: &Histogram) -
     sum.add(part).map_err(io::Error::other)
 }
 
+/// The series that have what they should.
+fn kept(totals: &Totals) -> impl Iterator<Item = (&SeriesKey, &Histogram)> {
+    totals.series.iter().filter_map(|(key, latency)| Some((key, latency.kept()?)))
+}
+
 /// The command of a series, its blocking calls told apart where it has both kinds.
 fn command_of(key: &SeriesKey) -> String {
     let mut command = fit_for_tag(&key.command);
@@ -247,6 +264,8 @@ mod tests {
     use super::super::hlog_reader::{Merged, merge};
     use super::*;
     use crate::record::histograms::{DIGITS, DIGITS_COARSE, histogram};
+    use crate::record::room::Bounded;
+    use crate::record::totals::Command;
     use crate::units::{Address, Endpoint};
 
     const SECOND: u64 = 1_000_000_000;
@@ -259,12 +278,10 @@ mod tests {
     /// Adds `count` requests of a series, as recording and merging would.
     fn add(totals: &mut Totals, server: Option<Endpoint>, command: &str, blocking: bool, latency: u64, count: u64) {
         let key = SeriesKey { server, command: command.into(), blocking };
-        totals.series.entry(key).or_insert_with(|| histogram(DIGITS)).record_n(latency, count).unwrap();
-        let new = || {
-            let counts = crate::record::histograms::Counts::default();
-            (crate::record::totals::Entry { counts, latency: histogram(DIGITS) }, Parts::new(DIGITS_COARSE))
-        };
-        let (_, parts) = totals.commands.entry(command.into()).or_insert_with(new);
+        let series = totals.series.entry(key).or_insert_with(|| Bounded::Kept(histogram(DIGITS)));
+        series.kept_mut().unwrap().record_n(latency, count).unwrap();
+        let new = || Command { parts: Bounded::Kept(Parts::new(DIGITS_COARSE)), ..Command::default() };
+        let parts = totals.commands.entry(command.into()).or_insert_with(new).parts.kept_mut().unwrap();
         parts.server.record_n(latency, count).unwrap();
         parts.queue.record_n(0, count).unwrap();
         parts.transfer.record_n(0, count).unwrap();
