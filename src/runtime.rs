@@ -230,8 +230,7 @@ fn worker(
     let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
     let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
     let interval_ns = config.hist_log.is_some().then_some(config.interval_ns);
-    let recording =
-        Recording::new(table, emission, interval_ns, seed, budget.statistics, statistics, outbox);
+    let recording = Recording::new(table, emission, interval_ns, seed, budget.statistics, statistics, outbox);
     Worker::new(settings, keying(config), seed, budget, recording)
 }
 

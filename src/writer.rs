@@ -222,8 +222,14 @@ mod tests {
     /// A writer of two workers, and the workers' sides.
     fn writer() -> (Writer, Vec<Outbox<Message>>) {
         let (outboxes, inboxes) = (0..2).map(|_| ring(8)).unzip();
-        let writer =
-            Writer::new(CommandTable::built_in(), inboxes, Vec::new(), None, Labels::new(Names::default(), None), u64::MAX);
+        let writer = Writer::new(
+            CommandTable::built_in(),
+            inboxes,
+            Vec::new(),
+            None,
+            Labels::new(Names::default(), None),
+            u64::MAX,
+        );
         (writer, outboxes)
     }
 
@@ -242,6 +248,18 @@ mod tests {
         assert_eq!(open(&writer), [30], "it began later, or was too busy for the first");
         writer.take(1, passed(40));
         assert_eq!(open(&writer), [40]);
+    }
+
+    #[test]
+    fn who_is_far_ahead_waits_for_who_is_behind() {
+        let (mut writer, _outboxes) = writer();
+        for from in [10, 20, 30] {
+            assert!(!writer.must_wait(0));
+            writer.take(0, passed(from));
+        }
+        assert!(writer.must_wait(0) && !writer.must_wait(1));
+        writer.take(1, passed(10));
+        assert!(!writer.must_wait(0), "one interval is complete");
     }
 
     #[test]

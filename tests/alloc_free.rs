@@ -125,7 +125,8 @@ fn a_replay_after_the_warm_up_allocates_nothing() {
         .map(|(at, bytes)| Frame { bytes, wire_len: bytes.len() as u32, at: Timestamp(*at), link: LinkType::Ethernet })
         .collect();
     for payload_bytes in [0, 256] {
-        let (mut worker, mut inbox) = worker(Options { payload_bytes, interval_ns: Some(10 * SECOND), ..Options::default() });
+        let (mut worker, mut inbox) =
+            worker(Options { payload_bytes, interval_ns: Some(10 * SECOND), ..Options::default() });
         // As in the later passes, time has begun before the first frame; timers then go off at the same places.
         let mut marks = Watermarks::new(10 * SECOND);
         worker.watermark(Timestamp(packet::EPOCH - SECOND));

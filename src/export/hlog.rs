@@ -8,8 +8,8 @@
 //! The bytes depend on the statistics alone: histograms are written in one shape (1 ns to 1 hour) however far the worker's
 //! had grown. Memory is bounded by one interval's text.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -391,6 +391,30 @@ mod tests {
         assert_eq!(counts(&merged), BTreeMap::from(expected));
         let merged = merge(&[&path], |tag| tag == "*|GET|latency").unwrap();
         assert_eq!(counts(&merged), BTreeMap::from([("*|GET|latency", 109)]));
+    }
+
+    #[test]
+    fn what_found_no_room_is_among_the_rest_and_no_part_of_a_command_is_told_for_all_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.hlog");
+        let mut totals = Totals::default();
+        add(&mut totals, Some(server("10.0.0.9")), "GET", false, 10, 9);
+        add(&mut totals, Some(server("10.0.0.9")), "SET", false, 10, 4);
+        let given_up = SeriesKey { server: None, command: "GET".into(), blocking: false };
+        totals.series.insert(given_up, Bounded::GivenUp);
+        for (rest, count) in totals.rest.iter_mut().zip([20, 3]) {
+            rest.record_n(10, count).unwrap();
+        }
+        log(&path, 2, &[totals]);
+        let merged = merge(&[&path], |tag| tag.ends_with("latency") && !tag.starts_with("*|*")).unwrap();
+        let expected = [
+            ("*|SET|latency", 4),
+            ("10.0.0.9:6379|GET|latency", 9),
+            ("10.0.0.9:6379|SET|latency", 4),
+            ("other|other.BLOCK|latency", 3),
+            ("other|other|latency", 20),
+        ];
+        assert_eq!(counts(&merged), BTreeMap::from(expected));
     }
 
     #[test]

@@ -31,8 +31,7 @@ impl SeriesBound {
             return;
         }
         let kept = series.iter().filter_map(|(key, latency)| Some((key, latency.kept()?.len())));
-        let mut new: Vec<_> =
-            kept.filter(|(key, _)| key.server.is_some() && !self.admitted.contains(key)).collect();
+        let mut new: Vec<_> = kept.filter(|(key, _)| key.server.is_some() && !self.admitted.contains(key)).collect();
         new.sort_by_key(|&(key, requests)| (Reverse(requests), key));
         self.admitted.extend(new.into_iter().take(free).map(|(key, _)| key.clone()));
     }

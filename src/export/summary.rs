@@ -170,7 +170,10 @@ pub fn to_json(report: &Report<'_>) -> Value {
         }
         if section == "replies" {
             summary.insert("latency".into(), latency(totals));
-            summary.insert("commands".into(), ranked(commands(totals)).into_iter().map(|(name, of)| (name, entry(totals, of))).collect());
+            summary.insert(
+                "commands".into(),
+                ranked(commands(totals)).into_iter().map(|(name, of)| (name, entry(totals, of))).collect(),
+            );
             summary.insert("servers".into(), parties(totals, servers(report)));
             summary.insert("clients".into(), parties(totals, clients(report)));
             summary.insert("errors".into(), errors(totals, false));
@@ -329,9 +332,10 @@ fn entry(totals: &Totals, Listed { counts, whose }: Listed<'_>) -> Value {
 
 /// Commands by name.
 pub fn commands(totals: &Totals) -> impl Iterator<Item = (String, Listed<'_>)> {
-    totals.commands.iter().map(|(name, command)| {
-        (name.clone(), Listed { counts: &command.counts, whose: Whose::Command(name) })
-    })
+    totals
+        .commands
+        .iter()
+        .map(|(name, command)| (name.clone(), Listed { counts: &command.counts, whose: Whose::Command(name) }))
 }
 
 /// An address, as summaries and tables have it, and the name of its service.

@@ -300,9 +300,10 @@ impl Growing for Parts {
     fn add(&mut self, part: &Parts, claim: Claim, room: &mut Room) -> bool {
         let parts =
             [(&mut self.queue, &part.queue), (&mut self.server, &part.server), (&mut self.transfer, &part.transfer)];
-        parts.into_iter().zip(part.zeros).all(|((sum, part), zeros)| {
-            Growing::add(sum, part, claim, room) && sum.record_n(0, zeros).is_ok()
-        })
+        parts
+            .into_iter()
+            .zip(part.zeros)
+            .all(|((sum, part), zeros)| Growing::add(sum, part, claim, room) && sum.record_n(0, zeros).is_ok())
     }
 
     fn settle(&mut self) {
@@ -545,11 +546,8 @@ impl Statistics {
             }
             record_always(parts, times);
         }
-        let name = SeriesName {
-            server: server_name,
-            command: sample.command,
-            blocking: sample.flags.has(Flags::BLOCKING),
-        };
+        let name =
+            SeriesName { server: server_name, command: sample.command, blocking: sample.flags.has(Flags::BLOCKING) };
         self.record_series(name, sample.server_number, times.latency(), directory, counters);
     }
 
@@ -601,14 +599,18 @@ impl Statistics {
         let nameless = &mut series.touch(number, || SeriesEntry { name, latency: Bounded::Unused }).latency;
         let rest = &mut rest[usize::from(name.blocking)];
         if let Some(part) = given_up
-            && let Err((kept, part)) = nameless.absorb(Cow::Borrowed(part), Claim::Other, room)
+            && let Some((kept, part)) = nameless.absorb(Cow::Borrowed(part), Claim::Other, room)
         {
             add_always(rest, &part);
-            kept.iter().for_each(|kept| add_always(rest, kept));
+            if let Some(kept) = kept {
+                add_always(rest, &kept);
+            }
         }
         if let Err(kept) = nameless.record(latency, DIGITS, Claim::Other, room) {
             record_always(rest, latency);
-            kept.iter().for_each(|kept| add_always(rest, kept));
+            if let Some(kept) = kept {
+                add_always(rest, &kept);
+            }
         }
     }
 

@@ -196,20 +196,15 @@ impl<T: Growing> Bounded<T> {
         Err(self.give_up(room))
     }
 
-    /// Takes all of another one. If there is no room, or was none before, this fails with what had been taken so far, and with
-    /// the other.
-    pub fn absorb<'a>(
-        &mut self,
-        part: Cow<'a, T>,
-        claim: Claim,
-        room: &mut Room,
-    ) -> Result<(), (Option<T>, Cow<'a, T>)> {
+    /// Takes all of another one. If there is no room, or was none before, it answers what it does not keep: what it had taken so
+    /// far, and the other.
+    pub fn absorb<'a>(&mut self, part: Cow<'a, T>, claim: Claim, room: &mut Room) -> Option<(Option<T>, Cow<'a, T>)> {
         if let Bounded::Unused = self {
             // One that is moved here is counted already.
             if let Cow::Owned(mut part) = part {
                 part.settle();
                 *self = Bounded::Kept(part);
-                return Ok(());
+                return None;
             }
             self.begin(part.digits(), claim, room);
         }
@@ -219,9 +214,9 @@ impl<T: Growing> Bounded<T> {
             if let Cow::Owned(part) = part {
                 room.give_back(part.bytes());
             }
-            return Ok(());
+            return None;
         }
-        Err((self.give_up(room), part))
+        Some((self.give_up(room), part))
     }
 
     #[cold]

@@ -133,7 +133,7 @@ impl Totals {
             }
             let command = table.name(series.name.command).to_owned();
             let key = SeriesKey { server: series.name.server, command, blocking: series.name.blocking };
-            self.add_series(key, series.latency.hand_over(is_moved), room);
+            self.add_series(&key, series.latency.hand_over(is_moved), room);
         }
         let [rest, _] = &statistics.rest;
         add_always(&mut self.latency, rest);
@@ -160,7 +160,7 @@ impl Totals {
             *self.errors.entry(code).or_default() += count;
         }
         for (key, mut latency) in other.series {
-            self.add_series(key, latency.hand_over(true), room);
+            self.add_series(&key, latency.hand_over(true), room);
         }
         self.add_rest(&other.rest);
     }
@@ -191,16 +191,16 @@ impl Totals {
     }
 
     /// Adds what a series has, or that it was given up.
-    fn add_series(&mut self, key: SeriesKey, part: Bounded<Cow<'_, Histogram>>, room: &mut Room) {
-        let SeriesKey { server, blocking, .. } = key;
+    fn add_series(&mut self, key: &SeriesKey, part: Bounded<Cow<'_, Histogram>>, room: &mut Room) {
+        let SeriesKey { server, blocking, .. } = *key;
         let claim = if server.is_some() { Claim::Named } else { Claim::Other };
         let sum = self.series.entry(key.clone()).or_default();
         let (kept, part) = match part {
             Bounded::Unused => return,
             Bounded::GivenUp => (sum.give_up(room), None),
             Bounded::Kept(part) => match sum.absorb(part, claim, room) {
-                Ok(()) => return,
-                Err((kept, part)) => {
+                None => return,
+                Some((kept, part)) => {
                     self.given_up += 1;
                     (kept, Some(part))
                 }
@@ -215,7 +215,7 @@ impl Totals {
                 let own = &mut self.servers.entry(server).or_default().latency;
                 self.given_up += absorb(own, Bounded::Kept(Cow::Borrowed(&part)), room);
             }
-            self.add_series(SeriesKey { server: None, ..key.clone() }, Bounded::Kept(Cow::Borrowed(&part)), room);
+            self.add_series(&SeriesKey { server: None, ..key.clone() }, Bounded::Kept(Cow::Borrowed(&part)), room);
         }
     }
 
@@ -246,7 +246,7 @@ fn absorb<T: Growing>(sum: &mut Bounded<T>, part: Bounded<Cow<'_, T>>, room: &mu
             sum.give_up(room);
             0
         }
-        Bounded::Kept(part) => u64::from(sum.absorb(part, Claim::Named, room).is_err()),
+        Bounded::Kept(part) => u64::from(sum.absorb(part, Claim::Named, room).is_some()),
     }
 }
 

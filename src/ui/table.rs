@@ -9,7 +9,9 @@ use std::io::{self, Write};
 use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
 use crate::export::keys::{Row, hit_ratio, ranked as ranked_keys, shown};
-use crate::export::summary::{InputInterface, Listed, PERCENTILES, Report, clients, commands, error_codes, ranked, servers};
+use crate::export::summary::{
+    InputInterface, Listed, PERCENTILES, Report, clients, commands, error_codes, ranked, servers,
+};
 use crate::record::histograms::Histogram;
 use crate::record::top::Metric;
 use crate::record::totals::Totals;

@@ -220,6 +220,27 @@ fn lists_are_bounded_and_by_count_with_ties_by_name() {
 }
 
 #[test]
+fn a_latency_of_which_some_found_no_room_is_not_told() {
+    let mut totals = totals();
+    let server = Some(Endpoint { address: Address::from_ipv4([10, 0, 0, 149]), port: 6379 });
+    totals.servers.get_mut(&server).unwrap().latency = Bounded::GivenUp;
+    let of_get = SeriesKey { server, command: "GET".into(), blocking: false };
+    totals.series.insert(of_get.clone(), Bounded::GivenUp);
+    let told = |totals: &Totals| {
+        let summary = summary(&Counters::default(), totals);
+        [&summary["servers"]["10.0.0.149:6379"], &summary["commands"]["GET"]]
+            .map(|of| (of["count"].clone(), of["latency"]["count"].clone()))
+    };
+    assert_eq!(
+        told(&totals),
+        [(json!(150), json!(0)), (json!(7), json!(7))],
+        "the command has what its server gave up"
+    );
+    totals.series.insert(SeriesKey { server: None, ..of_get }, Bounded::GivenUp);
+    assert_eq!(told(&totals), [(json!(150), json!(0)), (json!(7), json!(0))]);
+}
+
+#[test]
 fn servers_and_clients_have_their_names_first() {
     let summary = summary(&Counters::default(), &totals());
     assert_eq!(summary["servers"]["10.0.0.149:6379"]["name"], "cache-a");
