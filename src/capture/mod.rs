@@ -4,7 +4,9 @@
 pub mod afpacket;
 pub mod fault;
 pub mod file;
+pub mod interface;
 pub mod live;
+pub mod nic;
 pub mod write;
 
 use crate::units::Timestamp;
