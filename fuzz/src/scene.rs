@@ -3,6 +3,7 @@
 //! The traffic itself follows from a seed (`common::traffic`); the bytes are a program of faults, which the fuzzer changes one
 //! by one, where the property tests throw dice.
 
+use resptap::limits::CLOSED_LINGER_NS;
 use resptap::redis::pairing::Resync;
 
 use super::common::Random;
@@ -11,8 +12,9 @@ use super::common::packet::{self, MILLISECOND, Packet, SECOND};
 use super::common::traffic::{Style, scene};
 use super::input::Input;
 
-/// Longest delays of a fault, in nanoseconds.
-const DELAYS: [u64; 4] = [1000, MILLISECOND, 60 * MILLISECOND, 3 * SECOND];
+/// Steps of a fault's delay, in nanoseconds. 256 of the longest are as long as a connection that has ended is remembered:
+/// what comes later, request and reply, is another connection by all that can be seen, as when a capture is read twice.
+const DELAYS: [u64; 4] = [1000, 50_000, MILLISECOND, CLOSED_LINGER_NS / 256];
 
 /// Seed (2), style (1), how it runs (1), then faults: which (1), of which packet (1, a share of all), how much (1).
 pub fn run(data: &[u8]) {

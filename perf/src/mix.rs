@@ -114,8 +114,21 @@ pub(crate) fn make(
     }
 }
 
-/// What the server pushes between replies.
-pub(crate) const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$12\r\nk:tk99999999\r\n";
+/// What the server pushes between replies to a client that tracks keys: that some, or all, have changed. The long ones are cut
+/// anywhere by packets, so that what is in them may be all that is seen.
+pub(crate) fn invalidation(random: &mut Random, stream: &mut Vec<u8>) {
+    stream.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n");
+    if random.chance(0.1) {
+        return stream.extend_from_slice(b"_\r\n");
+    }
+    let keys = if random.chance(0.2) { random.within(2, 200) } else { 1 };
+    stream.push(b'*');
+    decimal(keys as usize, stream);
+    for _ in 0..keys {
+        stream.extend_from_slice(b"$12\r\nk:tk99999999\r\n");
+    }
+}
+
 /// A message to a subscriber, behind `*` or `>`.
 pub(crate) const MESSAGE: &[u8] = b"3\r\n$7\r\nmessage\r\n$1\r\na\r\n$10\r\ntk99999999\r\n";
 

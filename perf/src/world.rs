@@ -237,7 +237,7 @@ impl World {
         let stream = &mut link.hosts[SERVER].stream;
         let exchange = &mut link.exchanges[link.executed];
         if scenario.traffic.resp3 && link.executed > 0 && random.chance(0.05) {
-            stream.extend_from_slice(mix::PUSH);
+            mix::invalidation(random, stream);
         }
         if exchange.listens && random.chance(0.3) {
             stream.push(if scenario.traffic.resp3 { b'>' } else { b'*' });

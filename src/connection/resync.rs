@@ -378,7 +378,9 @@ impl Connection {
                 }
                 let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
                 let tells = is_change && differs && !kinds.are_any();
-                Verdict::Possible(if drained { POINTS_DRAINED } else { u8::from(tells) })
+                // It says nothing for a request that was sent before its client had received all that.
+                let waited = drained && request.received >= reply.begin;
+                Verdict::Possible(if waited { POINTS_DRAINED } else { u8::from(tells) })
             },
         );
         None

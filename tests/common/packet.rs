@@ -167,13 +167,25 @@ pub fn shake(packets: &[Packet], random: &mut Random) -> Vec<Packet> {
     // Once more, much later, each with what its sender acknowledges by then.
     let mut late = Vec::new();
     for (at, packet) in shaken.iter().enumerate() {
-        let again = shaken[at..].iter().take(40).rfind(|later| later.flow() == packet.flow());
-        if let Some(later) = again.filter(|_| !packet.payload.is_empty() && random.chance(0.05)) {
+        if packet.payload.is_empty() || !random.chance(0.05) {
+            continue;
+        }
+        let knows_less =
+            |later: &&Packet| later.flow() == packet.flow() && !tells_of_arrival(packets, packet, later.ack);
+        if let Some(later) = shaken[at..].iter().take(40).rfind(knows_less) {
             late.push(Packet { at: later.at + 1, ack: later.ack, ..packet.clone() });
         }
     }
     shaken.extend(late);
     sorted(shaken)
+}
+
+/// Whether who acknowledges so much has received that `packet` has arrived, and so does not send it again.
+fn tells_of_arrival(packets: &[Packet], packet: &Packet, ack: u32) -> bool {
+    let end = packet.seq.wrapping_add(packet.payload.len() as u32);
+    let is_answer = |other: &&Packet| other.connection == packet.connection && other.from_client != packet.from_client;
+    let mut answers = packets.iter().filter(is_answer);
+    answers.any(|other| other.ack.wrapping_sub(end) as i32 >= 0 && ack.wrapping_sub(other.seq) as i32 > 0)
 }
 
 /// In order of time, no two at the same.

@@ -125,6 +125,21 @@ fn a_start_inside_a_reply_that_looks_like_replies_pairs_none_of_it() {
     }
 }
 
+#[test]
+fn what_looks_like_a_request_is_not_proved_to_be_one_by_how_its_client_waited_for_others() {
+    // A serial client's value holds a request, which a packet of its own shows whole; what came before it in the packet is lost.
+    let habit = "C GET a | S $1 | ".repeat(20);
+    let value = "C [*3_$5_LPUSH_] | c [$12_kkkkkkkkkkkk_$23_] | C [*2_$4_ECHO_$3_foo_] | C [_] | S -WRONGTYPE";
+    let behind =
+        "C HGETALL h | S *0 | C GET b | S $2 | C LPUSH l v | S -WRONGTYPE | C SMEMBERS s | S *0 | C INCR n | S :1";
+    for resync in [Resync::Strict, Resync::Assume] {
+        let diagram = format!("C SYN | S SYN | {habit} {value} | {behind}");
+        let played = play_with(|options| options.resync = resync, &diagram);
+        let echo: Vec<_> = played.told.iter().filter(|told| told.starts_with("ECHO")).collect();
+        assert_eq!(echo, ["ECHO foo => lost"], "{:?}", played.told);
+    }
+}
+
 // Silence, and the end.
 
 #[test]
