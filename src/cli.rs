@@ -16,7 +16,7 @@ use crate::config::values::{
     CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, Sample,
     Separator, Several, SinkSpec, Size,
 };
-use crate::config::{Config, ConfigError, HistConfig, Live, Options, file, unknown_commands};
+use crate::config::{CheckConfig, Config, ConfigError, HistConfig, Live, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
 use crate::redis::pairing::Resync;
 use crate::ui;
@@ -29,6 +29,7 @@ Examples:
                                                      Only slow requests, on standard output
   tcpdump -i eth0 -w - tcp port 6379 | resptap read -
                                                      From another program
+  resptap check --interface eth1                     What is in the way of a good capture, and what to do
   resptap capture --interface eth1                   Live, from a mirror port, until Ctrl-C
   resptap read day.pcap --hist-log day.hlog && resptap hist day.hlog
                                                      Latency percentiles
@@ -53,8 +54,21 @@ enum TypedCommand {
     Read(Box<Read>),
     /// Analyse the traffic that network interfaces see, as it comes
     Capture(Box<Capture>),
+    /// Look at interfaces and this machine before a capture: what would make it lose packets or fail, and the command that
+    /// mends it. Nothing is changed; the exit status is 1 if a capture would fail
+    Check(Check),
     /// Merge interval logs of latencies (.hlog) and print their percentiles
     Hist(Hist),
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// A network interface that is to be captured; may be given several times
+    #[arg(long, value_name = "IF")]
+    interface: Vec<Interface>,
+    /// Put back what a capture with --rss symmetric has changed on the network card, if it was killed before it could itself
+    #[arg(long)]
+    restore: bool,
 }
 
 #[derive(Args, Debug)]
@@ -346,6 +360,8 @@ pub enum Command {
     Read(Box<Config>),
     /// `resptap capture`.
     Capture(Box<Config>, Live),
+    /// `resptap check`.
+    Check(CheckConfig),
     /// `resptap hist`.
     Hist(HistConfig),
 }
@@ -405,6 +421,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             warn_of_unknown_commands(config);
             ui::capture::run(config, live)
         }
+        Command::Check(check) => ui::check::run(check),
         Command::Hist(hist) => hist_to_stdout(hist),
     };
     match done {
@@ -442,6 +459,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             let options = with_file(options, config)?;
             let (config, live) = Config::capture(options).map_err(Refusal::Config)?;
             Command::Capture(Box::new(config), live)
+        }
+        TypedCommand::Check(Check { interface, restore }) => {
+            Command::Check(CheckConfig::new(&interface, restore).map_err(Refusal::Config)?)
         }
         TypedCommand::Hist(Hist { files, tag, hgrm }) => {
             Command::Hist(HistConfig::new(files, tag, hgrm).map_err(Refusal::Config)?)

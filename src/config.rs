@@ -220,6 +220,15 @@ pub struct HistConfig {
     pub hgrm: Option<PathBuf>,
 }
 
+/// What `resptap check` looks at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckConfig {
+    /// The interfaces, each once, at least one.
+    pub interfaces: Vec<String>,
+    /// Whether what a killed capture has left behind is put back.
+    pub restore: bool,
+}
+
 /// Why a configuration can't run.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
@@ -260,7 +269,7 @@ pub enum ConfigError {
     OverwritesInput { option: String, path: PathBuf },
     #[error("--{option} is an option of `resptap {its_command}`, not of `resptap {command}`; leave it out of the file")]
     OtherCommand { option: &'static str, its_command: &'static str, command: &'static str },
-    #[error("which interface is to be captured? Name it with --interface; those of this machine are shown by: ip link")]
+    #[error("which interface is meant? Name it with --interface; those of this machine are shown by: ip link")]
     NoInterface,
     #[error("--interface {interface} is given twice; name each interface once")]
     InterfaceTwice { interface: String },
@@ -393,6 +402,13 @@ impl HistConfig {
     }
 }
 
+impl CheckConfig {
+    /// Checks that the interfaces are each named once.
+    pub fn new(given: &[Interface], restore: bool) -> Result<CheckConfig, ConfigError> {
+        Ok(CheckConfig { interfaces: interfaces(given.iter())?, restore })
+    }
+}
+
 fn within(option: &'static str, value: usize, least: usize, most: usize) -> Result<usize, ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(value);
@@ -431,17 +447,8 @@ fn usable_cores() -> usize {
 
 /// What is to be captured.
 fn live(options: &Options) -> Result<Live, ConfigError> {
-    let mut interfaces: Vec<String> = Vec::new();
-    for Interface(interface) in options.interface.iter().flat_map(|Several(interfaces)| interfaces) {
-        if interfaces.contains(interface) {
-            return Err(ConfigError::InterfaceTwice { interface: interface.clone() });
-        }
-        interfaces.push(interface.clone());
-    }
-    if interfaces.is_empty() {
-        return Err(ConfigError::NoInterface);
-    }
-    within("the number of --interface", interfaces.len(), 1, limits::TAPS_MAX)?;
+    let given = options.interface.iter().flat_map(|Several(interfaces)| interfaces);
+    let interfaces = interfaces(given)?;
     let duration_ns = options.duration.map(|given| positive("--duration", Some(given), 0)).transpose()?;
     Ok(Live {
         interfaces,
@@ -451,6 +458,22 @@ fn live(options: &Options) -> Result<Live, ConfigError> {
         consume: options.consume.unwrap_or(false),
         duration_ns,
     })
+}
+
+/// The interfaces that are named, each once.
+fn interfaces<'g>(given: impl Iterator<Item = &'g Interface>) -> Result<Vec<String>, ConfigError> {
+    let mut interfaces: Vec<String> = Vec::new();
+    for Interface(interface) in given {
+        if interfaces.contains(interface) {
+            return Err(ConfigError::InterfaceTwice { interface: interface.clone() });
+        }
+        interfaces.push(interface.clone());
+    }
+    if interfaces.is_empty() {
+        return Err(ConfigError::NoInterface);
+    }
+    within("the number of --interface", interfaces.len(), 1, limits::TAPS_MAX)?;
+    Ok(interfaces)
 }
 
 /// The number of workers: as given; else what the list of cores leaves beside the writer; else the usual number, as far as

@@ -33,4 +33,5 @@ pub mod writer; // the single writer
 pub mod cli; // what was typed
 pub mod config; // what will run
 pub mod runtime; // pin, spawn, join
+pub mod sandbox; // what the program may do
 pub mod ui; // tables, progress and log

@@ -47,7 +47,7 @@ pub fn queues(interface: &str) -> usize {
 }
 
 /// Why an interface is not nobody's: what it is used for, beyond that packets are mirrored to it.
-pub(super) fn use_of(interface: &str) -> Option<String> {
+pub fn use_of(interface: &str) -> Option<String> {
     if let Some(address) = address_of(interface) {
         return Some(format!("it has the address {address}"));
     }

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod file;
 pub mod interface;
 pub mod live;
+pub mod nic;
 pub mod write;
 
 use std::fmt;

@@ -237,3 +237,15 @@ fn help_and_version_are_no_failure_and_bad_usage_is_status_2() {
     assert_eq!(status(&["read", "a", "--workers", "many"]), 2);
     assert_eq!(status(&["read", "a", "--workers", "0"]), 2);
 }
+
+#[test]
+fn check_takes_interfaces_each_once() {
+    let Command::Check(check) =
+        parsed(&["check", "--interface", "eth1", "--interface", "eth2", "--restore"]).unwrap().command
+    else {
+        panic!("check was asked for")
+    };
+    assert_eq!((check.interfaces, check.restore), (vec!["eth1".to_owned(), "eth2".to_owned()], true));
+    assert!(refused(&["check"]).contains("which interface is meant"));
+    assert!(refused(&["check", "--interface", "a", "--interface", "a"]).contains("given twice"));
+}

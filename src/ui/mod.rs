@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod capture;
+pub mod check;
 pub mod format;
 pub mod hist;
 pub mod log;

@@ -185,7 +185,7 @@ fn tells_of_arrival(packets: &[Packet], packet: &Packet, ack: u32) -> bool {
     let end = packet.seq.wrapping_add(packet.payload.len() as u32);
     let is_answer = |other: &&Packet| other.connection == packet.connection && other.from_client != packet.from_client;
     let mut answers = packets.iter().filter(is_answer);
-    answers.any(|other| other.ack.wrapping_sub(end) as i32 >= 0 && ack.wrapping_sub(other.seq) as i32 > 0)
+    answers.any(|other| other.ack.wrapping_sub(end).cast_signed() >= 0 && ack.wrapping_sub(other.seq).cast_signed() > 0)
 }
 
 /// In order of time, no two at the same.

@@ -136,10 +136,8 @@ impl AfPacket {
         // Bound to no protocol, it tells of the interface and receives nothing.
         socket.bind(number, 0).map_err(failed("binding a packet socket"))?;
         let hardware = socket.bound().map_err(failed("asking for the link type"))?.hardware;
-        let link = match hardware {
-            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => LinkType::Ethernet,
-            libc::ARPHRD_NONE | ARPHRD_RAWIP => LinkType::RawIp,
-            _ => return Err(LiveError::LinkType { name: name.to_owned(), hardware }),
+        let Some(link) = link_type(hardware) else {
+            return Err(LiveError::LinkType { name: name.to_owned(), hardware });
         };
         let version = libc::tpacket_versions::TPACKET_V3 as i32;
         socket
@@ -280,6 +278,15 @@ fn share(group: &[AfPacket]) -> Result<(), LiveError> {
         socket.socket.set(libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &unused).map_err(failed)?;
     }
     Ok(())
+}
+
+/// How frames of a link layer (`ARPHRD_…`) begin; `None`: in a way that is not read.
+pub fn link_type(hardware: u16) -> Option<LinkType> {
+    match hardware {
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::Ethernet),
+        libc::ARPHRD_NONE | ARPHRD_RAWIP => Some(LinkType::RawIp),
+        _ => None,
+    }
 }
 
 /// How many blocks each of so many rings has.
