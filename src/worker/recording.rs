@@ -3,11 +3,12 @@
 use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
-use crate::limits::RECORD_BATCH;
+use crate::limits::{OVERALL_BYTES, RECORD_BATCH, STATISTICS_BOXES};
 use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::room::Room;
 use crate::record::top::Name;
 use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
 use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, Payload};
@@ -16,8 +17,10 @@ use crate::redis::pairing::Flags;
 use crate::redis::redact;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
-use crate::ring::Outbox;
+use crate::ring::{Outbox, pause};
 use crate::units::Timestamp;
+
+const _: () = assert!(Statistics::RESERVED_BYTES <= OVERALL_BYTES * 5 / 6, "what is always whole has its room");
 
 /// What is emitted.
 #[derive(Debug)]
@@ -37,8 +40,11 @@ pub struct Emission {
 pub struct Recording {
     table: &'static CommandTable,
     emission: Emission,
-    interval_ns: u64,
+    /// `None` where intervals are not told: then all is one.
+    interval_ns: Option<u64>,
     directory: Directory,
+    /// Of each box.
+    room: Room,
     statistics: Box<Statistics>,
     /// Of the whole run; `None` where keys are not to be known.
     keys: Option<KeyStatistics>,
@@ -49,31 +55,39 @@ pub struct Recording {
     /// Boxes that came back, to be used again.
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_statistics: Vec<Box<Statistics>>,
+    /// Boxes of statistics that there are.
+    boxes: usize,
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_batches: Vec<Box<RecordBatch>>,
 }
 
 impl Recording {
-    /// Recording into `outbox`.
+    /// Recording into `outbox`, statistics within `bytes`.
     pub fn new(
         table: &'static CommandTable,
         emission: Emission,
-        interval_ns: u64,
+        interval_ns: Option<u64>,
         seed: Seed,
+        bytes: u64,
         keys: Option<KeyStatistics>,
         outbox: Outbox<Message>,
     ) -> Recording {
+        let boxes = interval_ns.map_or(1, |_| STATISTICS_BOXES as u64);
+        // A sixth is for names.
+        let room = Room::new((bytes - bytes / 6) / boxes, Statistics::RESERVED_BYTES);
         Recording {
             table,
             emission,
             interval_ns,
-            directory: Directory::new(seed),
-            statistics: Box::default(),
+            directory: Directory::new(seed, bytes / 6),
+            room,
+            statistics: Box::new(Statistics::new(room)),
             keys,
             batch: Box::default(),
             client: Vec::new(),
             outbox,
             spare_statistics: Vec::new(),
+            boxes: 1,
             spare_batches: Vec::new(),
         }
     }
@@ -105,36 +119,54 @@ impl Recording {
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
         let keys = self.keys.as_ref().map_or(0, KeyStatistics::memory);
-        keys + self.statistics.memory() * (1 + self.spare_statistics.len() as u64)
+        keys + self.statistics.memory() * self.boxes as u64
     }
 
     /// Time has come to `now`: an interval that has ended goes to the writer.
     pub fn watermark(&mut self, now: Timestamp) {
-        let interval = |at: Timestamp| Timestamp(at.0 - at.0 % self.interval_ns);
+        let Some(interval_ns) = self.interval_ns else { return };
+        let interval = |at: Timestamp| Timestamp(at.0 - at.0 % interval_ns);
         if !self.statistics.from.is_known() {
             // What came before the first watermark belongs to the interval that it is in or ends.
             self.statistics.from =
-                Timestamp(interval(now).0.saturating_sub(if interval(now) == now { self.interval_ns } else { 0 }));
+                Timestamp(interval(now).0.saturating_sub(if interval(now) == now { interval_ns } else { 0 }));
         }
-        if now < self.statistics.from.after(self.interval_ns) {
+        if now < self.statistics.from.after(interval_ns) {
             return;
         }
-        self.ship(interval(now));
+        let fresh = self.empty_box();
+        self.ship(fresh, interval_ns);
+        self.statistics.from = interval(now);
     }
 
-    /// Sends the statistics; the next interval begins at `next`.
-    fn ship(&mut self, next: Timestamp) {
-        self.collect();
-        let fresh = self.spare_statistics.pop().unwrap_or_default();
+    /// Sends the statistics; those of the next interval come into `fresh`.
+    fn ship(&mut self, fresh: Box<Statistics>, interval_ns: u64) {
         let mut done = std::mem::replace(&mut self.statistics, fresh);
-        done.to = done.from.after(self.interval_ns);
-        self.statistics.from = next;
+        if done.from.is_known() {
+            done.to = done.from.after(interval_ns);
+        }
         self.send(Message::Statistics(done));
+    }
+
+    /// A box for statistics. If there are as many as there may be, the writer has to give one back first.
+    fn empty_box(&mut self) -> Box<Statistics> {
+        let mut waited = 0;
+        loop {
+            self.collect();
+            if let Some(empty) = self.spare_statistics.pop() {
+                return empty;
+            }
+            if self.boxes < STATISTICS_BOXES || self.outbox.is_closed() {
+                self.boxes += 1;
+                return Box::new(Statistics::new(self.room));
+            }
+            pause(&mut waited);
+        }
     }
 
     /// Sends all that is left; the statistics of keys are of the whole run and need no interval.
     pub fn finish(mut self, counters: &mut Counters) -> Option<KeyStatistics> {
-        self.ship(Timestamp::NONE);
+        self.ship(Box::default(), self.interval_ns.unwrap_or_default());
         self.send_batch();
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
