@@ -7,6 +7,7 @@
 mod consumer;
 mod input;
 mod live;
+mod taps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
 
 /// Captures interfaces. Fails, before any work, if one of them or an output can't be opened.
 pub fn capture(config: &Config, live: &Live, observer: &mut dyn Observer) -> Result<Outcome> {
-    let taps = live::open(live, config.workers)?;
+    let taps = taps::open(config, live)?;
     analyse(config, |workers, seed| live::capture(config, live, taps, workers, seed, observer))
 }
 
@@ -227,7 +228,8 @@ fn worker(
         reorder_packets: config.reorder_packets,
     };
     let filter = Filter::new(&config.filter, table);
-    let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
+    let is_live = config.files.is_empty();
+    let emission = Emission { emits, filter, payload: config.payload, is_live, introduces: introduces(config) };
     let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
     let interval_ns = config.hist_log.is_some().then_some(config.interval_ns);
     let recording = Recording::new(table, emission, interval_ns, seed, budget.statistics, statistics, outbox);

@@ -201,10 +201,10 @@ fn interfaces_are_told_with_what_was_dropped() {
     let eth1 = InputInterface {
         name: "eth1".into(),
         mode: "af-packet",
+        why: "the interface is the host's own: it has the address 10.0.0.1".into(),
         link: "Ethernet",
         packets: 2_504_011,
-        drops: 0,
-        freezes: 0,
+        ..InputInterface::default()
     };
     let tun0 = InputInterface { name: "tun0".into(), link: "IP", packets: 1, drops: 1_000, ..eth1.clone() };
     let input = Input { interfaces: vec![eth1, tun0], ..Input::default() };
@@ -250,6 +250,7 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
     for expected in [
         "  cut short in packet 2504012\n",
         "\nWHAT TO DO\n  The kernel dropped 7 packets before the capture could read them.",
+        "\n  7 transactions were not written: what --sink writes to was too slow,",
         "\n  The capture keeps only the beginning of each packet",
         "  lost                          7  their reply, or the proof of pairing, is not\n",
         "  exact                 1,234,008  99.99 %: paired",
