@@ -228,7 +228,8 @@ fn worker(
         reorder_packets: config.reorder_packets,
     };
     let filter = Filter::new(&config.filter, table);
-    let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
+    let is_live = config.files.is_empty();
+    let emission = Emission { emits, filter, payload: config.payload, is_live, introduces: introduces(config) };
     let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
     let interval_ns = config.hist_log.is_some().then_some(config.interval_ns);
     let recording = Recording::new(table, emission, interval_ns, seed, budget.statistics, statistics, outbox);

@@ -158,7 +158,9 @@ impl Writer {
             // any more.
             return self.totals.merge(statistics, true, self.table, &mut room);
         }
-        let (_, sum) = self.open.entry(statistics.from).or_insert_with(|| (statistics.to, Totals::default()));
+        let (to, sum) = self.open.entry(statistics.from).or_insert_with(|| (statistics.to, Totals::default()));
+        // One that found the writer busy has a longer interval.
+        *to = (*to).max(statistics.to);
         sum.merge(statistics, false, self.table, &mut room);
         self.passed[worker] = statistics.to;
         let Some(passed) = self.slowest() else { return };

@@ -143,7 +143,7 @@ impl Talk {
         };
         let (outbox, inbox) = ring(64);
         let filter = Filter::new(&Criteria::default(), table);
-        let emission = Emission { emits: true, introduces: false, filter, payload: Payload::Full };
+        let emission = Emission { emits: true, introduces: false, is_live: false, filter, payload: Payload::Full };
         let seed = Seed::fixed(1);
         let keys = KeyStatistics::new(1 << 20, b':', table, seed);
         let budget = Budget::new(64 << 20, 1);

@@ -31,6 +31,8 @@ pub struct Emission {
     pub filter: Filter,
     /// What of each is shown.
     pub payload: Payload,
+    /// The traffic is live: what the sinks are too slow for is dropped. A file is read more slowly.
+    pub is_live: bool,
     /// New connections are made known to the writer before they have records, so that it can find out about them while they live.
     pub introduces: bool,
 }
@@ -103,16 +105,16 @@ impl Recording {
     }
 
     /// If connections have begun that are to be introduced, the writer hears of them now.
-    pub fn announce(&mut self) {
+    pub fn announce(&mut self, counters: &mut Counters) {
         if !self.batch.introduced.is_empty() {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 
     /// The writer gets the records that there are.
-    pub fn hand_over(&mut self) {
+    pub fn hand_over(&mut self, counters: &mut Counters) {
         if !self.batch.introduced.is_empty() || !self.batch.transactions.is_empty() {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 
@@ -134,31 +136,43 @@ impl Recording {
         if now < self.statistics.from.after(interval_ns) {
             return;
         }
-        let fresh = self.empty_box();
-        self.ship(fresh, interval_ns);
-        self.statistics.from = interval(now);
-    }
-
-    /// Sends the statistics; those of the next interval come into `fresh`.
-    fn ship(&mut self, fresh: Box<Statistics>, interval_ns: u64) {
-        let mut done = std::mem::replace(&mut self.statistics, fresh);
-        if done.from.is_known() {
-            done.to = done.from.after(interval_ns);
+        if !self.statistics.to.is_known() {
+            self.statistics.to = self.statistics.from.after(interval_ns);
         }
-        self.send(Message::Statistics(done));
+        let Some(fresh) = self.empty_box() else {
+            // The interval becomes longer.
+            self.statistics.to = interval(now);
+            return;
+        };
+        let done = std::mem::replace(&mut self.statistics, fresh);
+        match self.outbox.offer(Message::Statistics(done)) {
+            Err(Message::Statistics(done)) if self.emission.is_live && !self.outbox.is_closed() => {
+                self.spare_statistics.push(std::mem::replace(&mut self.statistics, done));
+                self.statistics.to = interval(now);
+            }
+            Err(message) => {
+                self.send(message);
+                self.statistics.from = interval(now);
+            }
+            Ok(()) => self.statistics.from = interval(now),
+        }
     }
 
-    /// A box for statistics. If there are as many as there may be, the writer has to give one back first.
-    fn empty_box(&mut self) -> Box<Statistics> {
+    /// A box for statistics. If there are as many as there may be, the writer has to give one back first; live traffic does not
+    /// wait for that.
+    fn empty_box(&mut self) -> Option<Box<Statistics>> {
         let mut waited = 0;
         loop {
             self.collect();
             if let Some(empty) = self.spare_statistics.pop() {
-                return empty;
+                return Some(empty);
             }
             if self.boxes < STATISTICS_BOXES || self.outbox.is_closed() {
                 self.boxes += 1;
-                return Box::new(Statistics::new(self.room));
+                return Some(Box::new(Statistics::new(self.room)));
+            }
+            if self.emission.is_live {
+                return None;
             }
             pause(&mut waited);
         }
@@ -166,19 +180,32 @@ impl Recording {
 
     /// Sends all that is left; the statistics of keys are of the whole run and need no interval.
     pub fn finish(mut self, counters: &mut Counters) -> Option<KeyStatistics> {
-        self.ship(Box::default(), self.interval_ns.unwrap_or_default());
-        self.send_batch();
+        if self.statistics.from.is_known() && !self.statistics.to.is_known() {
+            self.statistics.to = self.statistics.from.after(self.interval_ns.unwrap_or_default());
+        }
+        let statistics = std::mem::take(&mut self.statistics);
+        self.send(Message::Statistics(statistics));
+        // The last ones are waited for.
+        let records = std::mem::take(&mut self.batch);
+        self.send(Message::Records(records));
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
         }
         self.keys
     }
 
-    fn send_batch(&mut self) {
+    fn send_batch(&mut self, counters: &mut Counters) {
         self.collect();
         let fresh = self.spare_batches.pop().unwrap_or_default();
-        let full = std::mem::replace(&mut self.batch, fresh);
-        self.send(Message::Records(full));
+        let full = Message::Records(std::mem::replace(&mut self.batch, fresh));
+        if !self.emission.is_live {
+            return self.send(full);
+        }
+        if let Err(Message::Records(mut refused)) = self.outbox.offer(full) {
+            counters.add(Counter::RecordsDropped, refused.transactions.len() as u64);
+            refused.clear();
+            self.spare_batches.push(refused);
+        }
     }
 
     fn send(&mut self, message: Message) {
@@ -230,7 +257,7 @@ impl Recording {
         counters.count(Counter::RecordsEmitted);
         self.append(exchange, times, error);
         if self.batch.transactions.len() >= RECORD_BATCH {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 

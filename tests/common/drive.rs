@@ -142,8 +142,13 @@ pub fn worker_on(ports: PortSet, options: Options) -> (Worker, Inbox<Message>) {
         reorder_packets: options.reorder_packets,
     };
     let payload = if payload_bytes > 0 { Payload::Full } else { Payload::Keys };
-    let emission =
-        Emission { emits: true, introduces: false, filter: Filter::new(&Criteria::default(), table), payload };
+    let emission = Emission {
+        emits: true,
+        introduces: false,
+        is_live: false,
+        filter: Filter::new(&Criteria::default(), table),
+        payload,
+    };
     let (outbox, inbox) = ring(MESSAGES);
     let seed = Seed::fixed(7);
     let budget = Budget::new(options.memory, 1);
