@@ -104,6 +104,9 @@ pub struct InputInterface {
     pub queues: Vec<InputQueue>,
 }
 
+/// The name under which an XDP program counts frames without the time at which they were received.
+pub const UNSTAMPED: &str = "unstamped";
+
 /// A receive queue of an interface. What its XDP program kept is `packets + left + ring_full + dropped`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct InputQueue {
@@ -126,6 +129,12 @@ pub struct InputQueue {
 }
 
 impl InputInterface {
+    /// Frames that came without the time at which they were received.
+    pub fn unstamped(&self) -> u64 {
+        let of_queues = self.queues.iter().flat_map(|queue| &queue.xdp);
+        of_queues.filter(|(name, _)| *name == UNSTAMPED).map(|(_, count)| count).sum()
+    }
+
     /// Adds what another socket on the same interface had.
     pub fn add(&mut self, other: InputInterface) {
         self.packets += other.packets;

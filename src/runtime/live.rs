@@ -281,12 +281,17 @@ fn summed(
             interface.why.clone_from(why);
         }
     }
+    let clock = match input.interfaces.iter().map(InputInterface::unstamped).sum::<u64>() {
+        0 => clock,
+        packets => format!("{clock}; for {packets} packets that had no stamp, later, as they were handed over"),
+    };
     (Read { summary: input, clock, unreadable_packets: 0, problems }, reports)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::summary::{InputQueue, UNSTAMPED};
 
     fn followed(first: u64, last: u64, packets: u64) -> Followed {
         let interface = InputInterface { name: "a".into(), packets, drops: 1, ..InputInterface::default() };
@@ -311,6 +316,14 @@ mod tests {
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
         assert_eq!(read.problems, ["a is gone"]);
+    }
+
+    #[test]
+    fn packets_without_a_stamp_are_told_with_the_clock() {
+        let mut one = followed(5, 9, 3);
+        one.interfaces[0].queues = vec![InputQueue { xdp: vec![("kept", 3), (UNSTAMPED, 2)], ..InputQueue::default() }];
+        let (read, _) = summed(vec![one], vec![None], "its own".to_owned(), &[]);
+        assert!(read.clock.starts_with("its own; for 2 packets that had no stamp"), "{}", read.clock);
     }
 
     #[test]
