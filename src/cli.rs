@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::capture::Others;
 use crate::capture::fault::Faults;
 use crate::config::values::{
-    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, PortRange, Sample, Separator,
-    Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, Sample,
+    Separator, Several, SinkSpec, Size,
 };
 use crate::config::{CheckConfig, Config, ConfigError, HistConfig, Live, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
@@ -101,11 +102,23 @@ struct Capture {
     /// direction: give the option twice
     #[arg(long, value_name = "IF")]
     interface: Vec<Interface>,
-    /// How the kernel hands over packets. af-packet: copies of them, on any interface; nothing is taken from the host. With
-    /// several workers it keeps the two directions of a connection together, except within VXLAN and Geneve: use --workers 1
-    /// for these. auto takes af-packet [default: auto]
-    #[arg(long, value_name = "auto|af-packet")]
+    /// How the kernel hands over packets. zero-copy, copy and generic are AF_XDP: read where the network card wrote them, or copied
+    /// once by its driver or behind it; it takes the packets away from the host. af-packet: copies of them, on any interface;
+    /// nothing is taken from the host. auto: the first of these that the interface can, but only af-packet on one with an
+    /// address, a master or an interface on top [default: auto]
+    #[arg(long, value_name = "auto|zero-copy|copy|generic|af-packet")]
     mode: Option<Mode>,
+    /// With AF_XDP: what becomes of packets that are no TCP of the observed ports: the host gets them, or nobody
+    /// [default: pass]
+    #[arg(long, value_name = "pass|drop")]
+    others: Option<Others>,
+    /// adaptive: sleep while no packets come. busy: look for them all the time, each worker on a core that nobody else needs
+    /// [default: adaptive]
+    #[arg(long, value_name = "adaptive|busy")]
+    poll: Option<Poll>,
+    /// Take packets of the observed ports away even from an interface that the host uses (with zero-copy, copy or generic)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    consume: Option<bool>,
     /// End after this long, such as 30s or 1h [default: until Ctrl-C or SIGTERM]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Nanoseconds>,
@@ -293,10 +306,10 @@ impl Read {
 
 impl Capture {
     fn split(self) -> (Options, Option<PathBuf>) {
-        let Capture { interface, mode, duration, mut common } = self;
+        let Capture { interface, mode, others, poll, consume, duration, mut common } = self;
         let config = common.config.take();
         let interface = (!interface.is_empty()).then_some(Several(interface));
-        (Options { interface, mode, duration, ..common.options() }, config)
+        (Options { interface, mode, others, poll, consume, duration, ..common.options() }, config)
     }
 }
 

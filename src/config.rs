@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::capture::afpacket;
 use crate::capture::fault::Faults;
+use crate::capture::interface;
+use crate::capture::{Others, Way};
 use crate::endpoint::names::{Names, NamesError};
 use crate::limits;
 use crate::record::filter::Criteria;
@@ -24,8 +25,8 @@ use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
-    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, PortRange, Sample, Separator,
-    Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, Sample,
+    Separator, Several, SinkSpec, Size,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -75,6 +76,10 @@ pub struct Options {
     pub fault: Option<Faults>,
     pub interface: Option<Several<Interface>>,
     pub mode: Option<Mode>,
+    #[serde(deserialize_with = "values::others")]
+    pub others: Option<Others>,
+    pub poll: Option<Poll>,
+    pub consume: Option<bool>,
     pub duration: Option<Nanoseconds>,
 }
 
@@ -118,6 +123,9 @@ impl Options {
             fault: self.fault.or(other.fault),
             interface: self.interface.or(other.interface),
             mode: self.mode.or(other.mode),
+            others: self.others.or(other.others),
+            poll: self.poll.or(other.poll),
+            consume: self.consume.or(other.consume),
             duration: self.duration.or(other.duration),
         }
     }
@@ -189,8 +197,14 @@ pub struct Config {
 pub struct Live {
     /// The interfaces, each once, at least one.
     pub interfaces: Vec<String>,
-    /// By which way.
-    pub mode: Mode,
+    /// By which way; `None`: by the best.
+    pub way: Option<Way>,
+    /// What becomes of packets that AF_XDP does not keep.
+    pub others: Others,
+    /// Whether threads wait for packets.
+    pub poll: Poll,
+    /// Whether packets may be taken away from an interface that the host uses.
+    pub consume: bool,
     /// For how long; `None`: until it is ended.
     pub duration_ns: Option<u64>,
 }
@@ -271,6 +285,9 @@ impl Config {
         let given = [
             ("interface", options.interface.is_some()),
             ("mode", options.mode.is_some()),
+            ("others", options.others.is_some()),
+            ("poll", options.poll.is_some()),
+            ("consume", options.consume.is_some()),
             ("duration", options.duration.is_some()),
         ];
         if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
@@ -286,7 +303,7 @@ impl Config {
             return Err(ConfigError::OtherCommand { option, its_command: "read", command: "capture" });
         }
         let live = live(&options)?;
-        let queues = live.interfaces.iter().map(|interface| afpacket::queues(interface)).sum::<usize>();
+        let queues = live.interfaces.iter().map(|interface| interface::queues(interface)).sum::<usize>();
         let config = Config::common(options, Vec::new(), queues.min(usable_cores()), SECOND_NS)?;
         Ok((config, live))
     }
@@ -433,7 +450,14 @@ fn live(options: &Options) -> Result<Live, ConfigError> {
     let given = options.interface.iter().flat_map(|Several(interfaces)| interfaces);
     let interfaces = interfaces(given)?;
     let duration_ns = options.duration.map(|given| positive("--duration", Some(given), 0)).transpose()?;
-    Ok(Live { interfaces, mode: options.mode.unwrap_or_default(), duration_ns })
+    Ok(Live {
+        interfaces,
+        way: options.mode.and_then(|Mode(way)| way),
+        others: options.others.unwrap_or_default(),
+        poll: options.poll.unwrap_or_default(),
+        consume: options.consume.unwrap_or(false),
+        duration_ns,
+    })
 }
 
 /// The interfaces that are named, each once.

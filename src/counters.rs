@@ -70,6 +70,10 @@ counters! {
     TimeBackwards => "packets"/"time_backwards",
     /// Frames that a live capture's ring had no room for: the kernel dropped them, and they are not among those seen.
     CaptureDropsRing => "packets"/"capture_drops.ring",
+    /// Frames for which the memory of a queue (AF_XDP) had no free piece, or that did not fit into it.
+    CaptureDropsMemory => "packets"/"capture_drops.memory",
+    /// Frames that came on a queue without a socket (AF_XDP).
+    CaptureDropsNoSocket => "packets"/"capture_drops.no_socket",
     /// Stretches of a stream that never came.
     Gaps => "packets"/"gaps",
     /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.

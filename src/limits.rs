@@ -163,6 +163,25 @@ pub const BLOCK_TIMEOUT_MS: u32 = 20;
 /// busy kernel to notice it.
 pub const LAG_NS: u64 = 100_000_000;
 
+/// Bytes of a piece of the memory (UMEM) into which AF_XDP writes frames; longer frames take several. 256 of them stay free for
+/// the driver, before the frame.
+pub const UMEM_FRAME_BYTES: usize = 4096;
+/// Frames of the ring in which a queue hands them over: a power of two, as the next.
+pub const RX_RING_FRAMES_MAX: usize = 8192;
+/// Fewest.
+pub const RX_RING_FRAMES_MIN: usize = 512;
+/// Bytes of the memory of all queues together, unless the fewest frames of each are more. They are beside `--memory`.
+pub const UMEMS_BYTES_MAX: usize = 256 << 20;
+/// Queues of an interface that can be captured by AF_XDP.
+pub const XDP_QUEUES_MAX: usize = 256;
+/// Frames that are taken out of a queue's ring at once.
+pub const XDP_BATCH_FRAMES: usize = 64;
+/// Longest frame that is put together of several pieces of memory, in bytes: what segmentation offload makes.
+pub const JOINED_FRAME_BYTES_MAX: usize = 256 * 1024;
+/// How much later than its time a frame of AF_XDP is in its queue's ring, at the most, in nanoseconds: the kernel hands frames
+/// over when it has looked at some dozens of them.
+pub const XDP_LAG_NS: u64 = 10_000_000;
+
 /// Most workers.
 pub const WORKERS_MAX: usize = 256;
 /// Smallest `--memory` per worker, in bytes.
@@ -178,7 +197,9 @@ const _: () = assert!(FRAGMENT_CACHE_BYTES_MAX as u64 <= MEMORY_PER_WORKER_MIN /
 const _: () = assert!(FRAME_BYTES_MAX <= DECLARED_FRAME_BYTES_MAX && DECLARED_FRAME_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(LAG_NS > 2 * 1_000_000 * BLOCK_TIMEOUT_MS as u64);
 const _: () = assert!(RING_BLOCK_BYTES >= 4 * 64 * 1024 && RINGS_BYTES_MAX / RING_BLOCK_BYTES >= RING_BLOCKS_MAX);
-const _: () = assert!(TAPS_MAX <= 64, "one bit each");
+const _: () = assert!(RX_RING_FRAMES_MAX.is_power_of_two() && RX_RING_FRAMES_MIN.is_power_of_two());
+const _: () = assert!(2 * RX_RING_FRAMES_MAX * UMEM_FRAME_BYTES <= UMEMS_BYTES_MAX);
+const _: () = assert!(XDP_BATCH_FRAMES * UMEM_FRAME_BYTES > 64 * 1024, "the pieces of a frame are taken at once");
 const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
 
 /// How one worker's share of `--memory` is divided, in bytes. The terms sum to at most the share.

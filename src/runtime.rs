@@ -7,6 +7,7 @@
 mod consumer;
 mod input;
 mod live;
+mod taps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
 
 /// Captures interfaces. Fails, before any work, if one of them or an output can't be opened.
 pub fn capture(config: &Config, live: &Live, observer: &mut dyn Observer) -> Result<Outcome> {
-    let taps = live::open(live, config.workers)?;
+    let taps = taps::open(config, live)?;
     analyse(config, |workers, seed| live::capture(config, live, taps, workers, seed, observer))
 }
 

@@ -1,10 +1,50 @@
-//! Whether a network interface of this namespace is the host's own.
+//! What is known of a network interface of this namespace: its number, its queues, and whether it is the host's own.
 
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+
+/// The number of an interface of this network namespace.
+pub(super) fn number_of(interface: &str) -> Option<i32> {
+    let name = CString::new(interface).ok()?;
+    // SAFETY: the name ends with a zero, and lives.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    i32::try_from(number).ok().filter(|&number| number > 0)
+}
+
+/// The names of all interfaces of this network namespace.
+pub(super) fn names() -> Vec<String> {
+    let mut names = Vec::new();
+    // SAFETY: no memory is passed.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return names;
+    }
+    let mut at = list;
+    loop {
+        // SAFETY: the list ends with an entry of zeroes, beyond which this does not go.
+        let entry = unsafe { &*at };
+        if entry.if_index == 0 || entry.if_name.is_null() {
+            break;
+        }
+        // SAFETY: the name ends with a zero, and lives as long as the list.
+        let name = unsafe { CStr::from_ptr(entry.if_name) };
+        names.push(name.to_string_lossy().into_owned());
+        at = at.wrapping_add(1);
+    }
+    // SAFETY: the list came from `if_nameindex`, and nothing refers to it any more.
+    unsafe { libc::if_freenameindex(list) };
+    names
+}
+
+/// Receive queues of an interface, at least 1: as many as its driver spreads the work over.
+pub fn queues(interface: &str) -> usize {
+    let listed = std::fs::read_dir(folder(interface).join("queues"));
+    let is_receiving = |name: std::ffi::OsString| name.to_string_lossy().starts_with("rx-");
+    listed.map_or(0, |entries| entries.flatten().filter(|entry| is_receiving(entry.file_name())).count()).max(1)
+}
 
 /// Why an interface is not nobody's: what it is used for, beyond that packets are mirrored to it.
 pub fn use_of(interface: &str) -> Option<String> {
@@ -77,6 +117,18 @@ fn folder(interface: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_among_the_interfaces_and_has_a_number() {
+        assert!(names().contains(&"lo".to_owned()), "{:?}", names());
+        assert!(number_of("lo").is_some());
+        assert_eq!((number_of("no-such-if"), number_of(""), number_of("l\0o")), (None, None, None));
+    }
+
+    #[test]
+    fn loopback_has_a_queue_and_so_has_what_is_not_there() {
+        assert_eq!((queues("lo"), queues("no-such-if")), (1, 1));
+    }
 
     #[test]
     fn loopback_is_the_hosts_own_and_of_what_is_not_there_nothing_is_known() {

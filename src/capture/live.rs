@@ -1,43 +1,152 @@
-//! Frames of one or several interfaces as one [`Source`], in the order of their times.
+//! Frames of one or several sources as one [`Source`], in the order of their times.
 //!
-//! A passive tap delivers each direction of a connection on an interface of its own. Each hands its frames over in blocks, so a
-//! frame is held back until no other interface can still have an earlier one: until each has shown a later frame, or
-//! [`LAG_NS`] have passed without. A live source hands out nothing at times; [`Interfaces::settled`] tells then how far time
-//! has come.
+//! A passive tap delivers each direction of a connection on an interface of its own, and a network card may deliver them on
+//! different queues. Each source hands its frames over some time after they came, so a frame is held back until no other source
+//! can still have an earlier one: until each has shown a later frame, or its lag has passed without. A live source hands out
+//! nothing at times; [`Interfaces::settled`] tells then how far time has come.
 
 #![allow(unsafe_code)]
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::afpacket::{AfPacket, Condition, wait};
-use super::{Frame, Polled, Source};
+use super::afpacket::AfPacket;
+#[cfg(feature = "afxdp")]
+use super::afxdp::AfXdp;
+use super::{Condition, Frame, LinkType, Polled, Source};
 use crate::clock;
 use crate::limits::{BLOCK_TIMEOUT_MS, LAG_NS};
 use crate::units::Timestamp;
 
-/// How long is waited at a time where some interface has frames that are held back for another.
-const HELD_BACK_WAIT: Duration = Duration::from_millis(BLOCK_TIMEOUT_MS as u64 / 2);
+/// A socket, of either kind, with the frames of an interface, or of a part of it.
+#[derive(Debug)]
+pub enum Tap {
+    /// By packets' copies.
+    AfPacket(AfPacket),
+    /// Of a receive queue.
+    #[cfg(feature = "afxdp")]
+    AfXdp(Box<AfXdp>),
+}
 
-/// The interfaces, one socket each.
+/// Asks either kind the same.
+macro_rules! ask {
+    ($tap:expr, $source:ident => $answer:expr) => {
+        match $tap {
+            Tap::AfPacket($source) => $answer,
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp($source) => $answer,
+        }
+    };
+}
+
+impl Tap {
+    /// The interface.
+    pub fn name(&self) -> &str {
+        ask!(self, source => source.name())
+    }
+
+    /// How its frames begin.
+    pub fn link(&self) -> LinkType {
+        ask!(self, source => source.link())
+    }
+
+    /// Frames handed out.
+    pub fn packets(&self) -> u64 {
+        ask!(self, source => source.packets())
+    }
+
+    /// Frames that the kernel dropped since the beginning.
+    pub fn drops(&mut self) -> u64 {
+        match self {
+            Tap::AfPacket(source) => source.drops().frames,
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(source) => source.drops(),
+        }
+    }
+
+    fn fd(&self) -> RawFd {
+        ask!(self, source => source.fd())
+    }
+
+    fn news(&mut self) -> Option<Condition> {
+        ask!(self, source => source.news())
+    }
+
+    /// How much later than its time a frame may be handed over, in nanoseconds.
+    fn lag_ns(&self) -> u64 {
+        match self {
+            Tap::AfPacket(_) => LAG_NS,
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(_) => crate::limits::XDP_LAG_NS,
+        }
+    }
+
+    /// How long is waited at a time where its frames are held back for another, or another's for its.
+    fn held_back_wait(&self) -> Duration {
+        match self {
+            Tap::AfPacket(_) => Duration::from_millis(u64::from(BLOCK_TIMEOUT_MS) / 2),
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(_) => Duration::from_millis(1),
+        }
+    }
+
+    /// Whether so many frames wait that frames which come may soon be dropped.
+    fn is_pressed(&mut self) -> bool {
+        match self {
+            // Its ring is for more than the lag.
+            Tap::AfPacket(_) => false,
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(source) => source.is_pressed(),
+        }
+    }
+
+    /// The time of the next frame, if there is one. Frames that were handed out may be gone then.
+    fn advance(&mut self) -> Option<Timestamp> {
+        ask!(self, source => source.advance())
+    }
+
+    /// The time of the next frame that does not make frames that were handed out go.
+    fn next_in_block(&mut self) -> Option<Timestamp> {
+        ask!(self, source => source.next_in_block())
+    }
+
+    /// That frame.
+    ///
+    /// # Safety
+    /// It must not be used any more when [`Tap::advance`] is called the next time, nor when this is gone.
+    unsafe fn next_frame<'r>(&mut self) -> Option<Frame<'r>> {
+        // SAFETY: as the caller promises.
+        ask!(self, source => unsafe { source.next_frame() })
+    }
+}
+
+/// The sources, one socket each.
 #[derive(Debug)]
 pub struct Interfaces {
-    sources: Vec<AfPacket>,
+    sources: Vec<Tap>,
     settled: Timestamp,
+    lag_ns: u64,
+    held_back_wait: Duration,
+    /// Those that are waited for, here so that it is made once.
+    asked: Vec<libc::pollfd>,
 }
 
 impl Interfaces {
-    /// Of these sockets, at least one.
-    pub fn new(sources: Vec<AfPacket>) -> Interfaces {
-        Interfaces { sources, settled: Timestamp::NONE }
+    /// Of these sources, at least one.
+    pub fn new(sources: Vec<Tap>) -> Interfaces {
+        let asked = Vec::with_capacity(sources.len());
+        let lag_ns = sources.iter().map(Tap::lag_ns).max().unwrap_or_default();
+        let held_back_wait = sources.iter().map(Tap::held_back_wait).min().unwrap_or_default();
+        Interfaces { sources, settled: Timestamp::NONE, lag_ns, held_back_wait, asked }
     }
 
-    /// The sockets.
-    pub fn sources(&self) -> &[AfPacket] {
+    /// The sources.
+    pub fn sources(&self) -> &[Tap] {
         &self.sources
     }
 
-    /// The sockets, to ask them what they know.
-    pub fn sources_mut(&mut self) -> &mut [AfPacket] {
+    /// The sources, to ask them what they know.
+    pub fn sources_mut(&mut self) -> &mut [Tap] {
         &mut self.sources
     }
 
@@ -46,14 +155,19 @@ impl Interfaces {
         self.settled
     }
 
-    /// Waits until there may be frames, at most so long.
+    /// Waits until there may be frames, at most so long. A signal ends it early.
     pub fn wait(&mut self, most: Duration) {
-        let is_holding = |source: &mut AfPacket| source.next_in_block().is_some();
         // Those that have frames already would end the waiting at once.
-        let holding: u64 =
-            self.sources.iter_mut().enumerate().map(|(n, source)| u64::from(is_holding(source)) << n).sum();
-        let most = if holding == 0 { most } else { most.min(HELD_BACK_WAIT) };
-        wait(self.sources.iter().enumerate().filter(|(n, _)| holding >> n & 1 == 0).map(|(_, source)| source), most);
+        self.asked.clear();
+        for source in &mut self.sources {
+            if source.next_in_block().is_none() {
+                self.asked.push(libc::pollfd { fd: source.fd(), events: libc::POLLIN, revents: 0 });
+            }
+        }
+        let most = if self.asked.len() == self.sources.len() { most } else { most.min(self.held_back_wait) };
+        let milliseconds = i32::try_from(most.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the kernel writes into as many entries as there are. What it found is not asked for: whoever waited looks.
+        unsafe { libc::poll(self.asked.as_mut_ptr(), self.asked.len() as libc::nfds_t, milliseconds) };
     }
 
     /// What has become of the interfaces since this was asked the last time: the first that has news.
@@ -80,7 +194,14 @@ impl Interfaces {
         }
         // In this order: what had come by this time, less the lag, is in a block that is looked for after it.
         let now = clock::now();
-        self.is_waiting().then(|| Timestamp(now.0.saturating_sub(LAG_NS)))
+        self.is_waiting().then(|| Timestamp(now.0.saturating_sub(self.lag_ns)))
+    }
+
+    /// Whether a frame of this time waits for others. Rather than that frames are dropped, it does not.
+    fn is_held_back(&mut self, at: Timestamp, horizon: Option<Timestamp>) -> bool {
+        self.sources.len() > 1
+            && horizon.is_some_and(|horizon| at > horizon)
+            && !self.sources.iter_mut().any(Tap::is_pressed)
     }
 }
 
@@ -90,16 +211,16 @@ impl Source for Interfaces {
     fn poll<'a>(&'a mut self, most: usize, each: &mut impl FnMut(Frame<'a>)) -> Result<Polled, Self::Error> {
         let horizon = self.horizon();
         let mut frames = 0;
-        // A block goes back only by `advance`, so the batch ends with the first block that does.
+        // Frames go back only by `advance`, so the batch ends with the first block that has none left.
         while frames < most {
             let heads = self.sources.iter_mut().enumerate();
             let heads = heads.filter_map(|(number, source)| Some((source.next_in_block()?, number)));
             let Some((at, number)) = heads.min() else { break };
-            if self.sources.len() > 1 && horizon.is_some_and(|horizon| at > horizon) {
+            if self.is_held_back(at, horizon) {
                 break;
             }
             let source = &mut self.sources[number];
-            // SAFETY: the frame borrows `self`, by whose next borrow alone blocks go back.
+            // SAFETY: the frame borrows `self`, by whose next borrow alone frames go back.
             let Some(frame) = (unsafe { source.next_frame() }) else { break };
             each(frame);
             frames += 1;
@@ -127,6 +248,10 @@ mod tests {
         at.iter().map(|&at| Written { at, bytes: BYTES, ..Written::default() }).collect()
     }
 
+    fn interfaces_of<const N: usize>(sources: [AfPacket; N]) -> Interfaces {
+        Interfaces::new(sources.into_iter().map(Tap::AfPacket).collect())
+    }
+
     /// What comes until nothing does.
     fn polled(interfaces: &mut Interfaces, most: usize) -> Vec<u64> {
         let mut all = Vec::new();
@@ -148,9 +273,9 @@ mod tests {
             one.fill(1, &times(&[8, 9]));
             other.fill(0, &times(&[2, 3]));
             other.fill(1, &times(&[6, 7, 10]));
-            let mut interfaces = Interfaces::new(vec![one, other]);
+            let mut interfaces = interfaces_of([one, other]);
             assert_eq!(polled(&mut interfaces, most), (1..=10).collect::<Vec<u64>>(), "{most} at a time");
-            assert_eq!(interfaces.sources().iter().map(AfPacket::packets).collect::<Vec<_>>(), [5, 5]);
+            assert_eq!(interfaces.sources().iter().map(Tap::packets).collect::<Vec<_>>(), [5, 5]);
         }
     }
 
@@ -160,11 +285,12 @@ mod tests {
         let now = clock::now().0;
         let soon = now + 3_600_000_000_000;
         one.fill(0, &times(&[now - 1_000_000_000, soon]));
-        let mut interfaces = Interfaces::new(vec![one, other]);
+        let mut interfaces = interfaces_of([one, other]);
         assert_eq!(polled(&mut interfaces, 32), [now - 1_000_000_000], "that is long enough ago");
         let settled = interfaces.settled();
         assert!(settled.0 >= now - LAG_NS && settled.0 < soon, "{settled}");
-        interfaces.sources()[1].fill(0, &times(&[soon - 1, soon + 1]));
+        let [_, Tap::AfPacket(other)] = interfaces.sources() else { panic!("they are of this kind") };
+        other.fill(0, &times(&[soon - 1, soon + 1]));
         assert_eq!(polled(&mut interfaces, 32), [soon - 1, soon], "then it waits for the first one in turn");
     }
 
@@ -173,7 +299,7 @@ mod tests {
         let alone = AfPacket::of_blocks("a", 1);
         let soon = clock::now().0 + 3_600_000_000_000;
         alone.fill(0, &times(&[soon, soon + 1]));
-        let mut interfaces = Interfaces::new(vec![alone]);
+        let mut interfaces = interfaces_of([alone]);
         assert_eq!(polled(&mut interfaces, 32), [soon, soon + 1]);
     }
 
@@ -181,10 +307,10 @@ mod tests {
     fn waiting_ends_in_time_though_frames_are_held_back() {
         let (one, other) = (AfPacket::of_blocks("a", 1), AfPacket::of_blocks("b", 1));
         one.fill(0, &times(&[clock::now().0 + 3_600_000_000_000]));
-        let mut interfaces = Interfaces::new(vec![one, other]);
+        let mut interfaces = interfaces_of([one, other]);
         assert_eq!(polled(&mut interfaces, 32), [0u64; 0]);
         let watch = clock::Stopwatch::start();
         interfaces.wait(Duration::from_mins(1));
-        assert!(watch.elapsed() >= HELD_BACK_WAIT && watch.elapsed() < Duration::from_secs(30));
+        assert!(watch.elapsed() >= interfaces.held_back_wait && watch.elapsed() < Duration::from_secs(30));
     }
 }

@@ -2,12 +2,17 @@
 //! batch is copied by whoever needs it.
 
 pub mod afpacket;
+#[cfg(feature = "afxdp")]
+pub mod afxdp;
+pub mod choice;
 pub mod fault;
 pub mod file;
 pub mod interface;
 pub mod live;
 pub mod nic;
 pub mod write;
+
+use std::fmt;
 
 use crate::units::Timestamp;
 
@@ -41,6 +46,59 @@ pub struct Frame<'a> {
     pub at: Timestamp,
     /// How to read its first header.
     pub link: LinkType,
+}
+
+/// By which of the kernel's ways the frames of an interface come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// `AF_XDP`, read where the network card has written them.
+    ZeroCopy,
+    /// `AF_XDP`, copied once, by the driver.
+    Copy,
+    /// `AF_XDP`, copied behind the driver.
+    Generic,
+    /// `AF_PACKET`: copies; the host gets them, too.
+    AfPacket,
+}
+
+impl Way {
+    /// All of them, the best first.
+    pub const ALL: [Way; 4] = [Way::ZeroCopy, Way::Copy, Way::Generic, Way::AfPacket];
+
+    /// As `--mode` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::ZeroCopy => "zero-copy",
+            Way::Copy => "copy",
+            Way::Generic => "generic",
+            Way::AfPacket => "af-packet",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What becomes of frames of an interface that `AF_XDP` does not keep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Others {
+    /// The host gets them.
+    #[default]
+    Pass,
+    /// Nobody gets them.
+    Drop,
+}
+
+/// What has become of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// It has gone down, or was; frames come again when it is up.
+    WentDown,
+    /// It was removed, or moved to another network namespace: no frames will come any more.
+    Gone,
 }
 
 /// What one call of [`Source::poll`] brought.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 
 use super::*;
+use crate::capture::Way;
 
 fn parsed(arguments: &[&str]) -> Result<Invocation, Refusal> {
     parse(["resptap"].iter().chain(arguments).map(OsString::from))
@@ -114,7 +115,14 @@ fn every_option_of_the_command_line_runs() {
 #[test]
 fn every_option_of_a_live_capture_runs() {
     let plain = capture(&["--workers=1"]);
-    let changed = [("interface", "lo2"), ("mode", "af-packet"), ("duration", "5s")];
+    let changed = [
+        ("interface", "lo2"),
+        ("mode", "af-packet"),
+        ("others", "drop"),
+        ("poll", "busy"),
+        ("consume", "true"),
+        ("duration", "5s"),
+    ];
     for (name, value) in changed {
         assert_ne!(capture(&["--workers=1", &format!("--{name}={value}")]), plain, "--{name} has no reader");
     }
@@ -133,12 +141,12 @@ fn the_file_may_name_the_interface() {
     let file = path.to_str().unwrap();
     let Command::Capture(config, live) = parsed(&["capture", "--config", file]).unwrap().command else { panic!() };
     assert_eq!((live.interfaces, config.ports), (vec!["eth1".to_owned(), "eth2".to_owned()], vec![7000]));
-    assert_eq!((live.mode, live.duration_ns), (Mode::AfPacket, Some(3_600_000_000_000)));
+    assert_eq!((live.way, live.duration_ns), (Some(Way::AfPacket), Some(3_600_000_000_000)));
     let error = refused(&["read", "a.pcap", "--config", file]);
     assert!(error.contains("--interface is an option of `resptap capture`"), "{error}");
     assert!(refused(&["capture"]).contains("--interface"));
     assert!(refused(&["capture", "--interface", "a/b"]).contains("`a/b` is no name of an interface"));
-    assert!(refused(&["capture", "--interface", "lo", "--mode", "magic"]).contains("not one of auto, af-packet"));
+    assert!(refused(&["capture", "--interface", "lo", "--mode", "magic"]).contains("not one of auto, zero-copy, copy"));
 }
 
 #[test]

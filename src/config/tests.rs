@@ -138,17 +138,36 @@ fn a_live_capture_has_its_own_defaults() {
     let (config, live) = captured(Options { interface: interfaces(&["lo"]), ..Options::default() }).unwrap();
     assert_eq!((config.workers, config.interval_ns), (1, 1_000_000_000), "loopback has one queue");
     assert!(config.files.is_empty());
-    assert_eq!(live, Live { interfaces: vec!["lo".to_owned()], mode: Mode::Auto, duration_ns: None });
+    let usual = Live {
+        interfaces: vec!["lo".to_owned()],
+        way: None,
+        others: Others::Pass,
+        poll: Poll::Adaptive,
+        consume: false,
+        duration_ns: None,
+    };
+    assert_eq!(live, usual);
     let options = Options {
         interface: interfaces(&["eth1", "eth0"]),
-        mode: Some(Mode::AfPacket),
+        mode: Some(Mode(Some(Way::Generic))),
+        others: Some(Others::Drop),
+        poll: Some(Poll::Busy),
+        consume: Some(true),
         duration: Some(Nanoseconds(5_000_000)),
         workers: Some(3),
         ..Options::default()
     };
     let (config, live) = captured(options).unwrap();
     let interfaces = vec!["eth1".to_owned(), "eth0".to_owned()];
-    assert_eq!(live, Live { interfaces, mode: Mode::AfPacket, duration_ns: Some(5_000_000) });
+    let expected = Live {
+        interfaces,
+        way: Some(Way::Generic),
+        others: Others::Drop,
+        poll: Poll::Busy,
+        consume: true,
+        duration_ns: Some(5_000_000),
+    };
+    assert_eq!(live, expected);
     assert_eq!(config.workers, 3);
 }
 
@@ -173,7 +192,10 @@ fn options_of_the_other_command_are_refused_with_its_name() {
     let none = Options::default();
     for (option, options) in [
         ("interface", Options { interface: interfaces(&["a"]), ..none.clone() }),
-        ("mode", Options { mode: Some(Mode::Auto), ..none.clone() }),
+        ("mode", Options { mode: Some(Mode(None)), ..none.clone() }),
+        ("others", Options { others: Some(Others::Drop), ..none.clone() }),
+        ("poll", Options { poll: Some(Poll::Busy), ..none.clone() }),
+        ("consume", Options { consume: Some(true), ..none.clone() }),
         ("duration", Options { duration: Some(Nanoseconds(5_000_000)), ..none.clone() }),
     ] {
         let error = refused(options);

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
 use crate::capture::fault::Faults;
+use crate::capture::{Others, Way};
 use crate::redis::arguments::Payload;
 use crate::redis::pairing::Resync;
 
@@ -47,8 +48,14 @@ pub enum ValueError {
     #[error("`{0}` is no name of an interface; those of this machine are shown by: ip link")]
     Interface(String),
     /// See the message.
-    #[error("`{0}` is not one of auto, af-packet")]
+    #[error("`{0}` is not one of auto, zero-copy, copy, generic, af-packet")]
     Mode(String),
+    /// See the message.
+    #[error("`{0}` is not one of pass, drop")]
+    Others(String),
+    /// See the message.
+    #[error("`{0}` is not one of adaptive, busy")]
+    Poll(String),
     /// See the message.
     #[error("`{0}` is no network; write an address or a network in CIDR form, such as 10.0.0.7 or 10.0.0.0/8")]
     Network(String),
@@ -268,24 +275,52 @@ impl FromStr for Interface {
     }
 }
 
-/// By which of the kernel's ways an interface is captured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Mode {
-    /// By the best one that there is.
-    #[default]
-    Auto,
-    /// By packet sockets.
-    AfPacket,
-}
+/// By which of the kernel's ways an interface is captured; `auto`: by the best one that it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode(pub Option<Way>);
 
 impl FromStr for Mode {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "auto" {
+            return Ok(Mode(None));
+        }
+        let way = Way::ALL.into_iter().find(|way| way.name() == text);
+        way.map(|way| Mode(Some(way))).ok_or_else(|| ValueError::Mode(text.to_owned()))
+    }
+}
+
+impl FromStr for Others {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         match text {
-            "auto" => Ok(Mode::Auto),
-            "af-packet" => Ok(Mode::AfPacket),
-            _ => Err(ValueError::Mode(text.to_owned())),
+            "pass" => Ok(Others::Pass),
+            "drop" => Ok(Others::Drop),
+            _ => Err(ValueError::Others(text.to_owned())),
+        }
+    }
+}
+
+/// Whether threads of a live capture wait for packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Poll {
+    /// They sleep while nothing comes.
+    #[default]
+    Adaptive,
+    /// They look all the time.
+    Busy,
+}
+
+impl FromStr for Poll {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "adaptive" => Ok(Poll::Adaptive),
+            "busy" => Ok(Poll::Busy),
+            _ => Err(ValueError::Poll(text.to_owned())),
         }
     }
 }
@@ -384,6 +419,7 @@ deserialize_from_text!(
     Network,
     Interface,
     Mode,
+    Poll,
     CommandName
 );
 
@@ -394,6 +430,11 @@ pub fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payl
 
 /// [`Resync`], read from text.
 pub fn resync<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resync>, D::Error> {
+    deserializer.deserialize_any(FromText(PhantomData)).map(Some)
+}
+
+/// [`Others`], read from text.
+pub fn others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Others>, D::Error> {
     deserializer.deserialize_any(FromText(PhantomData)).map(Some)
 }
 
@@ -580,7 +621,10 @@ mod tests {
 
     #[test]
     fn modes_are_named() {
-        assert_eq!(["auto", "af-packet"].map(str::parse), [Ok(Mode::Auto), Ok(Mode::AfPacket)]);
+        assert_eq!(["auto", "af-packet"].map(str::parse), [Ok(Mode(None)), Ok(Mode(Some(Way::AfPacket)))]);
+        assert_eq!(["zero-copy", "copy"].map(str::parse), [Ok(Mode(Some(Way::ZeroCopy))), Ok(Mode(Some(Way::Copy)))]);
+        assert_eq!(["pass", "drop"].map(str::parse), [Ok(Others::Pass), Ok(Others::Drop)]);
+        assert_eq!(["adaptive", "busy"].map(str::parse), [Ok(Poll::Adaptive), Ok(Poll::Busy)]);
         assert_eq!("zero".parse::<Mode>(), Err(ValueError::Mode("zero".to_owned())));
     }
 }

@@ -90,22 +90,48 @@ pub struct InputInterface {
     pub name: String,
     /// How it was captured, as `--mode` has it.
     pub mode: &'static str,
+    /// Why in this way.
+    pub why: String,
     /// What its frames begin with.
     pub link: &'static str,
     /// Frames that came.
     pub packets: u64,
     /// Frames that were dropped for want of room.
     pub drops: u64,
-    /// How often there came to be no room.
+    /// How often there came to be no room (AF_PACKET).
     pub freezes: u64,
+    /// Its receive queues (AF_XDP).
+    pub queues: Vec<InputQueue>,
+}
+
+/// A receive queue of an interface. What its XDP program kept is `packets + left + ring_full + dropped`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InputQueue {
+    /// Which one.
+    pub number: u32,
+    /// Whether its memory is of huge pages.
+    pub huge_pages: bool,
+    /// Frames that came.
+    pub packets: u64,
+    /// Frames that were still in its ring at the end.
+    pub left: u64,
+    /// Frames for which the ring had no room.
+    pub ring_full: u64,
+    /// Frames for which there was no memory, or that did not fit into it.
+    pub dropped: u64,
+    /// How often there was no memory.
+    pub fill_empty: u64,
+    /// What the XDP program did with how many frames.
+    pub xdp: Vec<(&'static str, u64)>,
 }
 
 impl InputInterface {
     /// Adds what another socket on the same interface had.
-    pub fn add(&mut self, other: &InputInterface) {
+    pub fn add(&mut self, other: InputInterface) {
         self.packets += other.packets;
         self.drops += other.drops;
         self.freezes += other.freezes;
+        self.queues.extend(other.queues);
     }
 }
 
@@ -264,8 +290,15 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let interfaces = input.interfaces.iter().map(|interface| {
-        let InputInterface { name, mode, link, packets, drops, freezes } = interface;
-        json!({"name": name, "mode": mode, "link": link, "packets": packets, "drops": drops, "freezes": freezes})
+        let InputInterface { name, mode, why, link, packets, drops, freezes, queues } = interface;
+        let mut fields =
+            json!({"name": name, "mode": mode, "why": why, "link": link, "packets": packets, "drops": drops});
+        if queues.is_empty() {
+            fields["freezes"] = json!(freezes);
+        } else {
+            fields["queues"] = queues.iter().map(queue).collect();
+        }
+        fields
     });
     let mut fields = if input.interfaces.is_empty() {
         json!({"files": files.collect::<Vec<_>>()})
@@ -286,6 +319,14 @@ fn input(report: &Report<'_>) -> Value {
         fields["duration"] = json!(report.duration_ns());
     }
     fields
+}
+
+fn queue(queue: &InputQueue) -> Value {
+    let xdp: Map<String, Value> = queue.xdp.iter().map(|&(name, count)| (name.to_owned(), json!(count))).collect();
+    json!({
+        "queue": queue.number, "huge_pages": queue.huge_pages, "packets": queue.packets, "left": queue.left,
+        "ring_full": queue.ring_full, "dropped": queue.dropped, "fill_empty": queue.fill_empty, "xdp": xdp,
+    })
 }
 
 fn latency(totals: &Totals) -> Value {

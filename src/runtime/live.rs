@@ -1,7 +1,8 @@
 //! Captures interfaces: opens them, has threads follow them, watches over these, and says what came.
 //!
-//! One interface is shared by its workers (`PACKET_FANOUT_HASH`), each with a socket and a thread of its own. The frames of
-//! several interfaces belong together, so one thread brings them into order; with more than one worker it steers.
+//! Where a source keeps the two directions of a connection together, each worker follows its own in its own thread. Frames of
+//! several interfaces, or of queues over which connections split, belong together, so one thread brings them into order; with
+//! more than one worker it steers.
 //!
 //! Time is that of the frames. Where none come it is the wall clock's, less the time that a frame may still be under way, so
 //! that timeouts are told and intervals end on an idle interface, too.
@@ -13,13 +14,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::capture::afpacket::{AfPacket, Condition, LiveError};
-use crate::capture::live::Interfaces;
-use crate::capture::{LinkType, Source};
+use crate::capture::live::{Interfaces, Tap};
+use crate::capture::{Condition, Source};
 use crate::clock::{self, Stopwatch};
-use crate::config::values::Mode;
+use crate::config::values::Poll;
 use crate::config::{Config, Live};
-use crate::counters::{Counter, Published};
+use crate::counters::{Counter, Counters, Published};
 use crate::export::summary::{Input, InputInterface};
 use crate::flow::hash::Seed;
 use crate::limits::BATCH_FRAMES;
@@ -28,17 +28,24 @@ use crate::worker::{Batch, Worker, WorkerReport};
 
 use super::consumer::{Alone, Consumer};
 use super::input::Read;
+use super::taps::{Taps, described};
 use super::{Steering, spawn};
 
 /// How long a thread waits for frames before it looks what time it is.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How long it sleeps where frames have just come: being woken for each one would cost more than they do. Longer each time that
+/// none came meanwhile, up to the last.
+const SHORT_WAITS: [Duration; 5] = [
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(200),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+];
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
 const DROPS_BATCHES: u32 = 4096;
-
-/// Whose clock, and how fine.
-const CLOCK: &str = "this host's, read by the kernel as packets arrive, nanoseconds";
 
 /// Is told how a capture goes, and may end it.
 pub trait Observer {
@@ -91,30 +98,16 @@ struct Followed {
     /// How far time came.
     end: Timestamp,
     interfaces: Vec<InputInterface>,
+    /// What was dropped of these.
+    counters: Counters,
     problems: Vec<String>,
-}
-
-/// Opens the interfaces: one for each worker, sharing an interface, or one for all.
-pub(super) fn open(live: &Live, workers: usize) -> Result<Vec<Interfaces>, LiveError> {
-    match live.mode {
-        Mode::Auto | Mode::AfPacket => {}
-    }
-    if let [interface] = &live.interfaces[..] {
-        let sockets = AfPacket::open(interface, workers, workers)?;
-        return Ok(sockets.into_iter().map(|socket| Interfaces::new(vec![socket])).collect());
-    }
-    let mut sockets = Vec::new();
-    for interface in &live.interfaces {
-        sockets.extend(AfPacket::open(interface, 1, live.interfaces.len())?);
-    }
-    Ok(vec![Interfaces::new(sockets)])
 }
 
 /// Follows the interfaces until the observer wants it to end, the time is over, or one of them is gone.
 pub(super) fn capture(
     config: &Config,
     live: &Live,
-    taps: Vec<Interfaces>,
+    taps: Taps,
     workers: Vec<Worker>,
     seed: Seed,
     observer: &mut dyn Observer,
@@ -122,27 +115,31 @@ pub(super) fn capture(
     let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
     let control = Arc::new(Control::default());
     let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
-    tracing::info!("capturing {} by AF_PACKET, with {} workers", live.interfaces.join(" and "), workers.len());
-    if taps.len() < workers.len() {
+    let (clock, explanations) = (taps.clock(), taps.explanations());
+    let is_steered = taps.parts.len() < workers.len();
+    let how = if is_steered { ", which one thread feeds" } else { "" };
+    tracing::info!("capturing {}, with {} workers{how}", taps.describe(), workers.len());
+    let poll = live.poll;
+    if is_steered {
         let steering = Steering::start(config, workers, seed, true)?;
         let follow = move || {
             let mut steering = steering;
-            let followed: Vec<Followed> =
-                taps.into_iter().map(|tap| follow(tap, &mut steering.consumer, &control, true)).collect();
+            let follow = |tap| follow(tap, &mut steering.consumer, &control, poll, true);
+            let followed: Vec<Followed> = taps.parts.into_iter().map(follow).collect();
             let end = followed.iter().map(|followed| followed.end).max().unwrap_or_default();
             (followed, steering.finish(end))
         };
         let thread = [spawn("steering", None, follow)?];
         let joined = watched.join(thread, live.duration_ns, observer);
         let (followed, reports) = joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None]));
-        return Ok(summed(followed, reports));
+        return Ok(summed(followed, reports, clock, &explanations));
     }
     let mut threads = Vec::new();
-    for (number, (tap, worker)) in taps.into_iter().zip(workers).enumerate() {
+    for (number, (tap, worker)) in taps.parts.into_iter().zip(workers).enumerate() {
         let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
         let follow = move || {
             let mut alone = Alone::new(number, worker, interval_ns, true);
-            let followed = follow(tap, &mut alone, &control, number == 0);
+            let followed = follow(tap, &mut alone, &control, poll, number == 0);
             let report = alone.finish(followed.end);
             (followed, report)
         };
@@ -150,13 +147,13 @@ pub(super) fn capture(
     }
     let joined = watched.join(threads, live.duration_ns, observer);
     let (followed, reports): (Vec<Followed>, Vec<_>) = joined.into_iter().map(Option::unwrap_or_default).unzip();
-    Ok(summed(followed, reports))
+    Ok(summed(followed, reports, clock, &explanations))
 }
 
 /// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
-fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, speaks: bool) -> Followed {
+fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
-    let (mut batches, mut told) = (0u32, 0);
+    let (mut batches, mut told, mut quiet) = (0u32, 0, 0);
     loop {
         let mut batch = Batch::new();
         let Ok(_) = tap.poll(BATCH_FRAMES, &mut |frame| batch.push(frame));
@@ -181,16 +178,22 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
             break;
         }
         batches = batches.wrapping_add(1);
-        if last.is_none() || batches.is_multiple_of(DROPS_BATCHES) {
-            let drops = tap.sources_mut().iter_mut().map(|source| source.drops().frames).sum();
+        quiet = if last.is_none() { quiet + 1 } else { 0 };
+        if quiet > SHORT_WAITS.len() || batches.is_multiple_of(DROPS_BATCHES) {
+            let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
             control.drops.fetch_add(drops - told, Ordering::Relaxed);
             told = drops;
         }
-        if last.is_none() {
-            tap.wait(IDLE_WAIT);
+        if poll == Poll::Adaptive && quiet > 0 {
+            match SHORT_WAITS.get(quiet - 1) {
+                Some(&short) => sleep(short),
+                None => tap.wait(IDLE_WAIT),
+            }
         }
     }
-    followed.interfaces = tap.sources_mut().iter_mut().map(described).collect();
+    for source in tap.sources_mut() {
+        followed.interfaces.push(described(source, &mut followed.counters));
+    }
     followed
 }
 
@@ -210,22 +213,6 @@ impl Followed {
                 control.end_now();
             }
         }
-    }
-}
-
-fn described(source: &mut AfPacket) -> InputInterface {
-    let drops = source.drops();
-    let link = match source.link() {
-        LinkType::RawIp => "IP",
-        _ => "Ethernet",
-    };
-    InputInterface {
-        name: source.name().to_owned(),
-        mode: "af-packet",
-        link,
-        packets: source.packets(),
-        drops: drops.frames,
-        freezes: drops.freezes,
     }
 }
 
@@ -277,7 +264,12 @@ impl Watched {
 }
 
 /// All that was found together. A report counts what the kernel dropped of its interfaces.
-fn summed(followed: Vec<Followed>, mut reports: Vec<Option<WorkerReport>>) -> (Read, Vec<Option<WorkerReport>>) {
+fn summed(
+    followed: Vec<Followed>,
+    mut reports: Vec<Option<WorkerReport>>,
+    clock: String,
+    explanations: &[(String, String)],
+) -> (Read, Vec<Option<WorkerReport>>) {
     let mut input = Input::default();
     let mut problems: Vec<String> = Vec::new();
     for (number, one) in followed.into_iter().enumerate() {
@@ -286,19 +278,23 @@ fn summed(followed: Vec<Followed>, mut reports: Vec<Option<WorkerReport>>) -> (R
         }
         input.last = input.last.max(one.last);
         problems.extend(one.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
-        let drops = one.interfaces.iter().map(|interface| interface.drops).sum();
         let own = reports.get_mut(number).and_then(Option::as_mut);
         if let Some(report) = own {
-            report.counters.add(Counter::CaptureDropsRing, drops);
+            report.counters.merge(&one.counters);
         }
         for interface in one.interfaces {
             match input.interfaces.iter_mut().find(|known| known.name == interface.name) {
-                Some(known) => known.add(&interface),
+                Some(known) => known.add(interface),
                 None => input.interfaces.push(interface),
             }
         }
     }
-    (Read { summary: input, clock: CLOCK.to_owned(), unreadable_packets: 0, problems }, reports)
+    for (name, why) in explanations {
+        if let Some(interface) = input.interfaces.iter_mut().find(|interface| interface.name == *name) {
+            interface.why.clone_from(why);
+        }
+    }
+    (Read { summary: input, clock, unreadable_packets: 0, problems }, reports)
 }
 
 #[cfg(test)]
@@ -313,13 +309,17 @@ mod tests {
             last: Timestamp(last),
             end: Timestamp(last),
             interfaces: vec![interface],
+            counters: Counters::default(),
             problems,
         }
     }
 
     #[test]
     fn what_sockets_of_one_interface_found_is_told_together() {
-        let (read, _) = summed(vec![followed(5, 9, 3), followed(2, 8, 4), followed(0, 0, 0)], vec![None, None, None]);
+        let found = vec![followed(5, 9, 3), followed(2, 8, 4), followed(0, 0, 0)];
+        let why = [("a".to_owned(), "asked for".to_owned())];
+        let (read, _) = summed(found, vec![None, None, None], "its own".to_owned(), &why);
+        assert_eq!((read.clock.as_str(), read.summary.interfaces[0].why.as_str()), ("its own", "asked for"));
         assert_eq!((read.summary.first, read.summary.last), (Timestamp(2), Timestamp(9)));
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));

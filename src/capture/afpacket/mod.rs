@@ -9,20 +9,19 @@
 #![allow(unsafe_code)]
 
 mod ring;
-mod socket;
+pub(super) mod socket;
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, RawFd};
 
 use memmap2::MmapOptions;
 
-use super::{Frame, LinkType};
+use super::{Condition, Frame, LinkType};
 use crate::limits::{BLOCK_TIMEOUT_MS, RING_BLOCK_BYTES, RING_BLOCKS_MAX, RING_BLOCKS_MIN, RINGS_BYTES_MAX};
 use crate::units::Timestamp;
 
 use ring::{RESERVED_BYTES, Ring};
-use socket::{Socket, names, number_of};
+use socket::Socket;
 
 /// A tun device: bare IP packets. The kernel's number for cellular modems with the same is not in the libc crate.
 const ARPHRD_RAWIP: u16 = 519;
@@ -96,15 +95,6 @@ pub struct Drops {
     pub freezes: u64,
 }
 
-/// What has become of an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Condition {
-    /// It has gone down, or was; frames come again when it is up.
-    WentDown,
-    /// It was removed, or moved to another network namespace: no frames will come any more.
-    Gone,
-}
-
 /// A socket on an interface, with its ring.
 #[derive(Debug)]
 pub struct AfPacket {
@@ -119,12 +109,9 @@ pub struct AfPacket {
 }
 
 impl AfPacket {
-    /// Opens `sockets` on an interface that share its frames, connection by connection. `rings`: how many there are
-    /// altogether, on all interfaces.
-    pub fn open(name: &str, sockets: usize, rings: usize) -> Result<Vec<AfPacket>, LiveError> {
-        let Some(number) = number_of(name) else {
-            return Err(LiveError::NoSuchInterface { name: name.to_owned(), there: names() });
-        };
+    /// Opens `sockets` on an interface, which has this number, that share its frames, connection by connection. `rings`: how many
+    /// there are altogether, on all interfaces.
+    pub fn open(name: &str, number: i32, sockets: usize, rings: usize) -> Result<Vec<AfPacket>, LiveError> {
         let mut group = Vec::new();
         for _ in 0..sockets {
             group.push(AfPacket::set_up(name, number, sockets, blocks(rings))?);
@@ -141,7 +128,9 @@ impl AfPacket {
     fn set_up(name: &str, number: i32, sockets: usize, blocks: usize) -> Result<AfPacket, LiveError> {
         let failed = |what| move |source| LiveError::Setup { name: name.to_owned(), what, source };
         let socket = Socket::new().map_err(|source| match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => LiveError::NotPermitted { name: name.to_owned(), program: program() },
+            Some(libc::EPERM | libc::EACCES) => {
+                LiveError::NotPermitted { name: name.to_owned(), program: this_program() }
+            }
             _ => failed("opening a packet socket")(source),
         })?;
         // Bound to no protocol, it tells of the interface and receives nothing.
@@ -166,16 +155,7 @@ impl AfPacket {
                 _ => failed("making a ring")(source),
             })?;
         if hardware == libc::ARPHRD_ETHER {
-            // The kernel takes it back when the socket is closed, however the program ends.
-            let promiscuous = libc::packet_mreq {
-                mr_ifindex: number,
-                mr_type: libc::PACKET_MR_PROMISC as u16,
-                mr_alen: 0,
-                mr_address: [0; 8],
-            };
-            socket
-                .set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &promiscuous)
-                .map_err(failed("setting promiscuous mode"))?;
+            socket.hold_promiscuous(number).map_err(failed("setting promiscuous mode"))?;
         }
         Ok(AfPacket {
             name: name.to_owned(),
@@ -202,6 +182,11 @@ impl AfPacket {
     /// The interface.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The socket's descriptor, to wait for.
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 
     /// How its frames begin.
@@ -267,11 +252,6 @@ impl AfPacket {
     }
 }
 
-/// Waits until one of them has frames or news, at most so long.
-pub(super) fn wait<'a>(sources: impl Iterator<Item = &'a AfPacket>, most: Duration) {
-    socket::wait(sources.map(|source| &source.socket), most);
-}
-
 /// Has sockets share their interface's frames, from the first frame on.
 fn share(group: &[AfPacket]) -> Result<(), LiveError> {
     // Until all have joined nobody gets frames: a connection would change its socket with each that joins.
@@ -328,15 +308,9 @@ fn request(blocks: usize) -> libc::tpacket_req3 {
     }
 }
 
-fn program() -> String {
+/// This program's file.
+pub(super) fn this_program() -> String {
     std::env::current_exe().map_or_else(|_| "resptap".to_owned(), |path| path.display().to_string())
-}
-
-/// Receive queues of an interface, at least 1: as many as its driver spreads the work over.
-pub fn queues(interface: &str) -> usize {
-    let listed = std::fs::read_dir(format!("/sys/class/net/{interface}/queues"));
-    let is_receiving = |name: std::ffi::OsString| name.to_string_lossy().starts_with("rx-");
-    listed.map_or(0, |entries| entries.flatten().filter(|entry| is_receiving(entry.file_name())).count()).max(1)
 }
 
 #[cfg(test)]
@@ -375,13 +349,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_that_is_not_there_is_told_with_those_that_are() {
-        let error = AfPacket::open("no-such-if", 1, 1).unwrap_err().to_string();
-        assert!(error.starts_with("there is no interface no-such-if to capture on; there are: "), "{error}");
-        assert!(error.contains("lo"), "{error}");
-    }
-
-    #[test]
     fn rings_share_a_bounded_memory() {
         assert_eq!(blocks(1), RING_BLOCKS_MAX);
         for rings in [1, 3, 8, 16] {
@@ -393,10 +360,5 @@ mod tests {
             asked.tp_block_size as usize * RING_BLOCKS_MAX,
             asked.tp_frame_size as usize * asked.tp_frame_nr as usize
         );
-    }
-
-    #[test]
-    fn loopback_has_a_queue_and_so_has_what_is_not_there() {
-        assert_eq!((queues("lo"), queues("no-such-if")), (1, 1));
     }
 }

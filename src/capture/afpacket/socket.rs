@@ -1,27 +1,25 @@
 //! The system calls of a packet socket (packet(7)), each as a safe function. Nothing here knows what they are for.
 
-use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
 
 /// A packet socket.
 #[derive(Debug)]
-pub(super) struct Socket(OwnedFd);
+pub(in crate::capture) struct Socket(OwnedFd);
 
 /// What a socket is bound to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Bound {
+pub(in crate::capture) struct Bound {
     /// Number of the interface; -1 if it is gone.
-    pub(super) interface: i32,
+    pub(in crate::capture) interface: i32,
     /// Kind of its link layer (`ARPHRD_…`).
-    pub(super) hardware: u16,
+    pub(in crate::capture) hardware: u16,
 }
 
 impl Socket {
     /// A socket that receives nothing yet.
-    pub(super) fn new() -> io::Result<Socket> {
+    pub(in crate::capture) fn new() -> io::Result<Socket> {
         // SAFETY: no memory is passed.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         checked(fd)?;
@@ -30,7 +28,7 @@ impl Socket {
     }
 
     /// Sets an option of packet sockets, or of all (`level`). `T` is plain numbers, as the option wants them.
-    pub(super) fn set<T>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {
+    pub(in crate::capture) fn set<T>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {
         let length = size_of::<T>() as libc::socklen_t;
         // SAFETY: the kernel reads that many bytes of a value that lives.
         checked(unsafe {
@@ -39,7 +37,7 @@ impl Socket {
     }
 
     /// Asks for an option into `value`, which is plain numbers.
-    pub(super) fn get<T>(&self, level: i32, option: i32, value: &mut T) -> io::Result<()> {
+    pub(in crate::capture) fn get<T>(&self, level: i32, option: i32, value: &mut T) -> io::Result<()> {
         let mut length = size_of::<T>() as libc::socklen_t;
         // SAFETY: the kernel writes at most that many bytes over a value of numbers, which may have any bits.
         checked(unsafe {
@@ -48,7 +46,7 @@ impl Socket {
     }
 
     /// Binds to an interface, for frames of a protocol; 0: none.
-    pub(super) fn bind(&self, interface: i32, protocol: u16) -> io::Result<()> {
+    pub(in crate::capture) fn bind(&self, interface: i32, protocol: u16) -> io::Result<()> {
         // SAFETY: an address of zeroes is one.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -59,8 +57,19 @@ impl Socket {
         checked(unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), length) })
     }
 
+    /// Has an interface receive what is for others, too, until the socket is closed, however the program ends.
+    pub(in crate::capture) fn hold_promiscuous(&self, interface: i32) -> io::Result<()> {
+        let membership = libc::packet_mreq {
+            mr_ifindex: interface,
+            mr_type: libc::PACKET_MR_PROMISC as u16,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        self.set(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)
+    }
+
     /// What it is bound to.
-    pub(super) fn bound(&self) -> io::Result<Bound> {
+    pub(in crate::capture) fn bound(&self) -> io::Result<Bound> {
         // SAFETY: an address of zeroes is one.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
@@ -70,7 +79,7 @@ impl Socket {
     }
 
     /// The error that waits to be told, if there is one; it is told once.
-    pub(super) fn take_error(&self) -> Option<io::Error> {
+    pub(in crate::capture) fn take_error(&self) -> Option<io::Error> {
         let mut error: i32 = 0;
         match self.get(libc::SOL_SOCKET, libc::SO_ERROR, &mut error) {
             Ok(()) => (error != 0).then(|| io::Error::from_raw_os_error(error)),
@@ -92,60 +101,6 @@ impl From<OwnedFd> for Socket {
     }
 }
 
-/// Waits until one of the sockets has something to read or to tell, at most so long. A signal ends it early.
-pub(super) fn wait<'a>(sockets: impl Iterator<Item = &'a Socket>, most: Duration) {
-    let asked = |socket: &Socket| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut asked: arrayvec::ArrayVec<libc::pollfd, { crate::limits::TAPS_MAX }> = sockets.map(asked).collect();
-    let milliseconds = i32::try_from(most.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the kernel writes into as many entries as there are. What it found is not asked for: whoever waited looks.
-    unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, milliseconds) };
-}
-
-/// The number of an interface of this network namespace.
-pub(super) fn number_of(interface: &str) -> Option<i32> {
-    let name = CString::new(interface).ok()?;
-    // SAFETY: the name ends with a zero, and lives.
-    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    i32::try_from(number).ok().filter(|&number| number > 0)
-}
-
-/// The names of all interfaces of this network namespace.
-pub(super) fn names() -> Vec<String> {
-    let mut names = Vec::new();
-    // SAFETY: no memory is passed.
-    let list = unsafe { libc::if_nameindex() };
-    if list.is_null() {
-        return names;
-    }
-    let mut at = list;
-    loop {
-        // SAFETY: the list ends with an entry of zeroes, beyond which this does not go.
-        let entry = unsafe { &*at };
-        if entry.if_index == 0 || entry.if_name.is_null() {
-            break;
-        }
-        // SAFETY: the name ends with a zero, and lives as long as the list.
-        let name = unsafe { std::ffi::CStr::from_ptr(entry.if_name) };
-        names.push(name.to_string_lossy().into_owned());
-        at = at.wrapping_add(1);
-    }
-    // SAFETY: the list came from `if_nameindex`, and nothing refers to it any more.
-    unsafe { libc::if_freenameindex(list) };
-    names
-}
-
 fn checked(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_among_the_interfaces_and_has_a_number() {
-        assert!(names().contains(&"lo".to_owned()), "{:?}", names());
-        assert!(number_of("lo").is_some());
-        assert_eq!((number_of("no-such-if"), number_of(""), number_of("l\0o")), (None, None, None));
-    }
 }

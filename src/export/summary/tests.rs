@@ -252,14 +252,37 @@ fn interfaces_stand_in_the_place_of_files() {
         ended: Timestamp(START + 1),
         clock: "the kernel's",
         input: &Input {
-            interfaces: vec![InputInterface {
-                name: "eth1".into(),
-                mode: "af-packet",
-                link: "Ethernet",
-                packets: 7,
-                drops: 2,
-                freezes: 1,
-            }],
+            interfaces: vec![
+                InputInterface {
+                    name: "eth1".into(),
+                    mode: "af-packet",
+                    why: "asked for".into(),
+                    link: "Ethernet",
+                    packets: 7,
+                    drops: 2,
+                    freezes: 1,
+                    queues: Vec::new(),
+                },
+                InputInterface {
+                    name: "eth2".into(),
+                    mode: "copy",
+                    why: "nothing is better".into(),
+                    link: "Ethernet",
+                    packets: 8,
+                    drops: 9,
+                    freezes: 0,
+                    queues: vec![InputQueue {
+                        number: 3,
+                        huge_pages: true,
+                        packets: 8,
+                        left: 1,
+                        ring_full: 4,
+                        dropped: 5,
+                        fill_empty: 6,
+                        xdp: vec![("kept", 18), ("not_ip", 2)],
+                    }],
+                },
+            ],
             ..Input::default()
         },
         counters: &counters(),
@@ -271,8 +294,12 @@ fn interfaces_stand_in_the_place_of_files() {
         workers: &[],
         memory: Memory::default(),
     };
-    let expected =
-        r#"{"interfaces":[{"name":"eth1","mode":"af-packet","link":"Ethernet","packets":7,"drops":2,"freezes":1}]}"#;
+    let expected = concat!(
+        r#"{"interfaces":[{"name":"eth1","mode":"af-packet","why":"asked for","link":"Ethernet","packets":7,"drops":2,"freezes":1},"#,
+        r#"{"name":"eth2","mode":"copy","why":"nothing is better","link":"Ethernet","packets":8,"drops":9,"#,
+        r#""queues":[{"queue":3,"huge_pages":true,"packets":8,"left":1,"ring_full":4,"dropped":5,"fill_empty":6,"#,
+        r#""xdp":{"kept":18,"not_ip":2}}]}]}"#
+    );
     let summary = to_json(&report);
     assert_eq!(summary["input"].to_string(), expected);
     assert_eq!(summary["packets"]["capture_drops"]["ring"], counters()[Counter::CaptureDropsRing]);

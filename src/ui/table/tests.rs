@@ -194,10 +194,10 @@ fn interfaces_are_told_with_what_was_dropped() {
     let eth1 = InputInterface {
         name: "eth1".into(),
         mode: "af-packet",
+        why: "the interface is the host's own: it has the address 10.0.0.1".into(),
         link: "Ethernet",
         packets: 2_504_011,
-        drops: 0,
-        freezes: 0,
+        ..InputInterface::default()
     };
     let tun0 = InputInterface { name: "tun0".into(), link: "IP", packets: 1, drops: 1_000, ..eth1.clone() };
     let input = Input { interfaces: vec![eth1, tun0], ..Input::default() };
