@@ -7,6 +7,7 @@
 mod consumer;
 mod input;
 mod live;
+mod rss;
 mod taps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -121,6 +121,7 @@ fn every_option_of_a_live_capture_runs() {
         ("others", "drop"),
         ("poll", "busy"),
         ("consume", "true"),
+        ("rss", "symmetric"),
         ("duration", "5s"),
     ];
     for (name, value) in changed {
