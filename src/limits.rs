@@ -167,7 +167,7 @@ pub const LAG_NS: u64 = 100_000_000;
 /// the driver, before the frame.
 pub const UMEM_FRAME_BYTES: usize = 4096;
 /// Frames of the ring in which a queue hands them over: a power of two, as the next.
-pub const RX_RING_FRAMES_MAX: usize = 8192;
+pub const RX_RING_FRAMES_MAX: usize = 16_384;
 /// Fewest.
 pub const RX_RING_FRAMES_MIN: usize = 512;
 /// Bytes of the memory of all queues together, unless the fewest frames of each are more. They are beside `--memory`.

@@ -15,7 +15,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "capture/xdp.rs"]
+mod xdp;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resptap");
+
+/// The ways of capturing that a veth interface has.
+const MODES: [&str; 3] = ["af-packet", "copy", "generic"];
 
 /// One capture at a time, so that none loses packets to another's work.
 static CAPTURING: Mutex<()> = Mutex::new(());
@@ -99,6 +105,13 @@ impl Bed {
     fn ip(&self, place: &str, arguments: &str) {
         let namespace = format!("{}{place}", self.prefix);
         success(Command::new("ip").args(["-n", &namespace]).args(arguments.split(' ')));
+    }
+
+    /// Whether an XDP program is attached to an interface of the tap.
+    fn has_program(&self, interface: &str) -> bool {
+        let namespace = format!("{}tap", self.prefix);
+        let output = success(Command::new("ip").args(["-n", &namespace, "link", "show", interface]));
+        String::from_utf8_lossy(&output.stdout).contains("xdp")
     }
 
     /// Whether an interface of the tap is in promiscuous mode.
@@ -234,9 +247,15 @@ const SMALL: &str = "redis-benchmark -h 10.77.0.2 -q -n 5000 -c 10 -t set,get >/
 
 /// The benchmark and `scripts/traffic`, seen by a capture with these arguments.
 fn everything_is_seen(bed: &Bed, place: &str, arguments: &str) -> Value {
+    load_passes(bed, place, arguments, BENCHMARK);
+    bed.assert_all_seen(arguments)
+}
+
+/// Such a load of the client and `scripts/traffic`, while it is captured; answers the summary.
+fn load_passes(bed: &Bed, place: &str, arguments: &str, load: &str) -> Value {
     bed.info("before.txt");
     let capture = bed.capture(place, arguments);
-    bed.client(BENCHMARK);
+    bed.client(load);
     let (traffic, account) = (script("traffic"), bed.path("account.json"));
     bed.client(&format!(
         "'{}' --host 10.77.0.2 --port 6379 --seed 7 --report '{}'",
@@ -246,7 +265,7 @@ fn everything_is_seen(bed: &Bed, place: &str, arguments: &str) -> Value {
     // Connections that the clients left open are closed by now, and that is seen, too.
     std::thread::sleep(Duration::from_millis(300));
     capture.end();
-    bed.assert_all_seen(arguments)
+    bed.summary()
 }
 
 #[test]
@@ -254,7 +273,7 @@ fn everything_is_seen(bed: &Bed, place: &str, arguments: &str) -> Value {
 fn a_mirror_port_shows_every_request_to_one_worker_and_to_two_that_share_it() {
     for workers in [1, 2] {
         let bed = Bed::up(&[]);
-        let summary = everything_is_seen(&bed, "tap", &format!("--interface t1 --workers {workers}"));
+        let summary = everything_is_seen(&bed, "tap", &format!("--interface t1 --mode af-packet --workers {workers}"));
         let busy = summary["workers"]
             .as_array()
             .expect("workers")
@@ -272,7 +291,11 @@ fn a_mirror_port_shows_every_request_to_one_worker_and_to_two_that_share_it() {
 fn a_passive_tap_with_an_interface_for_each_direction_shows_every_request() {
     for workers in [1, 2] {
         let bed = Bed::up(&["--split"]);
-        let summary = everything_is_seen(&bed, "tap", &format!("--interface t1 --interface u1 --workers {workers}"));
+        let summary = everything_is_seen(
+            &bed,
+            "tap",
+            &format!("--interface t1 --interface u1 --mode af-packet --workers {workers}"),
+        );
         let interfaces = summary["input"]["interfaces"].as_array().expect("interfaces");
         // Each hands over many packets at a time: unsorted, most replies would come before or long after their requests.
         let packets = &summary["packets"];
@@ -285,7 +308,11 @@ fn a_passive_tap_with_an_interface_for_each_direction_shows_every_request() {
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn the_servers_own_interface_shows_both_directions_once() {
     let bed = Bed::up(&[]);
-    everything_is_seen(&bed, "srv", "--interface s0 --workers 2");
+    let summary = everything_is_seen(&bed, "srv", "--interface s0 --workers 2");
+    // AF_XDP would have taken its packets away from the server.
+    let interface = &summary["input"]["interfaces"][0];
+    assert_eq!(interface["mode"], "af-packet");
+    assert_eq!(interface["why"], "the interface is the host's own: it has the address 10.77.0.2");
 }
 
 #[test]
@@ -321,6 +348,12 @@ while at < len(data):
 #[test]
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn tags_that_the_kernel_takes_out_are_there_again() {
+    for mode in MODES {
+        tags_are_there(mode);
+    }
+}
+
+fn tags_are_there(mode: &str) {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/redis.pcap");
     let bed = Bed::up(&[]);
     // The sample has frames of 26 kB: those of hosts with segmentation offload.
@@ -329,14 +362,14 @@ fn tags_that_the_kernel_takes_out_are_there_again() {
     for (tags, vlan, inner) in
         [("8100600c", Some("12"), None), ("88a8000c81000017", Some("12"), Some("23")), ("", None, None)]
     {
-        let capture = bed.capture("tap", "--interface t1");
+        let capture = bed.capture("tap", &format!("--interface t1 --mode {mode}"));
         let mut python = bed.inside("sw", "python3");
         success(python.args(["-c", REPLAY, "t0"]).arg(&sample).arg(tags));
         std::thread::sleep(Duration::from_millis(300));
         capture.end();
         let summary = bed.summary();
         let packets = &summary["packets"];
-        assert_eq!(sum(&packets["analysed"]), 437, "{tags}: {packets}");
+        assert_eq!(sum(&packets["analysed"]), 437, "{mode} {tags}: {packets}");
         // The mirror port's host tells of its groups (IGMP), without a tag.
         let bytes = 172_952 + 437 * tags.len() as u64 / 2 + 54 * sum(&packets["skipped"]);
         assert_eq!(sum(&packets["bytes"]), bytes, "{tags}: what was on the wire: {packets}");
@@ -352,11 +385,11 @@ fn tags_that_the_kernel_takes_out_are_there_again() {
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn a_signal_ends_it_with_all_that_had_come() {
     let bed = Bed::up(&[]);
-    for signal in ["INT", "TERM"] {
+    for (signal, mode) in [("INT", "af-packet"), ("TERM", "af-packet"), ("INT", "copy"), ("TERM", "generic")] {
         bed.info("before.txt");
-        let capture = bed.capture("tap", "--interface t1 --workers 2");
+        let capture = bed.capture("tap", &format!("--interface t1 --mode {mode} --workers 2"));
         bed.client(SMALL);
-        // At once: the last block is still the kernel's.
+        // At once: of AF_PACKET the last block is still the kernel's.
         capture.signal(signal);
         let (status, said) = capture.ended();
         assert_eq!(status.code(), Some(0), "{said}");
@@ -398,7 +431,13 @@ fn it_ends_after_the_duration_that_was_asked_for() {
 #[test]
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn on_an_idle_interface_timeouts_are_told_and_intervals_end() {
-    for interfaces in ["--interface t1", "--interface t1 --interface u1", "--interface t1 --workers 2"] {
+    for interfaces in [
+        "--interface t1 --mode af-packet",
+        "--interface t1 --interface u1 --mode af-packet",
+        "--interface t1 --mode af-packet --workers 2",
+        "--interface t1 --mode copy --workers 1",
+        "--interface t1 --interface u1 --mode copy --workers 2",
+    ] {
         let bed = Bed::up(if interfaces.contains("u1") { &["--split"] } else { &[] });
         let log = bed.path("idle.hlog");
         let capture =
@@ -422,10 +461,11 @@ fn on_an_idle_interface_timeouts_are_told_and_intervals_end() {
 #[test]
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn an_interface_that_was_down_is_captured_again_when_it_is_up() {
-    for workers in [1, 2] {
+    for (mode, workers) in [("af-packet", 1), ("af-packet", 2), ("copy", 1), ("copy", 2), ("generic", 1)] {
         let bed = Bed::up(&[]);
-        let capture = bed.capture("tap", &format!("--interface t1 --workers {workers}"));
+        let capture = bed.capture("tap", &format!("--interface t1 --mode {mode} --workers {workers}"));
         bed.client(SMALL);
+        std::thread::sleep(Duration::from_millis(300));
         bed.ip("tap", "link set t1 down");
         bed.client(SMALL);
         std::thread::sleep(Duration::from_millis(300));
@@ -444,9 +484,11 @@ fn an_interface_that_was_down_is_captured_again_when_it_is_up() {
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn an_interface_that_is_removed_ends_it_with_a_word_and_what_had_come() {
     for (options, arguments) in [
-        (&[][..], "--interface t1"),
-        (&[][..], "--interface t1 --workers 2"),
-        (&["--split"][..], "--interface t1 --interface u1"),
+        (&[][..], "--interface t1 --mode af-packet"),
+        (&[][..], "--interface t1 --mode af-packet --workers 2"),
+        (&["--split"][..], "--interface t1 --interface u1 --mode af-packet"),
+        (&[][..], "--interface t1 --mode copy"),
+        (&["--split"][..], "--interface t1 --interface u1 --mode generic"),
     ] {
         let bed = Bed::up(options);
         let capture = bed.capture("tap", arguments);
@@ -462,15 +504,17 @@ fn an_interface_that_is_removed_ends_it_with_a_word_and_what_had_come() {
 
 #[test]
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
-fn promiscuous_mode_is_over_however_it_ends() {
+fn promiscuous_mode_and_xdp_program_are_gone_however_it_ends() {
     let bed = Bed::up(&[]);
     assert!(!bed.is_promiscuous("t1"));
-    for signal in ["INT", "KILL", "ABRT"] {
-        let capture = bed.capture("tap", "--interface t1 --workers 2");
+    for (signal, mode) in ["INT", "KILL", "ABRT"].into_iter().flat_map(|signal| MODES.map(|mode| (signal, mode))) {
+        let capture = bed.capture("tap", &format!("--interface t1 --mode {mode} --workers 2"));
         assert!(bed.is_promiscuous("t1"), "else frames for others would not be seen");
+        assert_eq!(bed.has_program("t1"), mode != "af-packet");
         capture.signal(signal);
         capture.ended();
-        assert!(!bed.is_promiscuous("t1"), "after {signal}");
+        assert!(!bed.is_promiscuous("t1"), "{mode} after {signal}");
+        assert!(!bed.has_program("t1"), "{mode} after {signal}");
     }
 }
 
@@ -487,7 +531,12 @@ fn cpu_time(pid: u32) -> Duration {
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn idle_it_costs_less_than_three_percent_of_a_core() {
     let bed = Bed::up(&["--split"]);
-    for arguments in ["--interface t1 --workers 2", "--interface t1 --interface u1 --workers 2"] {
+    for arguments in [
+        "--interface t1 --mode af-packet --workers 2",
+        "--interface t1 --interface u1 --mode af-packet --workers 2",
+        "--interface t1 --mode copy --workers 2",
+        "--interface t1 --interface u1 --mode generic --workers 2",
+    ] {
         let capture = bed.capture("tap", arguments);
         std::thread::sleep(Duration::from_secs(2));
         let before = cpu_time(capture.child.id());

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::config::values::RssWish;
 use crate::config::{Config, Live};
+use crate::counters::{Counter, Counters};
 use crate::runtime::{self, Observer, Status};
 
 use super::format::{count, counted};
@@ -19,8 +21,30 @@ pub fn run(config: &Config, live: &Live) -> Result<bool> {
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
     let outcome = runtime::capture(config, live, &mut watch);
     watch.line.finish();
+    let outcome = outcome?;
+    if live.rss == RssWish::Symmetric
+        && let Some(warning) = split(&outcome.counters)
+    {
+        tracing::warn!("{warning}");
+    }
     // What has passed can't be looked at twice.
-    Ok(tell(config, &outcome?, summary, |_| None))
+    Ok(tell(config, &outcome, summary, |_| None))
+}
+
+/// What to make of connections of which only one direction was seen, where a card was to bring both to one queue: it is its only
+/// word for that they did.
+fn split(counters: &Counters) -> Option<String> {
+    const FEW: u64 = 20;
+    let one_sided = counters[Counter::OneSidedClient] + counters[Counter::OneSidedServer];
+    let all = counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream];
+    (one_sided * FEW > all).then(|| {
+        format!(
+            "of {} of {} connections only one direction was seen, though the network card was to bring both to one queue \
+             (--rss symmetric): if they are tunnelled (VXLAN, Geneve), or this is not so without the option, leave it out",
+            count(one_sided),
+            count(all)
+        )
+    })
 }
 
 /// Shows how the capture goes.
@@ -63,6 +87,21 @@ fn describe(status: &Status, before: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_connections_of_one_direction_are_told() {
+        let counters = |one_sided, opened| {
+            let mut counters = Counters::default();
+            counters.add(Counter::OneSidedClient, one_sided / 2);
+            counters.add(Counter::OneSidedServer, one_sided - one_sided / 2);
+            counters.add(Counter::ConnectionsOpened, opened / 2);
+            counters.add(Counter::ConnectionsMidstream, opened - opened / 2);
+            counters
+        };
+        assert_eq!(split(&counters(5, 100)), None);
+        assert!(split(&counters(6, 100)).is_some_and(|text| text.starts_with("of 6 of 100 connections")));
+        assert_eq!(split(&counters(0, 0)), None);
+    }
 
     #[test]
     fn rates_are_of_the_last_interval_and_drops_of_the_whole_time() {

@@ -76,5 +76,5 @@ pub enum XdpError {
 }
 
 fn umem_mib(queues: usize) -> usize {
-    2 * rx_ring_frames(queues) * UMEM_FRAME_BYTES >> 20
+    (2 * rx_ring_frames(queues) * UMEM_FRAME_BYTES) >> 20
 }

@@ -131,7 +131,7 @@ impl Program {
         map.set(0, bits, 0).map_err(|error| os_error(&error))?;
         let program = bpf.program_mut("resptap_tap").ok_or(io::ErrorKind::NotFound)?;
         let program: &mut Xdp = program.try_into().map_err(|error| os_error(&error))?;
-        program.load().map_err(refused)?;
+        program.load().map_err(|error| refused(&error))?;
         Ok(Program { bpf, number, link: Mutex::new(None) })
     }
 
@@ -217,15 +217,15 @@ fn create_link(program: BorrowedFd<'_>, interface: i32, hook: Hook) -> io::Resul
 }
 
 /// Why the kernel did not take the program: where its verifier has objections, the last of what it says.
-fn refused(error: ProgramError) -> io::Error {
-    match &error {
+fn refused(error: &ProgramError) -> io::Error {
+    match error {
         ProgramError::LoadError { io_error, verifier_log } if io_error.raw_os_error() == Some(libc::EACCES) => {
             let said = verifier_log.to_string();
             let last = said.lines().rev().filter(|line| !line.trim().is_empty()).take(4);
             let last: Vec<&str> = last.collect::<Vec<_>>().into_iter().rev().collect();
             io::Error::other(format!("this kernel's verifier refuses it: {}", last.join(" / ")))
         }
-        _ => os_error(&error),
+        _ => os_error(error),
     }
 }
 

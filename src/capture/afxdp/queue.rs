@@ -214,6 +214,7 @@ impl Queue {
 
     /// When a frame that was taken was received, by the clock of the XDP program: its stamp, which is taken off the frame, so
     /// that it can't be found before the next one.
+    #[expect(clippy::cast_ptr_alignment, reason = "it is read and written unaligned")]
     pub(super) fn take_stamp(&mut self, frame: &FrameDesc) -> Option<u64> {
         let at = frame.addr().checked_sub(STAMP_BYTES)?;
         let stamp = self.start().wrapping_add(at).cast::<Stamp>();
