@@ -1,6 +1,7 @@
 //! How network cards spread packets over their queues during a capture: as they do, or changed for it (`--rss symmetric`) and put
 //! back at its end.
 
+use crate::capture::interface::queues;
 use crate::capture::nic::ethtool::Ethtool;
 use crate::capture::nic::kept::{Held, Left, Place, RssError};
 use crate::capture::nic::rss::{Rss, Symmetry};
@@ -37,6 +38,7 @@ impl Spread {
             let failed = |source| RssError::Card { name: name.clone(), what: "asking its driver", source };
             let card = Ethtool::of(name).map_err(failed)?;
             let symmetry = match wish {
+                _ if queues(name) == 1 => Some(Symmetry::OneQueue),
                 RssWish::Keep => card.rss().ok().flatten().as_ref().map(Rss::symmetry),
                 RssWish::Symmetric => {
                     let symmetric = Place::of(name).make_symmetric(card)?;
@@ -78,13 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_driver_does_not_tell_is_not_symmetric() {
+    fn one_queue_needs_no_arranging() {
         put_back_left(&["lo".to_owned(), "no-such-if".to_owned()]);
-        let spread = Spread::arrange(&["lo".to_owned()], RssWish::Keep).unwrap();
-        assert_eq!((spread.is_symmetric("lo"), spread.name("lo")), (false, None));
-        assert!(spread.end().is_empty());
-        let error = Spread::arrange(&["lo".to_owned()], RssWish::Symmetric).unwrap_err();
-        assert!(error.to_string().contains("how lo spreads packets over its queues can't be read"), "{error}");
+        for wish in [RssWish::Keep, RssWish::Symmetric] {
+            let spread = Spread::arrange(&["lo".to_owned()], wish).unwrap();
+            assert_eq!((spread.is_symmetric("lo"), spread.name("lo")), (true, Some("one queue")));
+            assert!(spread.end().is_empty());
+        }
     }
 
     #[test]
