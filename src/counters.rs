@@ -208,6 +208,8 @@ counters! {
     RecordsEmitted => "records"/"emitted",
     /// Transactions that the filters kept back.
     RecordsFiltered => "records"/"filtered",
+    /// Transactions of those emitted that a live capture dropped before the sinks, which were too slow for them.
+    RecordsDropped => "records"/"dropped",
 }
 
 /// Number of counters.

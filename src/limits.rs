@@ -96,6 +96,14 @@ pub const CLIENTS_PER_WORKER_MAX: usize = 4096;
 pub const SERIES_PER_WORKER_MAX: usize = 4096;
 /// Error codes that are told apart.
 pub const ERROR_CODES_MAX: usize = 256;
+/// Bytes of the histograms of one worker that are always whole: the overall metrics, and what found no room elsewhere.
+pub const OVERALL_BYTES: u64 = 2 << 20;
+/// Boxes of statistics of one worker where intervals are told: one is filled while the writer empties the other.
+pub const STATISTICS_BOXES: usize = 2;
+/// Intervals that a worker may be ahead of another where they are told; the writer lets it wait.
+pub const INTERVALS_OPEN_MAX: usize = 3;
+/// Least bytes for sums of intervals where they are told.
+pub const INTERVAL_SUMS_BYTES_MIN: u64 = 7 << 20;
 /// Servers and clients that the summary lists.
 pub const PARTIES_LISTED: usize = 100;
 
@@ -223,7 +231,7 @@ pub struct Budget {
     pub links: u64,
     /// What is kept of connections until they are recognised.
     pub recognition: u64,
-    /// Statistics: histograms, servers, clients.
+    /// Statistics: histograms, servers, clients. [`OVERALL_BYTES`] are among them.
     pub statistics: u64,
     /// Statistics of keys.
     pub keys: u64,
@@ -242,7 +250,7 @@ impl Budget {
         // Twice: while a buffer grows there are two of it, and a whole packet is copied out.
         let fragments = 2 * FRAGMENT_CACHE_BYTES_MAX as u64;
         let recent = (RECENT_SETS * RECENT_PER_SET * 8) as u64;
-        let percent = |n: u64| total.saturating_sub(fragments + recent) / 100 * n;
+        let percent = |n: u64| total.saturating_sub(fragments + recent + OVERALL_BYTES) / 100 * n;
         let budget = Budget {
             total,
             connections: percent(36),
@@ -253,7 +261,7 @@ impl Budget {
             labels: percent(4),
             links: percent(1),
             recognition: percent(2),
-            statistics: percent(11),
+            statistics: OVERALL_BYTES + percent(11),
             keys: percent(4),
             rings: percent(5),
             fragments,
@@ -278,6 +286,11 @@ impl Budget {
             + self.fragments
             + self.recent
     }
+}
+
+/// Of `memory` bytes those for sums of intervals, where they are told; the rest is divided among the workers.
+pub fn interval_sums_bytes(memory: u64) -> u64 {
+    (memory / 8).max(INTERVAL_SUMS_BYTES_MIN)
 }
 
 /// How many items of `bytes` each fit into `budget` bytes.

@@ -48,6 +48,14 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Sends a message if there is room; gives it back if not, or if the other side has ended: live traffic does not wait.
+    pub fn offer(&mut self, message: T) -> Result<(), T> {
+        if self.full.is_abandoned() {
+            return Err(message);
+        }
+        self.full.push(message).map_err(|rtrb::PushError::Full(message)| message)
+    }
+
     /// Whether the other side has ended.
     pub fn is_closed(&self) -> bool {
         self.full.is_abandoned()
@@ -143,5 +151,15 @@ mod tests {
         let (mut outbox, inbox) = ring::<u8>(1);
         drop(inbox);
         assert_eq!(outbox.send(1).and_then(|()| outbox.send(2)), Err(Closed));
+    }
+
+    #[test]
+    fn what_finds_no_room_or_nobody_comes_back() {
+        let (mut outbox, mut inbox) = ring::<u64>(1);
+        assert_eq!((outbox.offer(1), outbox.offer(2)), (Ok(()), Err(2)));
+        assert_eq!(inbox.take(), Some(1));
+        assert_eq!(outbox.offer(3), Ok(()));
+        drop(inbox);
+        assert_eq!(outbox.offer(4), Err(4));
     }
 }

@@ -28,7 +28,7 @@ use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
 use crate::flow::key::Keying;
-use crate::limits::{Budget, PARCELS, RECORD_BATCHES};
+use crate::limits::{self, Budget, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
 use crate::record::keys::KeyStatistics;
@@ -103,11 +103,13 @@ fn analyse(
     let sinks = sinks(config, table)?;
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();
-    let writer = Writer::new(table, inboxes, sinks, hlog, labels(config)?);
+    let interval_sums_bytes = if hlog.is_some() { limits::interval_sums_bytes(config.memory) } else { 0 };
+    let sums_bytes = if hlog.is_some() { interval_sums_bytes } else { u64::MAX };
+    let writer = Writer::new(table, inboxes, sinks, hlog, labels(config)?, sums_bytes);
     let writer_core = config.cpus.get(config.workers).copied();
     let writer = spawn("writer", writer_core, move || writer.run())?;
     let seed = Seed::random();
-    let budget = Budget::new(config.memory, config.workers);
+    let budget = Budget::new(config.memory - interval_sums_bytes, config.workers);
     let workers: Vec<Worker> =
         outboxes.into_iter().map(|outbox| worker(config, table, seed, &budget, outbox)).collect();
     let (input, mut reports) = feed(workers, seed)?;
@@ -119,6 +121,7 @@ fn analyse(
     problems.extend(errors.iter().filter(|error| !error.is_enough()).map(ToString::to_string));
     count_unreadable(&mut reports, input.unreadable_packets);
     let mut counters = Counters::default();
+    counters.add(Counter::EvictedSeries, totals.given_up);
     let mut memory_peak = 0;
     for (number, report) in reports.iter().enumerate() {
         match report {
@@ -226,9 +229,11 @@ fn worker(
         reorder_packets: config.reorder_packets,
     };
     let filter = Filter::new(&config.filter, table);
-    let emission = Emission { emits, filter, payload: config.payload, introduces: introduces(config) };
+    let is_live = config.files.is_empty();
+    let emission = Emission { emits, filter, payload: config.payload, is_live, introduces: introduces(config) };
     let statistics = keys_are_shown.then(|| KeyStatistics::new(budget.keys, config.key_separator, table, seed));
-    let recording = Recording::new(table, emission, config.interval_ns, seed, statistics, outbox);
+    let interval_ns = config.hist_log.is_some().then_some(config.interval_ns);
+    let recording = Recording::new(table, emission, interval_ns, seed, budget.statistics, statistics, outbox);
     Worker::new(settings, keying(config), seed, budget, recording)
 }
 

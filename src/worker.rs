@@ -164,12 +164,12 @@ impl Worker {
 
     /// The input has nothing more at the moment: the writer hears of the connections that have begun.
     pub fn announce(&mut self) {
-        self.recording.announce();
+        self.recording.announce(&mut self.resources.counters);
     }
 
     /// Somebody waits for the records: the writer gets those that there are.
     pub fn hand_over(&mut self) {
-        self.recording.hand_over();
+        self.recording.hand_over(&mut self.resources.counters);
     }
 
     /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment

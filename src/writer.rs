@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::endpoint::Labels;
 use crate::export::hlog::{HlogError, HlogWriter};
+use crate::limits::{INTERVAL_SUMS_BYTES_MIN, INTERVALS_OPEN_MAX};
 use crate::record::Message;
 use crate::record::histograms::Statistics;
+use crate::record::room::Room;
 use crate::record::totals::Totals;
 use crate::redis::command::CommandTable;
 use crate::ring::{Inbox, pause};
@@ -18,6 +20,10 @@ use crate::units::Timestamp;
 
 /// After how often nothing had come sinks write what they have: a twentieth of a second or so.
 const FLUSH_AFTER_PAUSES: u32 = 170;
+
+/// Bytes of what is always whole: of the sums of all intervals that may be open, and of all.
+const SUMS_RESERVED_BYTES: u64 = (INTERVALS_OPEN_MAX as u64 + 1) * Totals::RESERVED_BYTES;
+const _: () = assert!(SUMS_RESERVED_BYTES <= INTERVAL_SUMS_BYTES_MIN);
 
 /// What went wrong while writing.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,8 @@ pub struct Writer {
     sinks: Vec<Box<dyn Sink + Send>>,
     hlog: Option<HlogWriter>,
     labels: Labels,
+    /// Bytes for histograms of sums.
+    bytes: u64,
     /// Intervals that not all workers have passed, by their beginning: their end and their sums.
     open: BTreeMap<Timestamp, (Timestamp, Totals)>,
     /// The end of the last interval that each worker has passed.
@@ -62,13 +70,15 @@ pub struct WriterReport {
 }
 
 impl Writer {
-    /// A writer for the workers behind these rings.
+    /// A writer for the workers behind these rings. Where intervals are told, `bytes` are there for their sums; where they are
+    /// not, each worker's histograms move here at its end, and there need be no bound.
     pub fn new(
         table: &'static CommandTable,
         inboxes: Vec<Inbox<Message>>,
         sinks: Vec<Box<dyn Sink + Send>>,
         hlog: Option<HlogWriter>,
         labels: Labels,
+        bytes: u64,
     ) -> Writer {
         Writer {
             passed: vec![Timestamp::NONE; inboxes.len()],
@@ -77,6 +87,7 @@ impl Writer {
             sinks,
             hlog,
             labels,
+            bytes,
             open: BTreeMap::new(),
             totals: Totals::default(),
             errors: Vec::new(),
@@ -90,7 +101,8 @@ impl Writer {
             let mut finished = true;
             for worker in 0..self.inboxes.len() {
                 // In turn, so that no worker waits for another's backlog.
-                match self.inboxes[worker].take() {
+                let next = if self.must_wait(worker) { None } else { self.inboxes[worker].take() };
+                match next {
                     Some(message) => {
                         waited = 0;
                         finished = false;
@@ -113,8 +125,19 @@ impl Writer {
         self.finish()
     }
 
-    fn take(&mut self, worker: usize, message: Message) {
-        match &message {
+    /// Whether too many intervals are open for this worker to begin another: those that are behind come first.
+    fn must_wait(&self, worker: usize) -> bool {
+        self.open.len() >= INTERVALS_OPEN_MAX && self.slowest().is_some_and(|passed| passed < self.passed[worker])
+    }
+
+    /// What all workers have passed. One that has ended early holds up nobody.
+    fn slowest(&self) -> Option<Timestamp> {
+        let working = self.passed.iter().zip(&self.inboxes).filter(|(_, inbox)| !inbox.is_finished());
+        working.map(|(&passed, _)| passed).min()
+    }
+
+    fn take(&mut self, worker: usize, mut message: Message) {
+        match &mut message {
             Message::Records(batch) => {
                 if !self.sinks.is_empty() {
                     self.labels.prepare(batch);
@@ -128,17 +151,19 @@ impl Writer {
         self.inboxes[worker].give_back(message);
     }
 
-    fn add(&mut self, worker: usize, statistics: &Statistics) {
+    fn add(&mut self, worker: usize, statistics: &mut Statistics) {
+        let mut room = self.room();
         if !statistics.from.is_known() {
-            // What a worker had left when the capture ended within its first interval.
-            return self.totals.merge(statistics, self.table);
+            // All that a worker had, or what was left when the capture ended within its first interval: the box is not needed
+            // any more.
+            return self.totals.merge(statistics, true, self.table, &mut room);
         }
-        let (_, sum) = self.open.entry(statistics.from).or_insert_with(|| (statistics.to, Totals::default()));
-        sum.merge(statistics, self.table);
+        let (to, sum) = self.open.entry(statistics.from).or_insert_with(|| (statistics.to, Totals::default()));
+        // One that found the writer busy has a longer interval.
+        *to = (*to).max(statistics.to);
+        sum.merge(statistics, false, self.table, &mut room);
         self.passed[worker] = statistics.to;
-        // A worker that has ended early holds up nobody.
-        let working = self.passed.iter().zip(&self.inboxes).filter(|(_, inbox)| !inbox.is_finished());
-        let Some(passed) = working.map(|(&passed, _)| passed).min() else { return };
+        let Some(passed) = self.slowest() else { return };
         while let Some((&from, &(to, _))) = self.open.first_key_value()
             && to <= passed
         {
@@ -154,7 +179,15 @@ impl Writer {
             self.errors.push(error.into());
             self.hlog = None;
         }
-        self.totals.merge_totals(&sum);
+        let mut room = self.room();
+        room.take_up(sum.bytes());
+        self.totals.merge_totals(sum, &mut room);
+    }
+
+    /// What is left for sums.
+    fn room(&self) -> Room {
+        let open = self.open.values().map(|(_, sum)| sum.bytes()).sum::<u64>();
+        Room::new(self.bytes, SUMS_RESERVED_BYTES + self.totals.bytes() + open)
     }
 
     fn finish(mut self) -> WriterReport {
@@ -191,8 +224,14 @@ mod tests {
     /// A writer of two workers, and the workers' sides.
     fn writer() -> (Writer, Vec<Outbox<Message>>) {
         let (outboxes, inboxes) = (0..2).map(|_| ring(8)).unzip();
-        let writer =
-            Writer::new(CommandTable::built_in(), inboxes, Vec::new(), None, Labels::new(Names::default(), None));
+        let writer = Writer::new(
+            CommandTable::built_in(),
+            inboxes,
+            Vec::new(),
+            None,
+            Labels::new(Names::default(), None),
+            u64::MAX,
+        );
         (writer, outboxes)
     }
 
@@ -211,6 +250,18 @@ mod tests {
         assert_eq!(open(&writer), [30], "it began later, or was too busy for the first");
         writer.take(1, passed(40));
         assert_eq!(open(&writer), [40]);
+    }
+
+    #[test]
+    fn who_is_far_ahead_waits_for_who_is_behind() {
+        let (mut writer, _outboxes) = writer();
+        for from in [10, 20, 30] {
+            assert!(!writer.must_wait(0));
+            writer.take(0, passed(from));
+        }
+        assert!(writer.must_wait(0) && !writer.must_wait(1));
+        writer.take(1, passed(10));
+        assert!(!writer.must_wait(0), "one interval is complete");
     }
 
     #[test]

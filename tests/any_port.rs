@@ -30,6 +30,7 @@ const PATIENT: Options = Options {
     payload_bytes: 256,
     reorder_packets: u32::MAX,
     memory: 256 << 20,
+    interval_ns: None,
 };
 
 fn any() -> PortSet {

@@ -5,6 +5,7 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use resptap::capture::{Frame, LinkType};
 use resptap::counters::{Counter, Counters};
@@ -126,6 +127,30 @@ impl Ran {
     }
 }
 
+#[test]
+fn statistics_of_intervals_go_to_and_fro_in_two_boxes() {
+    let (mut worker, mut inbox) = worker(Options { interval_ns: Some(10 * SECOND), ..Options::default() });
+    let writer = std::thread::spawn(move || {
+        let (mut boxes, mut intervals) = (BTreeSet::new(), 0);
+        while let Some(message) = inbox.receive() {
+            if let Message::Statistics(statistics) = &message {
+                intervals += 1;
+                // The last one needs not come back, and is as good as a third.
+                if intervals <= 1000 {
+                    boxes.insert(std::ptr::from_ref(&**statistics).addr());
+                }
+            }
+            inbox.give_back(message);
+        }
+        (boxes.len(), intervals)
+    });
+    for interval in 1..=1001 {
+        worker.watermark(Timestamp(interval * 10 * SECOND));
+    }
+    worker.finish(Timestamp(10_011 * SECOND));
+    assert_eq!(writer.join().expect("it ended"), (2, 1002));
+}
+
 /// The smallest budget that a worker can have.
 const MEMORY: u64 = 16 << 20;
 
@@ -145,6 +170,7 @@ fn whoever_wants_too_much_memory_gives_way_and_the_honest_are_paired() {
         (Case::Midstream, 100, Counter::EvictedResyncs),
         (Case::Names, 30_000, Counter::EvictedConnections),
         (Case::Keys, 3, Counter::KeysGivenUp),
+        (Case::Series, 20_000, Counter::EvictedSeries),
         (Case::Fragments, 2_000, Counter::EvictedFragments),
     ] {
         let Ran { facts, counters, peak, honest, wrong } = run(case, connections, MEMORY);

@@ -40,6 +40,7 @@ const PATIENT: Options = Options {
     payload_bytes: 256,
     reorder_packets: u32::MAX,
     memory: 256 << 20,
+    interval_ns: None,
 };
 
 fn made(style: &Style, seed: u64) -> (Scene, Random) {
@@ -432,6 +433,23 @@ fn a_stray_syn_from_the_servers_port_swaps_no_roles() {
     let outcomes = run(&packets, Options::default());
     assert!(!outcomes.records.is_empty());
     assert!(outcomes.records.iter().all(|record| record.transaction.server.port == 6379));
+}
+
+#[test]
+fn a_connection_that_has_ended_is_not_begun_again_by_late_copies_of_all_its_packets() {
+    let has_ended = |scene: &Scene| scene.packets.iter().any(|packet| packet.flags & (packet::FIN | packet::RST) != 0);
+    let scenes = (0..20).map(|seed| made(&Style { connections: 1, ..Style::default() }, seed).0);
+    for scene in scenes.filter(has_ended).take(5) {
+        let (first, last) = (scene.packets[0].at, scene.packets[scene.packets.len() - 1].at);
+        let again = scene.packets.iter().map(|packet| {
+            let at = last + SECOND + (packet.at - first) * SECOND / (last - first) / 2;
+            Packet { at, ..packet.clone() }
+        });
+        let twice = packet::sorted(scene.packets.iter().cloned().chain(again).collect());
+        let (once, twice) = (run(&scene.packets, PATIENT), run(&twice, PATIENT));
+        assert_eq!(essence(&twice, true).0, essence(&once, true).0);
+        assert_eq!((twice.counters[Counter::ConnectionsOpened], twice.counters[Counter::ConnectionsMidstream]), (1, 0));
+    }
 }
 
 /// The share of answered requests that is paired, over many scenes.

@@ -143,11 +143,12 @@ impl Talk {
         };
         let (outbox, inbox) = ring(64);
         let filter = Filter::new(&Criteria::default(), table);
-        let emission = Emission { emits: true, introduces: false, filter, payload: Payload::Full };
+        let emission = Emission { emits: true, introduces: false, is_live: false, filter, payload: Payload::Full };
         let seed = Seed::fixed(1);
         let keys = KeyStatistics::new(1 << 20, b':', table, seed);
-        let recording = Recording::new(table, emission, 10_000_000_000, seed, Some(keys), outbox);
-        let mut worker = Worker::new(settings, ports, Seed::fixed(1), &Budget::new(64 << 20, 1), recording);
+        let budget = Budget::new(64 << 20, 1);
+        let recording = Recording::new(table, emission, None, seed, budget.statistics, Some(keys), outbox);
+        let mut worker = Worker::new(settings, ports, Seed::fixed(1), &budget, recording);
         let frames: Vec<Frame<'_>> = self
             .frames
             .iter()

@@ -146,7 +146,8 @@ impl Connection {
         let has_data = segment.wire_payload_len > 0;
         if self.closed {
             let old = at.since(self.last_at) > CLOSED_LINGER_NS || self.is_elsewhere(segment, direction);
-            return if syn || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
+            let begins = syn && !self.began_with(segment, direction);
+            return if begins || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
         }
         if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
@@ -166,6 +167,15 @@ impl Connection {
             return Admission::Replace(Reason::Reused);
         }
         Admission::Take
+    }
+
+    /// Whether a SYN or SYN-ACK is a copy of one that this connection began with.
+    fn began_with(&self, segment: &Segment<'_>, direction: Direction) -> bool {
+        let first = match direction {
+            Direction::Request => segment.seq.after(1),
+            Direction::Reply => segment.ack,
+        };
+        self.first == Some(first)
     }
 
     /// Whether neither its sequence nor its acknowledgement number can be this connection's.

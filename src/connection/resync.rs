@@ -7,7 +7,7 @@
 use crate::counters::Counter;
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
 use crate::pool::NONE;
-use crate::redis::candidates::{Basis, Candidates, Verdict};
+use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::pairing::{Outcome, Proof, Resync};
 use crate::redis::queue::Stretch;
@@ -225,17 +225,16 @@ impl Connection {
         state.drains = Drains::default();
         state.interrupted = true;
         let may_push = self.may_push;
-        let doubt = |request: Option<&Request>| {
-            if may_push {
-                // The elements of a push whose beginning was hidden look like replies, whatever was asked.
-                return DOUBT_ARRAY;
-            }
-            let kinds = request.map(|request| settings.possible.of(request.command)).filter(|_| !self.odd_kinds);
-            match kinds {
-                Some(kinds) if kinds.are_lines() => 0,
-                Some(kinds) if kinds.are_scalars() => DOUBT_BULK,
+        let doubt = |hidden: Hidden<'_>| match hidden {
+            // The elements of a push whose beginning was hidden look like replies, whatever was asked.
+            _ if may_push => DOUBT_ARRAY,
+            Hidden::NoReply => 0,
+            Hidden::Answer(request) if !self.odd_kinds => match settings.possible.of(request.command) {
+                kinds if kinds.are_lines() => 0,
+                kinds if kinds.are_scalars() => DOUBT_BULK,
                 _ => DOUBT_ARRAY,
-            }
+            },
+            Hidden::Answer(_) | Hidden::Unknown => DOUBT_ARRAY,
         };
         state.candidates.hide((fewest, most), acknowledged, &self.queue, requests, doubt);
         if state.candidates.is_empty() {

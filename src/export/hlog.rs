@@ -8,8 +8,8 @@
 //! The bytes depend on the statistics alone: histograms are written in one shape (1 ns to 1 hour) however far the worker's
 //! had grown. Memory is bounded by one interval's text.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -167,7 +167,12 @@ impl Lines {
 
     fn series(&mut self, totals: &Totals, bound: &SeriesBound) -> io::Result<()> {
         let mut rest: BTreeMap<&str, Histogram> = BTreeMap::new();
-        for (key, latency) in &totals.series {
+        for (tag, latency) in [OTHER, OTHER_BLOCKING].into_iter().zip(&totals.rest) {
+            if !latency.is_empty() {
+                gather(&mut rest, tag, latency)?;
+            }
+        }
+        for (key, latency) in kept(totals) {
             match key.server {
                 Some(server) if bound.is_admitted(key) => {
                     self.line(&format!("{server}|{}|latency", command_of(key)), latency)?;
@@ -180,15 +185,22 @@ impl Lines {
 
     /// Each command over all servers, those beyond `--series` included.
     fn commands(&mut self, totals: &Totals) -> io::Result<()> {
-        let mut latencies: BTreeMap<String, Histogram> = BTreeMap::new();
-        for (key, latency) in &totals.series {
-            gather(&mut latencies, command_of(key), latency)?;
+        let given_up = totals.series.iter().filter(|(key, latency)| key.server.is_none() && latency.is_given_up());
+        let given_up: BTreeSet<_> = given_up.map(|(key, _)| command_of(key)).collect();
+        let mut series: BTreeMap<String, Vec<&Histogram>> = BTreeMap::new();
+        for (key, latency) in kept(totals) {
+            series.entry(command_of(key)).or_default().push(latency);
         }
-        for (command, latency) in &latencies {
-            self.line(&format!("*|{command}|latency"), latency)?;
+        // One sum at a time: together they could take more than there is.
+        for (command, latencies) in series.iter().filter(|(command, _)| !given_up.contains(*command)) {
+            let mut sum = BTreeMap::new();
+            latencies.iter().try_for_each(|latency| gather(&mut sum, (), latency))?;
+            self.line(&format!("*|{command}|latency"), &sum[&()])?;
         }
-        for (name, (_, parts)) in &totals.commands {
-            if !parts.server.is_empty() {
+        for (name, command) in &totals.commands {
+            if let Some(parts) = command.parts.kept()
+                && !parts.server.is_empty()
+            {
                 self.parts(&fit_for_tag(name), parts)?;
             }
         }
@@ -228,6 +240,11 @@ fn gather<K: Ord>(sums: &mut BTreeMap<K, Histogram>, key: K, part: &Histogram) -
     sum.add(part).map_err(io::Error::other)
 }
 
+/// The series that have what they should.
+fn kept(totals: &Totals) -> impl Iterator<Item = (&SeriesKey, &Histogram)> {
+    totals.series.iter().filter_map(|(key, latency)| Some((key, latency.kept()?)))
+}
+
 /// The command of a series, its blocking calls told apart where it has both kinds.
 fn command_of(key: &SeriesKey) -> String {
     let mut command = fit_for_tag(&key.command);
@@ -247,6 +264,8 @@ mod tests {
     use super::super::hlog_reader::{Merged, merge};
     use super::*;
     use crate::record::histograms::{DIGITS, DIGITS_COARSE, histogram};
+    use crate::record::room::Bounded;
+    use crate::record::totals::Command;
     use crate::units::{Address, Endpoint};
 
     const SECOND: u64 = 1_000_000_000;
@@ -259,12 +278,10 @@ mod tests {
     /// Adds `count` requests of a series, as recording and merging would.
     fn add(totals: &mut Totals, server: Option<Endpoint>, command: &str, blocking: bool, latency: u64, count: u64) {
         let key = SeriesKey { server, command: command.into(), blocking };
-        totals.series.entry(key).or_insert_with(|| histogram(DIGITS)).record_n(latency, count).unwrap();
-        let new = || {
-            let counts = crate::record::histograms::Counts::default();
-            (crate::record::totals::Entry { counts, latency: histogram(DIGITS) }, Parts::new(DIGITS_COARSE))
-        };
-        let (_, parts) = totals.commands.entry(command.into()).or_insert_with(new);
+        let series = totals.series.entry(key).or_insert_with(|| Bounded::Kept(histogram(DIGITS)));
+        series.kept_mut().unwrap().record_n(latency, count).unwrap();
+        let new = || Command { parts: Bounded::Kept(Parts::new(DIGITS_COARSE)), ..Command::default() };
+        let parts = totals.commands.entry(command.into()).or_insert_with(new).parts.kept_mut().unwrap();
         parts.server.record_n(latency, count).unwrap();
         parts.queue.record_n(0, count).unwrap();
         parts.transfer.record_n(0, count).unwrap();
@@ -374,6 +391,30 @@ mod tests {
         assert_eq!(counts(&merged), BTreeMap::from(expected));
         let merged = merge(&[&path], |tag| tag == "*|GET|latency").unwrap();
         assert_eq!(counts(&merged), BTreeMap::from([("*|GET|latency", 109)]));
+    }
+
+    #[test]
+    fn what_found_no_room_is_among_the_rest_and_no_part_of_a_command_is_told_for_all_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.hlog");
+        let mut totals = Totals::default();
+        add(&mut totals, Some(server("10.0.0.9")), "GET", false, 10, 9);
+        add(&mut totals, Some(server("10.0.0.9")), "SET", false, 10, 4);
+        let given_up = SeriesKey { server: None, command: "GET".into(), blocking: false };
+        totals.series.insert(given_up, Bounded::GivenUp);
+        for (rest, count) in totals.rest.iter_mut().zip([20, 3]) {
+            rest.record_n(10, count).unwrap();
+        }
+        log(&path, 2, &[totals]);
+        let merged = merge(&[&path], |tag| tag.ends_with("latency") && !tag.starts_with("*|*")).unwrap();
+        let expected = [
+            ("*|SET|latency", 4),
+            ("10.0.0.9:6379|GET|latency", 9),
+            ("10.0.0.9:6379|SET|latency", 4),
+            ("other|other.BLOCK|latency", 3),
+            ("other|other|latency", 20),
+        ];
+        assert_eq!(counts(&merged), BTreeMap::from(expected));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::histograms::Histogram;
+use crate::record::room::Bounded;
 use crate::record::totals::SeriesKey;
 
 /// The admitted series.
@@ -24,14 +25,14 @@ impl SeriesBound {
     }
 
     /// Gives the free places to an interval's new series.
-    pub fn admit(&mut self, series: &BTreeMap<SeriesKey, Histogram>) {
+    pub fn admit(&mut self, series: &BTreeMap<SeriesKey, Bounded<Histogram>>) {
         let free = self.most.saturating_sub(self.admitted.len());
         if free == 0 {
             return;
         }
-        let mut new: Vec<_> =
-            series.iter().filter(|(key, _)| key.server.is_some() && !self.admitted.contains(key)).collect();
-        new.sort_by_key(|(key, latency)| (Reverse(latency.len()), *key));
+        let kept = series.iter().filter_map(|(key, latency)| Some((key, latency.kept()?.len())));
+        let mut new: Vec<_> = kept.filter(|(key, _)| key.server.is_some() && !self.admitted.contains(key)).collect();
+        new.sort_by_key(|&(key, requests)| (Reverse(requests), key));
         self.admitted.extend(new.into_iter().take(free).map(|(key, _)| key.clone()));
     }
 
@@ -52,11 +53,11 @@ mod tests {
         SeriesKey { server, command: command.into(), blocking: false }
     }
 
-    fn interval(series: &[(u16, &str, u64)]) -> BTreeMap<SeriesKey, Histogram> {
+    fn interval(series: &[(u16, &str, u64)]) -> BTreeMap<SeriesKey, Bounded<Histogram>> {
         let series = series.iter().map(|&(port, command, count)| {
             let mut latency = histogram(DIGITS);
             latency.record_n(1000, count).unwrap();
-            (key(port, command), latency)
+            (key(port, command), Bounded::Kept(latency))
         });
         series.collect()
     }
@@ -78,7 +79,7 @@ mod tests {
     fn what_lies_beyond_the_workers_own_bounds_has_no_name_to_show() {
         let mut bound = SeriesBound::new(3);
         let nameless = SeriesKey { server: None, ..key(1, "GET") };
-        bound.admit(&BTreeMap::from([(nameless.clone(), histogram(DIGITS))]));
+        bound.admit(&BTreeMap::from([(nameless.clone(), Bounded::Kept(histogram(DIGITS)))]));
         assert!(!bound.is_admitted(&nameless));
     }
 }

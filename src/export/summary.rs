@@ -16,7 +16,7 @@ use crate::limits;
 use crate::record::histograms::{Counts, Histogram, mean_ns};
 use crate::record::key_hash::KeyHasher;
 use crate::record::keys::KeyStatistics;
-use crate::record::totals::{Entry, Totals};
+use crate::record::totals::{Totals, Whose};
 use crate::redis::replication::SyncResult;
 use crate::units::Timestamp;
 
@@ -198,9 +198,12 @@ pub fn to_json(report: &Report<'_>) -> Value {
         }
         if section == "replies" {
             summary.insert("latency".into(), latency(totals));
-            summary.insert("commands".into(), commands(totals));
-            summary.insert("servers".into(), parties(servers(report)));
-            summary.insert("clients".into(), parties(clients(report)));
+            summary.insert(
+                "commands".into(),
+                ranked(commands(totals)).into_iter().map(|(name, of)| (name, entry(totals, of))).collect(),
+            );
+            summary.insert("servers".into(), parties(totals, servers(report)));
+            summary.insert("clients".into(), parties(totals, clients(report)));
             summary.insert("errors".into(), errors(totals, false));
             summary.insert("redirects".into(), errors(totals, true));
         }
@@ -355,42 +358,62 @@ fn quantities(histogram: &Histogram) -> Value {
     Value::Object(fields)
 }
 
-fn entry(counts: &Counts, latency: &Histogram) -> Value {
+/// A command, server or client, as summary and table list it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Requests and bytes.
+    pub counts: &'a Counts,
+    /// Whose they are.
+    pub whose: Whose<'a>,
+}
+
+fn entry(totals: &Totals, Listed { counts, whose }: Listed<'_>) -> Value {
+    // Latencies that found no room are told like those that nobody had; `memory.limited` tells.
+    let latency = totals.latency_of(whose).map_or_else(|| json!({"count": 0}), |latency| quantities(&latency));
     json!({
         "count": counts.count, "errors": counts.errors, "request_bytes": counts.request_bytes,
-        "reply_bytes": counts.reply_bytes, "latency": quantities(latency),
+        "reply_bytes": counts.reply_bytes, "latency": latency,
     })
 }
 
-fn commands(totals: &Totals) -> Value {
-    let entries = totals.commands.iter().map(|(name, (entry, _))| (name.clone(), entry));
-    ranked(entries).into_iter().map(|(name, of)| (name, entry(&of.counts, &of.latency))).collect()
+/// Commands by name.
+pub fn commands(totals: &Totals) -> impl Iterator<Item = (String, Listed<'_>)> {
+    totals
+        .commands
+        .iter()
+        .map(|(name, command)| (name.clone(), Listed { counts: &command.counts, whose: Whose::Command(name) }))
 }
 
 /// An address, as summaries and tables have it, and the name of its service.
 type Party<'a> = (String, Option<&'a str>);
 
 /// Servers, each with its name.
-pub fn servers<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, &'a Entry)> {
+pub fn servers<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, Listed<'a>)> {
     let (totals, names) = (report.totals, report.names);
-    totals.servers.iter().map(|(server, entry)| (party(*server, |server| names.of(server)), entry))
+    totals.servers.iter().map(|(&server, entry)| {
+        let listed = Listed { counts: &entry.counts, whose: Whose::Server(server) };
+        (party(server, |server| names.of(server)), listed)
+    })
 }
 
 /// Clients, each with its name.
-pub fn clients<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, &'a Entry)> {
+pub fn clients<'a>(report: &Report<'a>) -> impl Iterator<Item = (Party<'a>, Listed<'a>)> {
     let (totals, names) = (report.totals, report.names);
-    totals.clients.iter().map(|(client, entry)| (party(*client, |client| names.of_address(client)), entry))
+    totals.clients.iter().map(|(&client, entry)| {
+        let listed = Listed { counts: &entry.counts, whose: Whose::Client(client) };
+        (party(client, |client| names.of_address(client)), listed)
+    })
 }
 
 fn party<'a, T: Copy + ToString>(of: Option<T>, name: impl FnOnce(T) -> Option<&'a str>) -> Party<'a> {
     (of.map_or_else(|| OTHER.to_owned(), |of| of.to_string()), of.and_then(name))
 }
 
-fn parties<'a>(entries: impl Iterator<Item = (Party<'a>, &'a Entry)>) -> Value {
+fn parties<'a>(totals: &Totals, entries: impl Iterator<Item = (Party<'a>, Listed<'a>)>) -> Value {
     let mut ranked = ranked(entries);
     ranked.truncate(limits::PARTIES_LISTED);
     let entries = ranked.into_iter().map(|((address, name), of)| {
-        let mut fields = entry(&of.counts, &of.latency);
+        let mut fields = entry(totals, of);
         if let (Some(name), Value::Object(fields)) = (name, &mut fields) {
             fields.shift_insert(0, "name".into(), json!(name));
         }
@@ -400,7 +423,7 @@ fn parties<'a>(entries: impl Iterator<Item = (Party<'a>, &'a Entry)>) -> Value {
 }
 
 /// Most requests first, ties by name.
-pub fn ranked<'a, N: Ord>(entries: impl Iterator<Item = (N, &'a Entry)>) -> Vec<(N, &'a Entry)> {
+pub fn ranked<'a, N: Ord>(entries: impl Iterator<Item = (N, Listed<'a>)>) -> Vec<(N, Listed<'a>)> {
     let mut ranked: Vec<_> = entries.collect();
     ranked.sort_by(|(one, a), (other, b)| (Reverse(a.counts.count), one).cmp(&(Reverse(b.counts.count), other)));
     ranked

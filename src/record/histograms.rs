@@ -5,7 +5,12 @@
 //! and error codes once per worker, so that recording is indexing; number 0 is `other`, for all that came after a bound was
 //! reached. Everything is made on first use and kept, so that recording allocates nothing after warm-up (a histogram grows
 //! when it sees a value larger than any before).
+//!
+//! Histograms are within the [`Room`] of their box. One that finds no more is given up ([`Bounded`]), and what it had and would
+//! have had is told without its server, or, if there is no room for that either, with all else that had none. So the four overall
+//! metrics are always whole: there is room for them and for that rest from the beginning ([`Statistics::RESERVED_BYTES`]).
 
+use std::borrow::Cow;
 use std::hash::Hash;
 
 use hashbrown::HashTable;
@@ -17,6 +22,7 @@ use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::pairing::Flags;
 use crate::units::{Address, Endpoint, Timestamp};
 
+use super::room::{self, Bounded, Claim, Growing, Room, add_always, record_always};
 use super::transaction::Times;
 
 /// A latency histogram, nanoseconds.
@@ -42,12 +48,6 @@ pub fn histogram(digits: u8) -> Histogram {
 #[expect(clippy::cast_sign_loss, reason = "values are not negative, nor is their mean")]
 pub fn mean_ns(histogram: &Histogram) -> u64 {
     histogram.mean().round() as u64
-}
-
-/// Records a value of at most [`VALUE_NS_MAX`].
-#[inline]
-fn record(histogram: &mut Histogram, value_ns: u64) {
-    histogram.record(value_ns.min(VALUE_NS_MAX)).expect("the histogram resizes itself");
 }
 
 /// An error code as the server sends it: the first word of an error reply, at most 32 bytes.
@@ -161,13 +161,18 @@ struct Recent {
 const RECENT: usize = 256;
 
 impl Directory {
-    /// An empty directory. `seed` guards its tables against chosen names.
-    pub fn new(seed: Seed) -> Directory {
+    /// Bytes that a name costs at most, what is made of it in the statistics and their sums included.
+    const NAME_BYTES: usize = 1024;
+
+    /// An empty directory whose names, and what is made of them, take at most so many bytes. `seed` guards its tables against
+    /// chosen names.
+    pub fn new(seed: Seed, bytes: u64) -> Directory {
+        let most = |bound: usize| bound.min(limits::items(bytes / 3, Self::NAME_BYTES) as usize);
         Directory::with_bounds(
             seed,
-            limits::SERVERS_PER_WORKER_MAX,
-            limits::CLIENTS_PER_WORKER_MAX,
-            limits::SERIES_PER_WORKER_MAX,
+            most(limits::SERVERS_PER_WORKER_MAX),
+            most(limits::CLIENTS_PER_WORKER_MAX),
+            most(limits::SERIES_PER_WORKER_MAX),
             limits::ERROR_CODES_MAX,
         )
     }
@@ -261,34 +266,59 @@ impl Parts {
         Parts { queue, server, transfer, zeros: [0; 3] }
     }
 
-    #[inline]
-    fn record(&mut self, times: &Times) {
-        let parts =
-            [(&mut self.queue, times.queue), (&mut self.server, times.server), (&mut self.transfer, times.transfer)];
-        for ((histogram, value), zeros) in parts.into_iter().zip(&mut self.zeros) {
-            if value == 0 {
-                *zeros += 1;
-            } else {
-                record(histogram, value);
-            }
-        }
-    }
-
-    /// Adds another's counts.
-    pub fn merge(&mut self, other: &Parts) {
-        let parts =
-            [(&mut self.queue, &other.queue), (&mut self.server, &other.server), (&mut self.transfer, &other.transfer)];
-        for ((sum, part), zeros) in parts.into_iter().zip(other.zeros) {
-            sum.add(part).expect("the histogram resizes itself");
-            sum.record_n(0, zeros).expect("zero is a value");
-        }
-    }
-
     fn clear(&mut self) {
         self.queue.reset();
         self.server.reset();
         self.transfer.reset();
         self.zeros = [0; 3];
+    }
+}
+
+impl Growing for Parts {
+    type Value = Times;
+
+    fn empty(digits: u8, claim: Claim, room: &mut Room) -> Option<Parts> {
+        let mut empty = || Histogram::empty(digits, claim, room);
+        Some(Parts { queue: empty()?, server: empty()?, transfer: empty()?, zeros: [0; 3] })
+    }
+
+    #[inline]
+    fn record(&mut self, times: Times, claim: Claim, room: &mut Room) -> bool {
+        let parts =
+            [(&mut self.queue, times.queue), (&mut self.server, times.server), (&mut self.transfer, times.transfer)];
+        let mut is_kept = true;
+        for ((histogram, value), zeros) in parts.into_iter().zip(&mut self.zeros) {
+            if value == 0 {
+                *zeros += 1;
+            } else {
+                is_kept &= Growing::record(histogram, value, claim, room);
+            }
+        }
+        is_kept
+    }
+
+    fn add(&mut self, part: &Parts, claim: Claim, room: &mut Room) -> bool {
+        let parts =
+            [(&mut self.queue, &part.queue), (&mut self.server, &part.server), (&mut self.transfer, &part.transfer)];
+        parts
+            .into_iter()
+            .zip(part.zeros)
+            .all(|((sum, part), zeros)| Growing::add(sum, part, claim, room) && sum.record_n(0, zeros).is_ok())
+    }
+
+    fn settle(&mut self) {
+        let parts = [&mut self.queue, &mut self.server, &mut self.transfer];
+        for (part, zeros) in parts.into_iter().zip(&mut self.zeros) {
+            part.record_n(0, std::mem::take(zeros)).expect("zero is a value");
+        }
+    }
+
+    fn digits(&self) -> u8 {
+        self.server.sigfig()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.queue.bytes() + self.server.bytes() + self.transfer.bytes()
     }
 }
 
@@ -298,7 +328,7 @@ pub struct CommandEntry {
     /// Requests and bytes.
     pub counts: Counts,
     /// The parts of its latency.
-    pub parts: Parts,
+    pub parts: Bounded<Parts>,
 }
 
 /// Statistics of one server or client.
@@ -310,13 +340,17 @@ pub struct PartyEntry<K> {
     pub counts: Counts,
     /// A client's latency. Of a server only what its series don't have: that of the series beyond the bound, and for the
     /// entry of the servers beyond the bound all of it.
-    pub latency: Option<Histogram>,
+    pub latency: Bounded<Histogram>,
 }
 
 impl<K> PartyEntry<K> {
+    fn new(name: Option<K>) -> Self {
+        PartyEntry { name, counts: Counts::default(), latency: Bounded::Unused }
+    }
+
     fn clear(&mut self) {
         self.counts = Counts::default();
-        if let Some(latency) = &mut self.latency {
+        if let Some(latency) = self.latency.kept_mut() {
             latency.reset();
         }
     }
@@ -328,7 +362,7 @@ pub struct SeriesEntry {
     /// Which.
     pub name: SeriesName,
     /// Its latency.
-    pub latency: Histogram,
+    pub latency: Bounded<Histogram>,
 }
 
 /// Entries by number, and which of them were touched since the last clearing.
@@ -363,6 +397,12 @@ impl<T> Entries<T> {
     /// The touched entries with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.touched.iter().filter_map(|&number| Some((number, self.made[number as usize].as_ref()?)))
+    }
+
+    /// The same, to take from them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        let touched = (0..).zip(&mut self.made).zip(&self.is_touched).filter(|(_, is_touched)| **is_touched);
+        touched.filter_map(|((number, entry), _)| Some((number, entry.as_mut()?)))
     }
 
     /// All entries that were ever made.
@@ -418,6 +458,8 @@ pub struct Statistics {
     pub parts: Parts,
     /// Latency series.
     pub series: Entries<SeriesEntry>,
+    /// What found no room in any of them; blocking calls apart.
+    pub rest: [Histogram; 2],
     /// By command; the number after the table's last is for unknown ones.
     pub commands: Entries<CommandEntry>,
     /// By server.
@@ -426,34 +468,43 @@ pub struct Statistics {
     pub clients: Entries<PartyEntry<Address>>,
     /// By error code, redirects among them.
     pub errors: Entries<(Option<ErrorCode>, u64)>,
+    room: Room,
 }
 
 impl Default for Statistics {
     fn default() -> Self {
+        Statistics::new(Room::ENDLESS)
+    }
+}
+
+impl Statistics {
+    /// Bytes of the histograms of which nothing is ever given up: overall parts of the latency, and the rest.
+    pub const RESERVED_BYTES: u64 = 5 * room::bytes(DIGITS, VALUE_NS_MAX);
+
+    /// An empty box. All histograms but those of [`Statistics::RESERVED_BYTES`] are within `room`.
+    pub fn new(room: Room) -> Statistics {
         Statistics {
             from: Timestamp::NONE,
             to: Timestamp::NONE,
             parts: Parts::new(DIGITS),
             series: Entries::default(),
+            rest: [histogram(DIGITS), histogram(DIGITS)],
             commands: Entries::default(),
             servers: Entries::default(),
             clients: Entries::default(),
             errors: Entries::default(),
+            room,
         }
     }
-}
 
-impl Statistics {
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
-        let of = |histogram: &Histogram| histogram.distinct_values() as u64 * size_of::<u64>() as u64;
-        let parts = |parts: &Parts| of(&parts.queue) + of(&parts.server) + of(&parts.transfer);
-        let latency = |latency: &Option<Histogram>| latency.as_ref().map_or(0, of);
-        parts(&self.parts)
-            + self.series.made().map(|series| of(&series.latency)).sum::<u64>()
-            + self.commands.made().map(|command| parts(&command.parts)).sum::<u64>()
-            + self.servers.made().map(|server| latency(&server.latency)).sum::<u64>()
-            + self.clients.made().map(|client| latency(&client.latency)).sum::<u64>()
+        self.parts.bytes()
+            + self.rest.iter().map(Growing::bytes).sum::<u64>()
+            + self.series.made().map(|series| series.latency.bytes()).sum::<u64>()
+            + self.commands.made().map(|command| command.parts.bytes()).sum::<u64>()
+            + self.servers.made().map(|server| server.latency.bytes()).sum::<u64>()
+            + self.clients.made().map(|client| client.latency.bytes()).sum::<u64>()
     }
 
     /// Adds a decided request.
@@ -470,53 +521,96 @@ impl Statistics {
             request_bytes: if sample.counts { sample.request_bytes } else { 0 },
             reply_bytes: sample.reply_bytes,
         };
-        let command = self.commands.touch(u32::from(sample.command.0).min(table.len() as u32), || CommandEntry {
+        let Statistics { parts, commands, servers, clients, errors, room, .. } = self;
+        let command = commands.touch(u32::from(sample.command.0).min(table.len() as u32), || CommandEntry {
             counts: Counts::default(),
-            parts: Parts::new(DIGITS_COARSE),
+            parts: Bounded::Unused,
         });
         command.counts.merge(&counts);
         let server_name = (sample.server_number != OTHER).then_some(sample.server);
-        let server = self.servers.touch(sample.server_number, || PartyEntry {
-            name: server_name,
-            counts: Counts::default(),
-            latency: None,
-        });
-        server.counts.merge(&counts);
-        let client = self.clients.touch(sample.client_number, || PartyEntry {
-            name: (sample.client_number != OTHER).then_some(sample.client),
-            counts: Counts::default(),
-            latency: Some(histogram(DIGITS_COARSE)),
-        });
+        servers.touch(sample.server_number, || PartyEntry::new(server_name)).counts.merge(&counts);
+        let client_name = (sample.client_number != OTHER).then_some(sample.client);
+        let client = clients.touch(sample.client_number, || PartyEntry::new(client_name));
         client.counts.merge(&counts);
         if let Some(code) = sample.error {
             let number = number_or_other(directory.errors.number(code), counters);
-            self.errors.touch(number, || ((number != OTHER).then_some(code), 0)).1 += 1;
+            errors.touch(number, || ((number != OTHER).then_some(code), 0)).1 += 1;
         }
-        let Some(times) = &sample.times else { return };
-        let blocking = sample.flags.has(Flags::BLOCKING);
-        let name = SeriesName { server: server_name, command: sample.command, blocking };
-        // Beyond the bound of series the command goes on without its server, so that sums per command stay whole.
-        let (number, name) = if let Some(number) = directory.series(sample.server_number, name) {
-            (number, name)
-        } else {
+        let Some(times) = sample.times else { return };
+        if command.parts.record(times, DIGITS_COARSE, Claim::Named, room).is_err() {
             counters.count(Counter::EvictedSeries);
-            let name = SeriesName { server: None, ..name };
-            (directory.overflow_series(name), name)
-        };
-        // What no series keeps for the server, it keeps itself, so that sums per server stay whole too.
-        if name.server.is_none() && !blocking {
-            record(server.latency.get_or_insert_with(|| histogram(DIGITS)), times.latency());
         }
-        record(
-            &mut self.series.touch(number, || SeriesEntry { name, latency: histogram(DIGITS) }).latency,
-            times.latency(),
-        );
-        command.parts.record(times);
-        if !blocking {
-            if let Some(latency) = &mut client.latency {
-                record(latency, times.latency());
+        if !sample.flags.has(Flags::BLOCKING) {
+            if client.latency.record(times.latency(), DIGITS_COARSE, Claim::Named, room).is_err() {
+                counters.count(Counter::EvictedSeries);
             }
-            self.parts.record(times);
+            record_always(parts, times);
+        }
+        let name =
+            SeriesName { server: server_name, command: sample.command, blocking: sample.flags.has(Flags::BLOCKING) };
+        self.record_series(name, sample.server_number, times.latency(), directory, counters);
+    }
+
+    /// Records a latency in its series.
+    #[inline]
+    fn record_series(
+        &mut self,
+        name: SeriesName,
+        server_number: u32,
+        latency: u64,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) {
+        let mut given_up = None;
+        if name.server.is_some() {
+            if let Some(number) = directory.series(server_number, name) {
+                let series = self.series.touch(number, || SeriesEntry { name, latency: Bounded::Unused });
+                match series.latency.record(latency, DIGITS, Claim::Named, &mut self.room) {
+                    Ok(()) => return,
+                    Err(kept) => given_up = kept,
+                }
+            }
+            counters.count(Counter::EvictedSeries);
+        }
+        self.record_elsewhere(name, server_number, given_up.as_ref(), latency, directory);
+    }
+
+    /// Keeps a latency that no series has, and all of a series that was given up for it.
+    #[inline(never)]
+    fn record_elsewhere(
+        &mut self,
+        name: SeriesName,
+        server_number: u32,
+        given_up: Option<&Histogram>,
+        latency: u64,
+        directory: &mut Directory,
+    ) {
+        let Statistics { series, servers, rest, room, .. } = self;
+        // What no series keeps for the server, it keeps itself, so that sums per server stay whole.
+        if !name.blocking {
+            let server = &mut servers.touch(server_number, || PartyEntry::new(name.server)).latency;
+            // If there is no room it is told without its latency, which is among all others' all the same.
+            let _ = given_up.map(|part| server.absorb(Cow::Borrowed(part), Claim::Named, room));
+            let _ = server.record(latency, DIGITS, Claim::Named, room);
+        }
+        // The command goes on without its server, so that sums per command stay whole too.
+        let name = SeriesName { server: None, ..name };
+        let number = directory.overflow_series(name);
+        let nameless = &mut series.touch(number, || SeriesEntry { name, latency: Bounded::Unused }).latency;
+        let rest = &mut rest[usize::from(name.blocking)];
+        if let Some(part) = given_up
+            && let Some((kept, part)) = nameless.absorb(Cow::Borrowed(part), Claim::Other, room)
+        {
+            add_always(rest, &part);
+            if let Some(kept) = kept {
+                add_always(rest, &kept);
+            }
+        }
+        if let Err(kept) = nameless.record(latency, DIGITS, Claim::Other, room) {
+            record_always(rest, latency);
+            if let Some(kept) = kept {
+                add_always(rest, &kept);
+            }
         }
     }
 
@@ -525,10 +619,17 @@ impl Statistics {
         self.from = Timestamp::NONE;
         self.to = Timestamp::NONE;
         self.parts.clear();
-        self.series.clear(|entry| entry.latency.reset());
+        self.rest.iter_mut().for_each(Histogram::reset);
+        self.series.clear(|entry| {
+            if let Some(latency) = entry.latency.kept_mut() {
+                latency.reset();
+            }
+        });
         self.commands.clear(|entry| {
             entry.counts = Counts::default();
-            entry.parts.clear();
+            if let Some(parts) = entry.parts.kept_mut() {
+                parts.clear();
+            }
         });
         self.servers.clear(PartyEntry::clear);
         self.clients.clear(PartyEntry::clear);

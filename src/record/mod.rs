@@ -4,6 +4,7 @@ pub mod filter;
 pub mod histograms;
 pub mod key_hash;
 pub mod keys;
+pub mod room;
 pub mod top;
 pub mod totals;
 pub mod transaction;

@@ -1,19 +1,34 @@
 //! Statistics by name, merged over workers and intervals: what summaries, tables and interval logs are made of.
+//!
+//! What a worker's last box has moves here; of the others it is copied, into as much [`Room`] as there is. What one worker or
+//! interval has given up is given up for all: each histogram that is told is complete. Latencies of servers and commands are sums
+//! of their series, made when they are asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::redis::command::CommandTable;
 use crate::units::{Address, Endpoint};
 
-use super::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Histogram, Parts, Statistics, histogram};
+use super::histograms::{Counts, DIGITS, ErrorCode, Histogram, Parts, Statistics, VALUE_NS_MAX, histogram};
+use super::room::{self, Bounded, Claim, Growing, Room, add_always};
 
-/// Latency and counts of one command, server or client.
-#[derive(Clone, Debug)]
+/// Statistics of one server or client.
+#[derive(Clone, Debug, Default)]
 pub struct Entry {
     /// Requests and bytes.
     pub counts: Counts,
-    /// Latency of its paired requests.
-    pub latency: Histogram,
+    /// A client's latency. Of a server that of the requests that are in none of its series.
+    pub latency: Bounded<Histogram>,
+}
+
+/// Statistics of one command.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// Requests and bytes.
+    pub counts: Counts,
+    /// The parts of its latency.
+    pub parts: Bounded<Parts>,
 }
 
 /// A latency series by name: server (`None`: those beyond the bound), command as spelt in the table, blocking calls apart.
@@ -27,6 +42,17 @@ pub struct SeriesKey {
     pub blocking: bool,
 }
 
+/// Whose latency is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose<'a> {
+    /// A command's, blocking calls included.
+    Command(&'a str),
+    /// A server's, or that of those beyond the bound; blocking calls left out.
+    Server(Option<Endpoint>),
+    /// A client's, or that of those beyond the bound; blocking calls left out.
+    Client(Option<Address>),
+}
+
 /// Merged statistics. Ordered maps, so that all that is printed comes in one order.
 #[derive(Clone, Debug)]
 pub struct Totals {
@@ -35,15 +61,19 @@ pub struct Totals {
     /// Its parts.
     pub parts: Parts,
     /// Latency series.
-    pub series: BTreeMap<SeriesKey, Histogram>,
-    /// By command (blocking calls included): counts, latency, and the parts of the latency.
-    pub commands: BTreeMap<String, (Entry, Parts)>,
+    pub series: BTreeMap<SeriesKey, Bounded<Histogram>>,
+    /// What found no room in any of them; blocking calls apart.
+    pub rest: [Histogram; 2],
+    /// By command, blocking calls included.
+    pub commands: BTreeMap<String, Command>,
     /// By server; `None`: those beyond the bound.
     pub servers: BTreeMap<Option<Endpoint>, Entry>,
     /// By client address; `None`: those beyond the bound.
     pub clients: BTreeMap<Option<Address>, Entry>,
     /// By error code; `None`: those beyond the bound. Redirects among them.
     pub errors: BTreeMap<Option<ErrorCode>, u64>,
+    /// Histograms that were given up here.
+    pub given_up: u64,
 }
 
 impl Default for Totals {
@@ -52,96 +82,177 @@ impl Default for Totals {
             latency: histogram(DIGITS),
             parts: Parts::new(DIGITS),
             series: BTreeMap::new(),
+            rest: [histogram(DIGITS), histogram(DIGITS)],
             commands: BTreeMap::new(),
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
             errors: BTreeMap::new(),
+            given_up: 0,
         }
     }
 }
 
-fn entry(digits: u8) -> Entry {
-    Entry { counts: Counts::default(), latency: histogram(digits) }
-}
-
-fn add(sum: &mut Histogram, part: &Histogram) {
-    sum.add(part).expect("the histogram resizes itself");
-}
-
 impl Totals {
-    /// Adds one worker's interval.
-    pub fn merge(&mut self, statistics: &Statistics, table: &CommandTable) {
-        self.parts.merge(&statistics.parts);
-        for (number, command) in statistics.commands.iter() {
+    /// Bytes of the histograms of which nothing is ever given up: the overall metrics, and the rest.
+    pub const RESERVED_BYTES: u64 = 6 * room::bytes(DIGITS, VALUE_NS_MAX);
+
+    /// Bytes of the other histograms.
+    pub fn bytes(&self) -> u64 {
+        self.series.values().map(Bounded::bytes).sum::<u64>()
+            + self.commands.values().map(|command| command.parts.bytes()).sum::<u64>()
+            + self.servers.values().chain(self.clients.values()).map(|entry| entry.latency.bytes()).sum::<u64>()
+    }
+
+    /// Adds one worker's interval; if it is not to be used again, what it has moves here.
+    pub fn merge(&mut self, statistics: &mut Statistics, is_moved: bool, table: &CommandTable, room: &mut Room) {
+        add_always(&mut self.parts, &statistics.parts);
+        for (number, command) in statistics.commands.iter_mut() {
             let name = table.iter().nth(number as usize).map_or("unknown", |command| &command.name);
-            let (entry, parts) =
-                self.commands.entry(name.to_owned()).or_insert_with(|| (entry(DIGITS), Parts::new(DIGITS_COARSE)));
-            entry.counts.merge(&command.counts);
-            parts.merge(&command.parts);
+            let sum = self.commands.entry(name.to_owned()).or_default();
+            sum.counts.merge(&command.counts);
+            self.given_up += absorb(&mut sum.parts, command.parts.hand_over(is_moved), room);
         }
-        for (_, server) in statistics.servers.iter() {
-            let sum = self.servers.entry(server.name).or_insert_with(|| entry(DIGITS));
+        for (_, server) in statistics.servers.iter_mut() {
+            let sum = self.servers.entry(server.name).or_default();
             sum.counts.merge(&server.counts);
-            if let Some(latency) = &server.latency {
-                add(&mut sum.latency, latency);
-            }
+            self.given_up += absorb(&mut sum.latency, server.latency.hand_over(is_moved), room);
         }
-        for (_, client) in statistics.clients.iter() {
-            let sum = self.clients.entry(client.name).or_insert_with(|| entry(DIGITS_COARSE));
+        for (_, client) in statistics.clients.iter_mut() {
+            let sum = self.clients.entry(client.name).or_default();
             sum.counts.merge(&client.counts);
-            if let Some(latency) = &client.latency {
-                add(&mut sum.latency, latency);
-            }
+            self.given_up += absorb(&mut sum.latency, client.latency.hand_over(is_moved), room);
         }
         for (_, (code, count)) in statistics.errors.iter() {
             *self.errors.entry(*code).or_default() += count;
         }
-        for (_, series) in statistics.series.iter() {
-            let command = table.name(series.name.command);
-            let key =
-                SeriesKey { server: series.name.server, command: command.to_owned(), blocking: series.name.blocking };
-            add(self.series.entry(key).or_insert_with(|| histogram(DIGITS)), &series.latency);
-            if let Some((entry, _)) = self.commands.get_mut(command) {
-                add(&mut entry.latency, &series.latency);
+        for (_, series) in statistics.series.iter_mut() {
+            if let Some(latency) = series.latency.kept()
+                && !series.name.blocking
+            {
+                add_always(&mut self.latency, latency);
             }
-            if !series.name.blocking {
-                add(&mut self.latency, &series.latency);
-                // Series without a server are in their servers' own entries.
-                if let Some(sum) = series.name.server.and_then(|server| self.servers.get_mut(&Some(server))) {
-                    add(&mut sum.latency, &series.latency);
-                }
-            }
+            let command = table.name(series.name.command).to_owned();
+            let key = SeriesKey { server: series.name.server, command, blocking: series.name.blocking };
+            self.add_series(&key, series.latency.hand_over(is_moved), room);
         }
+        let [rest, _] = &statistics.rest;
+        add_always(&mut self.latency, rest);
+        self.add_rest(&statistics.rest);
     }
 
     /// Adds other totals.
-    pub fn merge_totals(&mut self, other: &Totals) {
-        add(&mut self.latency, &other.latency);
-        self.parts.merge(&other.parts);
-        for (key, latency) in &other.series {
-            add(self.series.entry(key.clone()).or_insert_with(|| histogram(DIGITS)), latency);
+    pub fn merge_totals(&mut self, other: Totals, room: &mut Room) {
+        add_always(&mut self.latency, &other.latency);
+        add_always(&mut self.parts, &other.parts);
+        self.given_up += other.given_up;
+        for (name, mut other) in other.commands {
+            let sum = self.commands.entry(name).or_default();
+            sum.counts.merge(&other.counts);
+            self.given_up += absorb(&mut sum.parts, other.parts.hand_over(true), room);
         }
-        for (name, (other, other_parts)) in &other.commands {
-            let (sum, parts) =
-                self.commands.entry(name.clone()).or_insert_with(|| (entry(DIGITS), Parts::new(DIGITS_COARSE)));
-            sum.merge(other);
-            parts.merge(other_parts);
+        for (name, other) in other.servers {
+            self.given_up += self.servers.entry(name).or_default().merge(other, room);
         }
-        for (name, other) in &other.servers {
-            self.servers.entry(*name).or_insert_with(|| entry(DIGITS)).merge(other);
+        for (name, other) in other.clients {
+            self.given_up += self.clients.entry(name).or_default().merge(other, room);
         }
-        for (name, other) in &other.clients {
-            self.clients.entry(*name).or_insert_with(|| entry(DIGITS_COARSE)).merge(other);
+        for (code, count) in other.errors {
+            *self.errors.entry(code).or_default() += count;
         }
-        for (code, count) in &other.errors {
-            *self.errors.entry(*code).or_default() += count;
+        for (key, mut latency) in other.series {
+            self.add_series(&key, latency.hand_over(true), room);
         }
+        self.add_rest(&other.rest);
+    }
+
+    /// Latency of somebody's requests; `None` if some of it found no room.
+    pub fn latency_of(&self, whose: Whose<'_>) -> Option<Histogram> {
+        match whose {
+            Whose::Command(command) => self.latency_of_command(command),
+            Whose::Server(server) => self.latency_of_server(server),
+            Whose::Client(client) => sum(self.clients.get(&client).map(|entry| &entry.latency).into_iter()),
+        }
+    }
+
+    fn latency_of_server(&self, server: Option<Endpoint>) -> Option<Histogram> {
+        let own = self.servers.get(&server).map(|entry| &entry.latency);
+        let from = SeriesKey { server, command: String::new(), blocking: false };
+        // Series without a server are in their servers' own entries.
+        let series = self.series.range(from..).take_while(|(key, _)| key.server == server && server.is_some());
+        let series = series.filter(|(key, latency)| !key.blocking && !latency.is_given_up());
+        sum(own.into_iter().chain(series.map(|(_, latency)| latency)))
+    }
+
+    fn latency_of_command(&self, command: &str) -> Option<Histogram> {
+        let series = self.series.iter().filter(|(key, _)| key.command == command);
+        // What was given up with its server goes on without.
+        let series = series.filter(|(key, latency)| key.server.is_none() || !latency.is_given_up());
+        sum(series.map(|(_, latency)| latency))
+    }
+
+    /// Adds what a series has, or that it was given up.
+    fn add_series(&mut self, key: &SeriesKey, part: Bounded<Cow<'_, Histogram>>, room: &mut Room) {
+        let SeriesKey { server, blocking, .. } = *key;
+        let claim = if server.is_some() { Claim::Named } else { Claim::Other };
+        let sum = self.series.entry(key.clone()).or_default();
+        let (kept, part) = match part {
+            Bounded::Unused => return,
+            Bounded::GivenUp => (sum.give_up(room), None),
+            Bounded::Kept(part) => match sum.absorb(part, claim, room) {
+                None => return,
+                Some((kept, part)) => {
+                    self.given_up += 1;
+                    (kept, Some(part))
+                }
+            },
+        };
+        for part in kept.map(Cow::Owned).into_iter().chain(part) {
+            if server.is_none() {
+                add_always(&mut self.rest[usize::from(blocking)], &part);
+                continue;
+            }
+            if !blocking {
+                let own = &mut self.servers.entry(server).or_default().latency;
+                self.given_up += absorb(own, Bounded::Kept(Cow::Borrowed(&part)), room);
+            }
+            self.add_series(&SeriesKey { server: None, ..key.clone() }, Bounded::Kept(Cow::Borrowed(&part)), room);
+        }
+    }
+
+    fn add_rest(&mut self, rest: &[Histogram; 2]) {
+        self.rest.iter_mut().zip(rest).for_each(|(sum, part)| add_always(sum, part));
+    }
+}
+
+/// The sum of what was kept; `None` if something was given up.
+fn sum<'a>(parts: impl Iterator<Item = &'a Bounded<Histogram>>) -> Option<Histogram> {
+    let mut sum: Option<Histogram> = None;
+    for part in parts {
+        match (part, &mut sum) {
+            (Bounded::Unused, _) => {}
+            (Bounded::Kept(part), Some(sum)) => add_always(sum, part),
+            (Bounded::Kept(part), None) => sum = Some(part.clone()),
+            (Bounded::GivenUp, _) => return None,
+        }
+    }
+    Some(sum.unwrap_or_else(|| histogram(DIGITS)))
+}
+
+/// Adds what another one has, or that it was given up; answers how many were given up for that.
+fn absorb<T: Growing>(sum: &mut Bounded<T>, part: Bounded<Cow<'_, T>>, room: &mut Room) -> u64 {
+    match part {
+        Bounded::Unused => 0,
+        Bounded::GivenUp => {
+            sum.give_up(room);
+            0
+        }
+        Bounded::Kept(part) => u64::from(sum.absorb(part, Claim::Named, room).is_some()),
     }
 }
 
 impl Entry {
-    fn merge(&mut self, other: &Entry) {
+    fn merge(&mut self, mut other: Entry, room: &mut Room) -> u64 {
         self.counts.merge(&other.counts);
-        add(&mut self.latency, &other.latency);
+        absorb(&mut self.latency, other.latency.hand_over(true), room)
     }
 }

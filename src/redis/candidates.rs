@@ -53,6 +53,17 @@ pub enum Verdict {
     Impossible,
 }
 
+/// What may have been hidden directly before a candidate.
+#[derive(Clone, Copy, Debug)]
+pub enum Hidden<'a> {
+    /// No reply; but there may have been pushes.
+    NoReply,
+    /// A reply to this request.
+    Answer(&'a Request),
+    /// A reply to a request that is not known.
+    Unknown,
+}
+
 /// What a candidate must explain behind a mark: the requests behind it may be the content of a value whose beginning was
 /// hidden.
 const DOUBT_REQUESTS: u8 = 6;
@@ -357,14 +368,14 @@ impl Candidates {
     }
 
     /// Between `fewest` and `most` replies were hidden; the segment behind them acknowledges `acknowledged`. `doubt`: how much
-    /// a candidate must explain if the hidden one before it answered this request (`None`: one that is not known).
+    /// a candidate must explain if this was hidden before it.
     pub fn hide(
         &mut self,
         (fewest, most): (u64, u64),
         acknowledged: Offset,
         queue: &Queue,
         pool: &Pool<Request>,
-        doubt: impl Fn(Option<&Request>) -> u8,
+        doubt: impl Fn(Hidden<'_>) -> u8,
     ) {
         self.next.clear(self.now.base);
         self.struck_age = 0;
@@ -422,12 +433,14 @@ impl Candidates {
     }
 
     /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
-    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Option<&Request>) -> u8) -> u8 {
+    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Hidden<'_>) -> u8) -> u8 {
         let owed = self.now.get(position).map(Candidate::owed);
-        match (before, owed) {
-            (None, Some(owed)) => owed,
-            (before, owed) => doubt(before.filter(|before| !before.is_mark())).max(owed.unwrap_or(0)),
-        }
+        let hidden = match (before, owed) {
+            (None, Some(_)) => Hidden::NoReply,
+            (Some(before), _) if !before.is_mark() => Hidden::Answer(before),
+            _ => Hidden::Unknown,
+        };
+        doubt(hidden).max(owed.unwrap_or(0))
     }
 
     fn take_next(&mut self) {

@@ -67,6 +67,8 @@ pub struct Status {
     pub requests: u64,
     /// Packets dropped for want of time.
     pub drops: u64,
+    /// Transactions that the sinks were too slow for.
+    pub unwritten: u64,
 }
 
 /// What the thread that watches says to those that follow, and they to it.
@@ -274,6 +276,7 @@ impl Watched {
             packets: sum(Counter::FramesSeen),
             requests: sum(Counter::Requests),
             drops: self.control.drops.load(Ordering::Relaxed),
+            unwritten: sum(Counter::RecordsDropped),
         }
     }
 }

@@ -58,6 +58,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
     }
     let advice = [
         dropped(counters),
+        unwritten(counters),
         cut_off(counters),
         gaps(counters),
         midstream(counters),
@@ -71,7 +72,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
 
 fn nothing_found(counters: &Counters, observed: Observed<'_>) -> String {
     if counters[Counter::FramesSeen] == 0 {
-        return "The capture holds no packets. Was the right interface captured (tcpdump -D lists them), with the right \
+        return "The capture holds no packets. Was the right interface captured (ip -s link shows where packets arrive), with the right \
                 filter, and was there traffic meanwhile?"
             .to_owned();
     }
@@ -196,6 +197,17 @@ fn dropped(counters: &Counters) -> Option<String> {
             "The kernel dropped {} before the capture could read them. Give it more --workers, cores of its own (--cpus), or less \
              to do: fewer --sink records, or a faster disk for them.",
             counted(packets, "packet")
+        )
+    })
+}
+
+fn unwritten(counters: &Counters) -> Option<String> {
+    let records = counters[Counter::RecordsDropped];
+    (records > 0).then(|| {
+        format!(
+            "{} were not written: what --sink writes to was too slow, and live traffic does not wait. They are in all counts and \
+             latencies. Write to a faster disk or reader, or less: --slower-than, --errors, --command and --sample choose.",
+            counted(records, "transaction")
         )
     })
 }

@@ -76,8 +76,12 @@ fn describe(status: &Status, before: &Status) -> String {
     let rate = |now: u64, before: u64| count((now.saturating_sub(before) as f64 / seconds).round() as u64);
     let drops =
         if status.drops == 0 { "none dropped".to_owned() } else { counted(status.drops, "packet") + " dropped" };
+    let unwritten = match status.unwritten {
+        0 => String::new(),
+        records => format!(", {} not written", counted(records, "transaction")),
+    };
     format!(
-        "{} s: {} packets/s, {} requests/s, {drops}",
+        "{} s: {} packets/s, {} requests/s, {drops}{unwritten}",
         status.elapsed.as_secs(),
         rate(status.packets, before.packets),
         rate(status.requests, before.requests)
@@ -105,8 +109,13 @@ mod tests {
 
     #[test]
     fn rates_are_of_the_last_interval_and_drops_of_the_whole_time() {
-        let status =
-            |ms, packets, requests, drops| Status { elapsed: Duration::from_millis(ms), packets, requests, drops };
+        let status = |ms, packets, requests, drops| Status {
+            elapsed: Duration::from_millis(ms),
+            packets,
+            requests,
+            drops,
+            unwritten: 0,
+        };
         let before = status(10_000, 5_000, 900, 0);
         assert_eq!(
             describe(&status(12_000, 25_001, 1_000, 0), &before),
@@ -114,5 +123,7 @@ mod tests {
         );
         assert!(describe(&status(12_000, 5_000, 900, 1), &before).ends_with("0 requests/s, 1 packet dropped"));
         assert!(describe(&status(12_000, 5_000, 900, 2_000), &before).ends_with("2,000 packets dropped"));
+        let slow = Status { unwritten: 3, ..status(12_000, 5_000, 900, 0) };
+        assert!(describe(&slow, &before).ends_with("none dropped, 3 transactions not written"));
     }
 }

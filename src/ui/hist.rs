@@ -212,6 +212,7 @@ mod tests {
 
     use super::*;
     use crate::export::hlog::HlogWriter;
+    use crate::record::room::Bounded;
     use crate::record::totals::{SeriesKey, Totals};
     use crate::units::{Address, Endpoint, Timestamp};
 
@@ -225,7 +226,9 @@ mod tests {
             let mut latency = crate::record::histograms::histogram(3);
             (1..=count).for_each(|value| latency.record(value * 1000).unwrap());
             totals.latency.add(&latency).unwrap();
-            totals.series.insert(SeriesKey { server, command: command.into(), blocking: false }, latency);
+            totals
+                .series
+                .insert(SeriesKey { server, command: command.into(), blocking: false }, Bounded::Kept(latency));
         }
         let from = Timestamp(1_795_348_800_000_000_000);
         let mut writer = HlogWriter::create(&path, 10).unwrap();

@@ -9,10 +9,12 @@ use std::io::{self, Write};
 use crate::capture::fault::{FaultCounts, Faults};
 use crate::counters::{Counter, Counters};
 use crate::export::keys::{Row, hit_ratio, ranked as ranked_keys, shown};
-use crate::export::summary::{InputInterface, PERCENTILES, Report, clients, error_codes, ranked, servers};
+use crate::export::summary::{
+    InputInterface, Listed, PERCENTILES, Report, clients, commands, error_codes, ranked, servers,
+};
 use crate::record::histograms::Histogram;
 use crate::record::top::Metric;
-use crate::record::totals::Entry;
+use crate::record::totals::Totals;
 use crate::redis::replication::SyncResult;
 
 use super::advice::{Observed, advice};
@@ -48,8 +50,8 @@ pub fn print_summary(report: &Report<'_>, observed: Observed<'_>, style: Style, 
     page.replication(report)?;
     page.latency(report)?;
     page.commands(report)?;
-    page.parties("SERVERS", servers(report))?;
-    page.parties("CLIENTS", clients(report))?;
+    page.parties("SERVERS", report.totals, servers(report))?;
+    page.parties("CLIENTS", report.totals, clients(report))?;
     page.keys(report)?;
     page.errors(report)?;
     page.memory(report)?;
@@ -203,26 +205,27 @@ impl Page<'_> {
     }
 
     fn commands(&mut self, report: &Report<'_>) -> io::Result<()> {
-        let commands = &report.totals.commands;
-        self.entries("COMMANDS", commands.iter().map(|(name, (entry, _))| (name.clone(), entry)), COMMANDS_LISTED)
+        self.entries("COMMANDS", report.totals, commands(report.totals), COMMANDS_LISTED)
     }
 
     fn parties<'b>(
         &mut self,
         heading: &str,
-        entries: impl Iterator<Item = ((String, Option<&'b str>), &'b Entry)>,
+        totals: &Totals,
+        entries: impl Iterator<Item = ((String, Option<&'b str>), Listed<'b>)>,
     ) -> io::Result<()> {
         let named = entries.map(|((address, name), entry)| {
             (name.map_or_else(|| address.clone(), |name| format!("{name} ({address})")), entry)
         });
-        self.entries(heading, named, PARTIES_LISTED)
+        self.entries(heading, totals, named, PARTIES_LISTED)
     }
 
     /// The busiest, a line each, and how many more there are.
     fn entries<'b>(
         &mut self,
         heading: &str,
-        entries: impl Iterator<Item = (String, &'b Entry)>,
+        totals: &Totals,
+        entries: impl Iterator<Item = (String, Listed<'b>)>,
         most: usize,
     ) -> io::Result<()> {
         let ranked = ranked(entries);
@@ -233,7 +236,7 @@ impl Page<'_> {
         let mut columns = Columns::new(heading, NAME_WIDTH - 2, &COLUMNS);
         let (listed, rest) = ranked.split_at(ranked.len().min(most));
         for (name, entry) in listed {
-            columns.row(name.clone(), cells(entry));
+            columns.row(name.clone(), cells(totals, *entry));
         }
         columns.print(self.style, self.out)?;
         if !rest.is_empty() {
@@ -408,14 +411,14 @@ fn injected(faults: &Faults, counts: &FaultCounts) -> String {
     )
 }
 
-fn cells(entry: &Entry) -> Vec<String> {
-    let histogram = &entry.latency;
+fn cells(totals: &Totals, Listed { counts, whose }: Listed<'_>) -> Vec<String> {
+    let histogram = totals.latency_of(whose).filter(|histogram| !histogram.is_empty());
     let shown = |value: fn(&Histogram) -> u64| {
-        if histogram.is_empty() { "-".to_owned() } else { latency(value(histogram)) }
+        histogram.as_ref().map_or_else(|| "-".to_owned(), |histogram| latency(value(histogram)))
     };
     vec![
-        count(entry.counts.count),
-        count(entry.counts.errors),
+        count(counts.count),
+        count(counts.errors),
         shown(|histogram| histogram.value_at_quantile(0.5)),
         shown(|histogram| histogram.value_at_quantile(0.99)),
         shown(Histogram::max),

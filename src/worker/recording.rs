@@ -3,11 +3,12 @@
 use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
-use crate::limits::RECORD_BATCH;
+use crate::limits::{OVERALL_BYTES, RECORD_BATCH, STATISTICS_BOXES};
 use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::room::Room;
 use crate::record::top::Name;
 use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
 use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, Payload};
@@ -16,8 +17,10 @@ use crate::redis::pairing::Flags;
 use crate::redis::redact;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
-use crate::ring::Outbox;
+use crate::ring::{Outbox, pause};
 use crate::units::Timestamp;
+
+const _: () = assert!(Statistics::RESERVED_BYTES <= OVERALL_BYTES * 5 / 6, "what is always whole has its room");
 
 /// What is emitted.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Emission {
     pub filter: Filter,
     /// What of each is shown.
     pub payload: Payload,
+    /// The traffic is live: what the sinks are too slow for is dropped. A file is read more slowly.
+    pub is_live: bool,
     /// New connections are made known to the writer before they have records, so that it can find out about them while they live.
     pub introduces: bool,
 }
@@ -37,8 +42,11 @@ pub struct Emission {
 pub struct Recording {
     table: &'static CommandTable,
     emission: Emission,
-    interval_ns: u64,
+    /// `None` where intervals are not told: then all is one.
+    interval_ns: Option<u64>,
     directory: Directory,
+    /// Of each box.
+    room: Room,
     statistics: Box<Statistics>,
     /// Of the whole run; `None` where keys are not to be known.
     keys: Option<KeyStatistics>,
@@ -49,31 +57,39 @@ pub struct Recording {
     /// Boxes that came back, to be used again.
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_statistics: Vec<Box<Statistics>>,
+    /// Boxes of statistics that there are.
+    boxes: usize,
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
     spare_batches: Vec<Box<RecordBatch>>,
 }
 
 impl Recording {
-    /// Recording into `outbox`.
+    /// Recording into `outbox`, statistics within `bytes`.
     pub fn new(
         table: &'static CommandTable,
         emission: Emission,
-        interval_ns: u64,
+        interval_ns: Option<u64>,
         seed: Seed,
+        bytes: u64,
         keys: Option<KeyStatistics>,
         outbox: Outbox<Message>,
     ) -> Recording {
+        let boxes = interval_ns.map_or(1, |_| STATISTICS_BOXES as u64);
+        // A sixth is for names.
+        let room = Room::new((bytes - bytes / 6) / boxes, Statistics::RESERVED_BYTES);
         Recording {
             table,
             emission,
             interval_ns,
-            directory: Directory::new(seed),
-            statistics: Box::default(),
+            directory: Directory::new(seed, bytes / 6),
+            room,
+            statistics: Box::new(Statistics::new(room)),
             keys,
             batch: Box::default(),
             client: Vec::new(),
             outbox,
             spare_statistics: Vec::new(),
+            boxes: 1,
             spare_batches: Vec::new(),
         }
     }
@@ -89,64 +105,107 @@ impl Recording {
     }
 
     /// If connections have begun that are to be introduced, the writer hears of them now.
-    pub fn announce(&mut self) {
+    pub fn announce(&mut self, counters: &mut Counters) {
         if !self.batch.introduced.is_empty() {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 
     /// The writer gets the records that there are.
-    pub fn hand_over(&mut self) {
+    pub fn hand_over(&mut self, counters: &mut Counters) {
         if !self.batch.introduced.is_empty() || !self.batch.transactions.is_empty() {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
         let keys = self.keys.as_ref().map_or(0, KeyStatistics::memory);
-        keys + self.statistics.memory() * (1 + self.spare_statistics.len() as u64)
+        keys + self.statistics.memory() * self.boxes as u64
     }
 
     /// Time has come to `now`: an interval that has ended goes to the writer.
     pub fn watermark(&mut self, now: Timestamp) {
-        let interval = |at: Timestamp| Timestamp(at.0 - at.0 % self.interval_ns);
+        let Some(interval_ns) = self.interval_ns else { return };
+        let interval = |at: Timestamp| Timestamp(at.0 - at.0 % interval_ns);
         if !self.statistics.from.is_known() {
             // What came before the first watermark belongs to the interval that it is in or ends.
             self.statistics.from =
-                Timestamp(interval(now).0.saturating_sub(if interval(now) == now { self.interval_ns } else { 0 }));
+                Timestamp(interval(now).0.saturating_sub(if interval(now) == now { interval_ns } else { 0 }));
         }
-        if now < self.statistics.from.after(self.interval_ns) {
+        if now < self.statistics.from.after(interval_ns) {
             return;
         }
-        self.ship(interval(now));
+        if !self.statistics.to.is_known() {
+            self.statistics.to = self.statistics.from.after(interval_ns);
+        }
+        let Some(fresh) = self.empty_box() else {
+            // The interval becomes longer.
+            self.statistics.to = interval(now);
+            return;
+        };
+        let done = std::mem::replace(&mut self.statistics, fresh);
+        match self.outbox.offer(Message::Statistics(done)) {
+            Err(Message::Statistics(done)) if self.emission.is_live && !self.outbox.is_closed() => {
+                self.spare_statistics.push(std::mem::replace(&mut self.statistics, done));
+                self.statistics.to = interval(now);
+            }
+            Err(message) => {
+                self.send(message);
+                self.statistics.from = interval(now);
+            }
+            Ok(()) => self.statistics.from = interval(now),
+        }
     }
 
-    /// Sends the statistics; the next interval begins at `next`.
-    fn ship(&mut self, next: Timestamp) {
-        self.collect();
-        let fresh = self.spare_statistics.pop().unwrap_or_default();
-        let mut done = std::mem::replace(&mut self.statistics, fresh);
-        done.to = done.from.after(self.interval_ns);
-        self.statistics.from = next;
-        self.send(Message::Statistics(done));
+    /// A box for statistics. If there are as many as there may be, the writer has to give one back first; live traffic does not
+    /// wait for that.
+    fn empty_box(&mut self) -> Option<Box<Statistics>> {
+        let mut waited = 0;
+        loop {
+            self.collect();
+            if let Some(empty) = self.spare_statistics.pop() {
+                return Some(empty);
+            }
+            if self.boxes < STATISTICS_BOXES || self.outbox.is_closed() {
+                self.boxes += 1;
+                return Some(Box::new(Statistics::new(self.room)));
+            }
+            if self.emission.is_live {
+                return None;
+            }
+            pause(&mut waited);
+        }
     }
 
     /// Sends all that is left; the statistics of keys are of the whole run and need no interval.
     pub fn finish(mut self, counters: &mut Counters) -> Option<KeyStatistics> {
-        self.ship(Timestamp::NONE);
-        self.send_batch();
+        if self.statistics.from.is_known() && !self.statistics.to.is_known() {
+            self.statistics.to = self.statistics.from.after(self.interval_ns.unwrap_or_default());
+        }
+        let statistics = std::mem::take(&mut self.statistics);
+        self.send(Message::Statistics(statistics));
+        // The last ones are waited for.
+        let records = std::mem::take(&mut self.batch);
+        self.send(Message::Records(records));
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
         }
         self.keys
     }
 
-    fn send_batch(&mut self) {
+    fn send_batch(&mut self, counters: &mut Counters) {
         self.collect();
         let fresh = self.spare_batches.pop().unwrap_or_default();
-        let full = std::mem::replace(&mut self.batch, fresh);
-        self.send(Message::Records(full));
+        let full = Message::Records(std::mem::replace(&mut self.batch, fresh));
+        if !self.emission.is_live {
+            return self.send(full);
+        }
+        if let Err(Message::Records(mut refused)) = self.outbox.offer(full) {
+            counters.add(Counter::RecordsDropped, refused.transactions.len() as u64);
+            refused.clear();
+            self.spare_batches.push(refused);
+        }
     }
 
     fn send(&mut self, message: Message) {
@@ -198,7 +257,7 @@ impl Recording {
         counters.count(Counter::RecordsEmitted);
         self.append(exchange, times, error);
         if self.batch.transactions.len() >= RECORD_BATCH {
-            self.send_batch();
+            self.send_batch(counters);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Options {
     pub payload_bytes: usize,
     pub reorder_packets: u32,
     pub memory: u64,
+    /// Intervals that are told; who wants them gives their boxes back.
+    pub interval_ns: Option<u64>,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             payload_bytes: 256,
             reorder_packets: 128,
             memory: 256 << 20,
+            interval_ns: None,
         }
     }
 }
@@ -139,13 +142,18 @@ pub fn worker_on(ports: PortSet, options: Options) -> (Worker, Inbox<Message>) {
         reorder_packets: options.reorder_packets,
     };
     let payload = if payload_bytes > 0 { Payload::Full } else { Payload::Keys };
-    let emission =
-        Emission { emits: true, introduces: false, filter: Filter::new(&Criteria::default(), table), payload };
+    let emission = Emission {
+        emits: true,
+        introduces: false,
+        is_live: false,
+        filter: Filter::new(&Criteria::default(), table),
+        payload,
+    };
     let (outbox, inbox) = ring(MESSAGES);
     let seed = Seed::fixed(7);
     let budget = Budget::new(options.memory, 1);
     let keys = Some(KeyStatistics::new(budget.keys, b':', table, seed));
-    let recording = Recording::new(table, emission, 10 * SECOND, seed, keys, outbox);
+    let recording = Recording::new(table, emission, options.interval_ns, seed, budget.statistics, keys, outbox);
     (Worker::new(settings, ports, seed, &budget, recording), inbox)
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use crate::random::{MILLISECOND, Random};
+use crate::random::{MILLISECOND, Random, SECOND};
 
 use super::wire::{Flow, SEGMENT_BYTES, Wire};
 
@@ -33,6 +33,8 @@ pub enum Case {
     Names,
     /// Long keys, each used once
     Keys,
+    /// Many servers and clients, commands, and latencies from microseconds to seconds
+    Series,
     /// Fragments of IP packets that never become whole
     Fragments,
 }
@@ -60,6 +62,7 @@ impl Case {
             Case::Midstream => midstream(connections, random, wire),
             Case::Names => each(connections, wire, |wire, flow| name(wire, flow, random)),
             Case::Keys => keys(connections, random, wire),
+            Case::Series => series(connections, random, wire),
             Case::Fragments => fragments(connections, random, wire),
         }
     }
@@ -219,6 +222,39 @@ fn keys<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> 
         }
         Ok(())
     })
+}
+
+/// Servers of that case, its clients, and the commands that they use.
+const SERVERS: u64 = 4_000;
+const CLIENTS: u64 = 5_000;
+const COMMANDS: [&[u8]; 8] = [b"TTL", b"LLEN", b"SCARD", b"ZCARD", b"HLEN", b"STRLEN", b"TYPE", b"EXISTS"];
+/// Connections whose replies all come late.
+const LATE_TOGETHER: u64 = 4_000;
+/// How much later: with them all time goes on.
+const LATE_NS: [u64; 4] = [MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND, 5 * SECOND];
+
+fn series<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> io::Result<()> {
+    let mut late = Vec::new();
+    for number in 0..connections {
+        wire.count_connection();
+        let client = u32::from_be_bytes([10, 0, 0, 0]) + (number % CLIENTS) as u32;
+        // A client's ports are those of its connections, in turn; so are a server's commands.
+        let mut flow = Flow::of(client, 1024 + (number / CLIENTS) as u16, (number % SERVERS) as u32);
+        let command = COMMANDS[(number / SERVERS) as usize % COMMANDS.len()];
+        wire.handshake(&flow)?;
+        // One is answered at once, so that its histogram has to grow for the next.
+        wire.data(&mut flow, true, &request(&[command, b"key"]))?;
+        wire.data(&mut flow, false, b":1\r\n")?;
+        wire.data(&mut flow, true, &request(&[command, b"key"]))?;
+        late.push(flow);
+        if late.len() as u64 == LATE_TOGETHER {
+            wire.pause(random.pick(&LATE_NS))?;
+            for mut flow in late.drain(..) {
+                wire.data(&mut flow, false, b":1\r\n")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn fragments<W: Write>(connections: u64, random: &mut Random, wire: &mut Wire<W>) -> io::Result<()> {

@@ -140,6 +140,16 @@ fn what_looks_like_a_request_is_not_proved_to_be_one_by_how_its_client_waited_fo
     }
 }
 
+#[test]
+fn what_follows_a_push_that_was_cut_off_may_be_the_rest_of_it() {
+    for resync in [Resync::Strict, Resync::Assume] {
+        // One element of the push comes in a packet of its own, together with the reply.
+        let diagram = "C SYN | S SYN | C HELLO 3 | S [%0_] | C GET a | S [>2_$10_invalidate_*1/_] | S [$3_foo_$1_x_]";
+        let played = play_with(|options| options.resync = resync, diagram);
+        assert_eq!(played.told, ["HELLO ? => exact []", "GET a => lost"]);
+    }
+}
+
 // Silence, and the end.
 
 #[test]

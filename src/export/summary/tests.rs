@@ -2,17 +2,19 @@
 
 use super::*;
 use crate::flow::hash::Seed;
-use crate::record::histograms::{DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::record::histograms::{DIGITS, ErrorCode, histogram};
+use crate::record::room::Bounded;
+use crate::record::totals::{Command, Entry, SeriesKey};
 use crate::redis::command::CommandTable;
 use crate::units::{Address, Endpoint};
 
 const START: u64 = 1_795_348_800_000_000_000;
 
 fn entry(count: u64, latency: u64) -> Entry {
-    let mut entry =
-        Entry { counts: Counts { count, errors: 1, request_bytes: 30, reply_bytes: 5 }, latency: histogram(DIGITS) };
-    entry.latency.record_n(latency, count).unwrap();
-    entry
+    let mut latencies = histogram(DIGITS);
+    latencies.record_n(latency, count).unwrap();
+    let counts = Counts { count, errors: 1, request_bytes: 30, reply_bytes: 5 };
+    Entry { counts, latency: Bounded::Kept(latencies) }
 }
 
 fn totals() -> Totals {
@@ -21,7 +23,9 @@ fn totals() -> Totals {
         totals.latency.record(latency * 1000).unwrap();
     }
     for (name, count) in [("SET", 7), ("GET", 7), ("CLIENT SETNAME", 90)] {
-        totals.commands.insert(name.into(), (entry(count, 1000), Parts::new(DIGITS_COARSE)));
+        let Entry { counts, latency } = entry(count, 1000);
+        totals.commands.insert(name.into(), Command { counts, parts: Bounded::Unused });
+        totals.series.insert(SeriesKey { server: None, command: name.into(), blocking: false }, latency);
     }
     for number in 0..150u8 {
         let address = Address::from_ipv4([10, 0, 0, number]);
@@ -213,6 +217,27 @@ fn lists_are_bounded_and_by_count_with_ties_by_name() {
     assert_eq!(names(&summary["clients"])[..3], ["10.0.0.0", "10.0.0.1", "10.0.0.10"]);
     assert_eq!(summary["servers"]["10.0.0.149:6379"]["count"], 150);
     assert_eq!(summary["servers"]["10.0.0.149:6379"]["latency"]["count"], 150);
+}
+
+#[test]
+fn a_latency_of_which_some_found_no_room_is_not_told() {
+    let mut totals = totals();
+    let server = Some(Endpoint { address: Address::from_ipv4([10, 0, 0, 149]), port: 6379 });
+    totals.servers.get_mut(&server).unwrap().latency = Bounded::GivenUp;
+    let of_get = SeriesKey { server, command: "GET".into(), blocking: false };
+    totals.series.insert(of_get.clone(), Bounded::GivenUp);
+    let told = |totals: &Totals| {
+        let summary = summary(&Counters::default(), totals);
+        [&summary["servers"]["10.0.0.149:6379"], &summary["commands"]["GET"]]
+            .map(|of| (of["count"].clone(), of["latency"]["count"].clone()))
+    };
+    assert_eq!(
+        told(&totals),
+        [(json!(150), json!(0)), (json!(7), json!(7))],
+        "the command has what its server gave up"
+    );
+    totals.series.insert(SeriesKey { server: None, ..of_get }, Bounded::GivenUp);
+    assert_eq!(told(&totals), [(json!(150), json!(0)), (json!(7), json!(0))]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::super::totals::Totals;
+use super::super::totals::{Command, Totals, Whose};
 use super::*;
 
 fn table() -> CommandTable {
@@ -54,6 +54,11 @@ impl Worker {
         Worker { statistics: Statistics::default(), directory, counters: Counters::default() }
     }
 
+    /// One whose box has room for so many bytes beyond what is always whole.
+    fn with_room(bytes: u64) -> Worker {
+        Worker { statistics: Statistics::new(Room::new(bytes, 0)), ..Worker::new() }
+    }
+
     fn record(&mut self, request: Request) {
         let (server, client) = (endpoint(request.server), endpoint(request.client).address);
         let sample = Sample {
@@ -72,9 +77,9 @@ impl Worker {
         self.statistics.record(&sample, &table(), &mut self.directory, &mut self.counters);
     }
 
-    fn totals(&self) -> Totals {
+    fn totals(&mut self) -> Totals {
         let mut totals = Totals::default();
-        totals.merge(&self.statistics, &table());
+        totals.merge(&mut self.statistics, false, &table(), &mut { Room::ENDLESS });
         totals
     }
 }
@@ -92,19 +97,21 @@ fn said(totals: &Totals) -> String {
     say("server".into(), &totals.parts.server);
     say("transfer".into(), &totals.parts.transfer);
     for (key, latency) in &totals.series {
-        say(format!("{key:?}"), latency);
+        say(format!("{key:?}"), latency.kept().unwrap());
     }
-    for (name, (entry, parts)) in &totals.commands {
-        say(format!("{name} {:?}", entry.counts), &entry.latency);
-        say(format!("{name} queue"), &parts.queue);
-        say(format!("{name} server"), &parts.server);
-        say(format!("{name} transfer"), &parts.transfer);
+    for (name, Command { counts, parts }) in &totals.commands {
+        say(format!("{name} {counts:?}"), &totals.latency_of(Whose::Command(name)).unwrap());
+        if let Some(parts) = parts.kept().filter(|parts| !parts.queue.is_empty()) {
+            say(format!("{name} queue"), &parts.queue);
+            say(format!("{name} server"), &parts.server);
+            say(format!("{name} transfer"), &parts.transfer);
+        }
     }
     for (name, entry) in &totals.servers {
-        say(format!("{name:?} {:?}", entry.counts), &entry.latency);
+        say(format!("{name:?} {:?}", entry.counts), &totals.latency_of(Whose::Server(*name)).unwrap());
     }
     for (name, entry) in &totals.clients {
-        say(format!("{name:?} {:?}", entry.counts), &entry.latency);
+        say(format!("{name:?} {:?}", entry.counts), &totals.latency_of(Whose::Client(*name)).unwrap());
     }
     said + &format!("{:?}", totals.errors)
 }
@@ -126,8 +133,8 @@ proptest! {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let (mut merged, mut summed) = (Totals::default(), Totals::default());
             for worker in order {
-                merged.merge(&three[worker].statistics, &table());
-                summed.merge_totals(&three[worker].totals());
+                merged.merge(&mut three[worker].statistics, false, &table(), &mut { Room::ENDLESS });
+                summed.merge_totals(three[worker].totals(), &mut { Room::ENDLESS });
             }
             prop_assert_eq!(said(&merged), expected.clone());
             prop_assert_eq!(said(&summed), expected.clone());
@@ -166,18 +173,95 @@ proptest! {
         prop_assert!(named <= parties && totals.series.keys().filter(|key| key.server.is_some()).count() <= series);
         prop_assert_eq!(totals.latency.len(), free.latency.len());
         prop_assert_eq!(totals.errors.values().sum::<u64>(), free.errors.values().sum::<u64>());
-        for (name, (entry, _)) in &free.commands {
-            let found = &totals.commands[name].0;
-            prop_assert_eq!((found.counts, found.latency.len()), (entry.counts, entry.latency.len()));
+        let latencies = |totals: &Totals, whose| totals.latency_of(whose).map(|latency| latency.len());
+        for (name, command) in &free.commands {
+            prop_assert_eq!(totals.commands[name].counts, command.counts);
+            let whose = Whose::Command(name);
+            prop_assert_eq!(latencies(&totals, whose), latencies(&free, whose));
         }
-        let latencies = totals.servers.values().map(|entry| entry.latency.len()).sum::<u64>();
-        prop_assert_eq!(latencies, free.latency.len(), "every server keeps its latency");
-        for (name, entry) in &totals.servers {
-            let all_of_it = name.is_none() || entry.latency.len() == free.servers[name].latency.len();
+        let of_servers = totals.servers.keys().filter_map(|&name| latencies(&totals, Whose::Server(name)));
+        prop_assert_eq!(of_servers.sum::<u64>(), free.latency.len(), "every server keeps its latency");
+        for (&name, entry) in &totals.servers {
+            let whose = Whose::Server(name);
+            let all_of_it = name.is_none() || latencies(&totals, whose) == latencies(&free, whose);
             prop_assert!(all_of_it && entry.counts.count > 0, "{:?}", name);
         }
         let distinct = requests.iter().map(|request| request.server).collect::<std::collections::BTreeSet<_>>();
         prop_assert!(distinct.len() <= parties || bounded.counters[Counter::EvictedSeries] > 0);
+    }
+}
+
+/// Each latency that `totals` tell is whole, and what is not told by name is among the rest; nothing that was given up is missing
+/// overall.
+fn check_bounded(totals: &Totals, free: &Totals) {
+    let counts = |histogram: &Histogram| -> Vec<_> {
+        histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    };
+    assert_eq!(counts(&totals.latency), counts(&free.latency));
+    let of_parts = |parts: &Parts| [&parts.queue, &parts.server, &parts.transfer].map(counts);
+    assert_eq!(of_parts(&totals.parts), of_parts(&free.parts));
+    for (key, latency) in totals.series.iter().filter(|(key, _)| key.server.is_some()) {
+        if let Some(latency) = latency.kept() {
+            assert_eq!(counts(latency), counts(free.series[key].kept().unwrap()), "{key:?}");
+        }
+    }
+    for (name, command) in &free.commands {
+        assert_eq!(totals.commands[name].counts, command.counts);
+        if let (Some(parts), Some(free)) = (totals.commands[name].parts.kept(), command.parts.kept()) {
+            assert_eq!(of_parts(parts), of_parts(free), "{name}");
+        }
+    }
+    let told = |whose: Whose<'_>| {
+        if let Some(latency) = totals.latency_of(whose) {
+            assert_eq!(counts(&latency), counts(&free.latency_of(whose).unwrap()), "{whose:?}");
+        }
+    };
+    free.commands.keys().for_each(|name| told(Whose::Command(name)));
+    free.servers.keys().for_each(|&name| told(Whose::Server(name)));
+    free.clients.keys().for_each(|&name| told(Whose::Client(name)));
+    for blocking in [false, true] {
+        let series = |totals: &Totals| {
+            let kept = totals.series.iter().filter(|(key, _)| key.blocking == blocking);
+            let named: u64 = kept.filter_map(|(_, latency)| Some(latency.kept()?.len())).sum();
+            named + totals.rest[usize::from(blocking)].len()
+        };
+        assert_eq!(series(totals), series(free), "each latency is in one series, or in the rest");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_finds_no_room_is_given_up_whole_and_no_sum_changes(
+        requests in proptest::collection::vec((request(), 0usize..2), 0..80), rooms in (0u64..2 << 20, 0u64..2 << 20),
+        of_sums in 0u64..2 << 20, is_moved: bool,
+    ) {
+        let mut free = Worker::new();
+        let mut bounded = [Worker::with_room(rooms.0), Worker::with_room(rooms.1)];
+        for &(request, worker) in &requests {
+            free.record(request);
+            bounded[worker].record(request);
+        }
+        let free = free.totals();
+        for (worker, room) in bounded.iter().zip([rooms.0, rooms.1]) {
+            prop_assert!(worker.statistics.memory() <= room + Statistics::RESERVED_BYTES);
+        }
+        let has_given_up = bounded.iter().any(|worker| worker.counters[Counter::EvictedSeries] > 0);
+        let (mut totals, mut summed) = (Totals::default(), Totals::default());
+        for worker in &mut bounded {
+            // Copied, an interval's sum is beside that of all.
+            let mut sum = Totals::default();
+            sum.merge(&mut worker.statistics, false, &table(), &mut Room::new(of_sums, summed.bytes()));
+            prop_assert!(summed.bytes() + sum.bytes() <= of_sums);
+            let mut room = Room::new(of_sums, summed.bytes() + sum.bytes());
+            summed.merge_totals(sum, &mut room);
+            prop_assert!(summed.bytes() <= of_sums);
+            totals.merge(&mut worker.statistics, is_moved, &table(), &mut { Room::ENDLESS });
+        }
+        check_bounded(&totals, &free);
+        check_bounded(&summed, &free);
+        prop_assert!(has_given_up || totals.given_up == 0 && said(&totals) == said(&free));
     }
 }
 
@@ -190,7 +274,7 @@ fn counts_errors_bytes_and_redirects_are_told_apart() {
     worker.record(Request { error: Some(b"MOVED 12 10.0.0.7:6379"), ..request });
     let totals = worker.totals();
     let counts = Counts { count: 3, errors: 1, request_bytes: 30, reply_bytes: 9 };
-    assert_eq!(totals.commands["GET"].0.counts, counts);
+    assert_eq!(totals.commands["GET"].counts, counts);
     assert_eq!(totals.servers[&Some(endpoint(1))].counts, counts);
     assert_eq!(totals.clients[&Some(endpoint(2).address)].counts, counts);
     assert_eq!(totals.errors[&Some(ErrorCode::of(b"MOVED x"))], 1);
@@ -207,18 +291,18 @@ fn blocking_calls_are_kept_apart_from_the_overall_latency() {
     worker.record(Request { blocking: false, times: Some(Times { server: 100, ..Times::default() }), ..request });
     let totals = worker.totals();
     assert_eq!((totals.latency.len(), totals.latency.max()), (1, 100));
-    assert_eq!(totals.servers[&Some(endpoint(1))].latency.len(), 1);
-    assert_eq!(totals.clients[&Some(endpoint(2).address)].latency.len(), 1);
+    assert_eq!(totals.latency_of(Whose::Server(Some(endpoint(1)))).unwrap().len(), 1);
+    assert_eq!(totals.latency_of(Whose::Client(Some(endpoint(2).address))).unwrap().len(), 1);
     let Parts { queue, server, transfer, .. } = &totals.parts;
     assert_eq!([queue, server, transfer].map(|part| (part.len(), part.max())), [(1, 0), (1, 100), (1, 0)]);
     assert_eq!(totals.series.keys().map(|key| key.blocking).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(totals.commands["XREAD"].0.latency.len(), 2);
+    assert_eq!(totals.latency_of(Whose::Command("XREAD")).unwrap().len(), 2);
 }
 
 #[test]
 fn values_beyond_an_hour_count_as_an_hour() {
     let mut histogram = histogram(DIGITS);
-    record(&mut histogram, u64::MAX);
+    record_always(&mut histogram, u64::MAX);
     assert_eq!(histogram.len(), 1);
     assert!(histogram.equivalent(histogram.max(), VALUE_NS_MAX));
 }
@@ -246,5 +330,5 @@ fn row_43_commands_that_the_table_does_not_have_share_one_name() {
     (0..1000).for_each(|_| worker.record(request));
     let totals = worker.totals();
     assert_eq!(totals.commands.keys().collect::<Vec<_>>(), ["unknown"]);
-    assert_eq!(totals.commands["unknown"].0.counts.count, 1000);
+    assert_eq!(totals.commands["unknown"].counts.count, 1000);
 }

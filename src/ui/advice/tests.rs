@@ -34,7 +34,7 @@ fn a_healthy_capture_needs_no_advice() {
 
 #[test]
 fn an_empty_capture_is_called_empty() {
-    says(&[], None, &["holds no packets", "tcpdump -D"]);
+    says(&[], None, &["holds no packets", "ip -s link"]);
 }
 
 #[test]

@@ -4,10 +4,12 @@ use super::*;
 use crate::endpoint::names::Names;
 use crate::export::summary::{Input, InputFile, InputInterface, Memory};
 use crate::flow::hash::Seed;
-use crate::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Parts, histogram};
+use crate::record::histograms::{Counts, DIGITS, ErrorCode, histogram};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::room::Bounded;
 use crate::record::top::Name;
 use crate::record::totals::Totals;
+use crate::record::totals::{Command, Entry, SeriesKey};
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::resp::parser::Kind;
@@ -27,7 +29,13 @@ fn latencies(count: u64, median: u64) -> Histogram {
 
 fn entry(count: u64, errors: u64, median: u64) -> Entry {
     let counts = Counts { count, errors, request_bytes: count * 30, reply_bytes: count * 5 };
-    Entry { counts, latency: if median == 0 { histogram(DIGITS) } else { latencies(count, median) } }
+    Entry { counts, latency: if median == 0 { Bounded::Unused } else { Bounded::Kept(latencies(count, median)) } }
+}
+
+/// Adds a command whose latencies are in one series.
+fn add_command(totals: &mut Totals, name: &str, Entry { counts, latency }: Entry) {
+    totals.commands.insert(name.into(), Command { counts, parts: Bounded::Unused });
+    totals.series.insert(SeriesKey { server: None, command: name.into(), blocking: false }, latency);
 }
 
 fn totals() -> Totals {
@@ -36,7 +44,6 @@ fn totals() -> Totals {
     totals.parts.queue.add(latencies(34_000, 120_000)).unwrap();
     totals.parts.server.add(latencies(1_234_000, 80_000)).unwrap();
     totals.parts.transfer.add(latencies(1_234_000, 400)).unwrap();
-    let parts = || Parts::new(DIGITS_COARSE);
     for (name, count, errors, median) in [
         ("GET", 700_000, 0, 60_000),
         ("SET", 400_000, 12, 75_000),
@@ -45,10 +52,10 @@ fn totals() -> Totals {
         ("QUIT", 3, 0, 0),
         ("unknown", 17, 17, 18_000),
     ] {
-        totals.commands.insert(name.into(), (entry(count, errors, median), parts()));
+        add_command(&mut totals, name, entry(count, errors, median));
     }
     for number in 0..25u64 {
-        totals.commands.insert(format!("H{number:02}"), (entry(2000 - number, 0, 50_000 + number), parts()));
+        add_command(&mut totals, &format!("H{number:02}"), entry(2000 - number, 0, 50_000 + number));
     }
     let server = Address::from_ipv4([10, 0, 0, 9]);
     totals.servers.insert(Some(Endpoint { address: server, port: 6379 }), entry(1_100_000, 29, 70_000));
@@ -243,6 +250,7 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
     for expected in [
         "  cut short in packet 2504012\n",
         "\nWHAT TO DO\n  The kernel dropped 7 packets before the capture could read them.",
+        "\n  7 transactions were not written: what --sink writes to was too slow,",
         "\n  The capture keeps only the beginning of each packet",
         "  lost                          7  their reply, or the proof of pairing, is not\n",
         "  exact                 1,234,008  99.99 %: paired",
