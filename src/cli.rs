@@ -124,6 +124,10 @@ struct Capture {
     /// VXLAN and Geneve, whose two directions may still come to different queues [default: keep]
     #[arg(long, value_name = "keep|symmetric")]
     rss: Option<RssWish>,
+    /// Go on as this user once interfaces and outputs are opened, for which root is needed; capabilities are given up in any case
+    /// [default: whoever runs it]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// End after this long, such as 30s or 1h [default: until Ctrl-C or SIGTERM]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Nanoseconds>,
@@ -311,10 +315,10 @@ impl Read {
 
 impl Capture {
     fn split(self) -> (Options, Option<PathBuf>) {
-        let Capture { interface, mode, others, poll, consume, rss, duration, mut common } = self;
+        let Capture { interface, mode, others, poll, consume, rss, user, duration, mut common } = self;
         let config = common.config.take();
         let interface = (!interface.is_empty()).then_some(Several(interface));
-        (Options { interface, mode, others, poll, consume, rss, duration, ..common.options() }, config)
+        (Options { interface, mode, others, poll, consume, rss, user, duration, ..common.options() }, config)
     }
 }
 

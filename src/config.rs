@@ -81,6 +81,7 @@ pub struct Options {
     pub poll: Option<Poll>,
     pub consume: Option<bool>,
     pub rss: Option<RssWish>,
+    pub user: Option<String>,
     pub duration: Option<Nanoseconds>,
 }
 
@@ -128,6 +129,7 @@ impl Options {
             poll: self.poll.or(other.poll),
             consume: self.consume.or(other.consume),
             rss: self.rss.or(other.rss),
+            user: self.user.or(other.user),
             duration: self.duration.or(other.duration),
         }
     }
@@ -209,6 +211,8 @@ pub struct Live {
     pub consume: bool,
     /// What is done about how cards spread packets over their queues.
     pub rss: RssWish,
+    /// Whom it runs as, once all is opened; `None`: whoever began it.
+    pub user: Option<String>,
     /// For how long; `None`: until it is ended.
     pub duration_ns: Option<u64>,
 }
@@ -293,6 +297,7 @@ impl Config {
             ("poll", options.poll.is_some()),
             ("consume", options.consume.is_some()),
             ("rss", options.rss.is_some()),
+            ("user", options.user.is_some()),
             ("duration", options.duration.is_some()),
         ];
         if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
@@ -462,6 +467,7 @@ fn live(options: &Options) -> Result<Live, ConfigError> {
         poll: options.poll.unwrap_or_default(),
         consume: options.consume.unwrap_or(false),
         rss: options.rss.unwrap_or_default(),
+        user: options.user.clone(),
         duration_ns,
     })
 }

@@ -18,6 +18,9 @@ use tempfile::TempDir;
 #[path = "capture/xdp.rs"]
 mod xdp;
 
+#[path = "capture/privileges.rs"]
+mod privileges;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resptap");
 
 /// The ways of capturing that a veth interface has.

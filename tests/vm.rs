@@ -135,7 +135,10 @@ impl Ran {
         assert_eq!(sum(&packets["seen"]), sum(&packets["analysed"]) + sum(&packets["skipped"]), "{name}: {packets}");
         assert_eq!(sum(&packets["capture_drops"]) + sum(&packets["gaps"]), 0, "{name}: {packets}");
         assert!(sum(&requests["total"]) >= 11_600 && requests["exact"] == requests["total"], "{name}: {requests}");
-        assert_eq!(self.text(&format!("{name}.records")).trim(), sum(&requests["total"]).to_string(), "{name}");
+        // An emulated processor may be too slow to write them all.
+        let written: u64 = self.text(&format!("{name}.records")).trim().parse().expect("a count");
+        let dropped = sum(&summary["records"]["dropped"]);
+        assert_eq!(written + dropped, sum(&requests["total"]), "{name}: {}", summary["records"]);
         summary
     }
 }

@@ -122,6 +122,7 @@ fn every_option_of_a_live_capture_runs() {
         ("poll", "busy"),
         ("consume", "true"),
         ("rss", "symmetric"),
+        ("user", "nobody"),
         ("duration", "5s"),
     ];
     for (name, value) in changed {

@@ -145,6 +145,7 @@ fn a_live_capture_has_its_own_defaults() {
         poll: Poll::Adaptive,
         consume: false,
         rss: RssWish::Keep,
+        user: None,
         duration_ns: None,
     };
     assert_eq!(live, usual);
@@ -155,6 +156,7 @@ fn a_live_capture_has_its_own_defaults() {
         poll: Some(Poll::Busy),
         consume: Some(true),
         rss: Some(RssWish::Symmetric),
+        user: Some("nobody".to_owned()),
         duration: Some(Nanoseconds(5_000_000)),
         workers: Some(3),
         ..Options::default()
@@ -168,6 +170,7 @@ fn a_live_capture_has_its_own_defaults() {
         poll: Poll::Busy,
         consume: true,
         rss: RssWish::Symmetric,
+        user: Some("nobody".to_owned()),
         duration_ns: Some(5_000_000),
     };
     assert_eq!(live, expected);
@@ -200,6 +203,7 @@ fn options_of_the_other_command_are_refused_with_its_name() {
         ("poll", Options { poll: Some(Poll::Busy), ..none.clone() }),
         ("consume", Options { consume: Some(true), ..none.clone() }),
         ("rss", Options { rss: Some(RssWish::Keep), ..none.clone() }),
+        ("user", Options { user: Some("nobody".to_owned()), ..none.clone() }),
         ("duration", Options { duration: Some(Nanoseconds(5_000_000)), ..none.clone() }),
     ] {
         let error = refused(options);

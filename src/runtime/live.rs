@@ -49,11 +49,23 @@ const DROPS_BATCHES: u32 = 4096;
 
 /// Is told how a capture goes, and may end it.
 pub trait Observer {
+    /// All is opened, for reading and for writing, and nothing has begun: no thread but this one runs. An error ends the capture.
+    fn opened(&mut self, opened: Opened) -> Result<()>;
+
     /// Whether the capture is to end here.
     fn wants_end(&self) -> bool;
 
     /// How it goes, once each interval.
     fn status(&mut self, status: &Status);
+}
+
+/// What was opened for a capture, and what is still to be done with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Opened {
+    /// XDP programs are to be asked for what they counted.
+    pub has_xdp: bool,
+    /// Settings of network cards are to be put back.
+    pub has_changed_cards: bool,
 }
 
 /// How a capture goes, since its beginning.

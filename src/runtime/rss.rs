@@ -69,6 +69,11 @@ impl Spread {
         self.symmetries.iter().find(|(name, _)| name == interface).map(|(_, symmetry)| *symmetry)
     }
 
+    /// Whether a card was changed.
+    pub(super) fn has_changed(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Puts back what was before. Answers what went wrong.
     pub(super) fn end(self) -> Vec<String> {
         self.held.into_iter().filter_map(|held| held.put_back().err()).map(|error| error.to_string()).collect()

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::capture::choice::{self, Opened, Wanted};
+use crate::capture::choice::{self, Wanted};
 use crate::capture::live::{Interfaces, Tap};
 use crate::capture::{LinkType, Way};
 use crate::config::values::RssWish;
@@ -12,6 +12,7 @@ use crate::export::summary::InputInterface;
 #[cfg(feature = "afxdp")]
 use crate::export::summary::InputQueue;
 
+use super::live::Opened;
 use super::rss::{self, Spread};
 
 /// The interfaces, opened.
@@ -51,7 +52,7 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
     };
     let (mut all, mut chosen) = (Vec::new(), Vec::new());
     for name in &live.interfaces {
-        let Opened { taps, way, why } = choice::open(name, &wanted)?;
+        let choice::Opened { taps, way, why } = choice::open(name, &wanted)?;
         tracing::info!("{name}: {way} ({why})");
         all.extend(taps);
         chosen.push((name.clone(), way, why));
@@ -72,6 +73,14 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
 }
 
 impl Taps {
+    /// What is still to be done with them.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            has_xdp: self.chosen.iter().any(|(_, way, _)| *way != Way::AfPacket),
+            has_changed_cards: self.spread.has_changed(),
+        }
+    }
+
     /// What is captured, and how.
     pub(super) fn describe(&self) -> String {
         let names = self.chosen.iter().map(|(name, way, _)| match way {

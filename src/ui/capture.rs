@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::capture::Way;
 use crate::config::values::RssWish;
 use crate::config::{Config, Live};
 use crate::counters::{Counter, Counters};
-use crate::runtime::{self, Observer, Status};
+use crate::runtime::{self, Observer, Opened, Status};
+use crate::sandbox::{self, Duties, User};
 
 use super::format::{count, counted};
 use super::progress::Line;
@@ -17,7 +19,12 @@ use super::signals::Signals;
 /// Captures, and writes all that was asked for. `Ok(false)`: something failed, and was said on standard error.
 pub fn run(config: &Config, live: &Live) -> Result<bool> {
     let signals = Signals::catch().context("the signals that end the program can't be caught")?;
-    let mut watch = Watch { line: Line::new(), signals, before: Status::default() };
+    if live.way.is_some_and(|way| way != Way::AfPacket) {
+        sandbox::require_af_xdp()?;
+    }
+    let user = live.user.as_deref().map(User::named).transpose()?;
+    let finds_processes = config.processes;
+    let mut watch = Watch { line: Line::new(), signals, before: Status::default(), user, finds_processes };
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
     let outcome = runtime::capture(config, live, &mut watch);
     watch.line.finish();
@@ -53,9 +60,21 @@ struct Watch {
     signals: Signals,
     /// What was shown last.
     before: Status,
+    /// Whom the capture runs as, once it has begun.
+    user: Option<User>,
+    finds_processes: bool,
 }
 
 impl Observer for Watch {
+    fn opened(&mut self, opened: Opened) -> Result<()> {
+        let duties = Duties {
+            puts_back: opened.has_changed_cards,
+            asks_xdp: opened.has_xdp,
+            finds_processes: self.finds_processes,
+        };
+        Ok(sandbox::give_up(duties, self.user.as_ref())?)
+    }
+
     fn wants_end(&self) -> bool {
         self.signals.want_end(false)
     }
@@ -94,7 +113,7 @@ mod tests {
 
     #[test]
     fn many_connections_of_one_direction_are_told() {
-        let counters = |one_sided, opened| {
+        let counters = |one_sided: u64, opened: u64| {
             let mut counters = Counters::default();
             counters.add(Counter::OneSidedClient, one_sided / 2);
             counters.add(Counter::OneSidedServer, one_sided - one_sided / 2);
