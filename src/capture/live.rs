@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::RawFd;
+use std::thread::sleep;
 use std::time::Duration;
 
 use super::afpacket::AfPacket;
@@ -17,6 +18,18 @@ use super::{Condition, Frame, LinkType, Polled, Source};
 use crate::clock;
 use crate::limits::{BLOCK_TIMEOUT_MS, LAG_NS};
 use crate::units::Timestamp;
+
+/// How long is waited for frames before it is looked what time it is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How long a thread sleeps where frames have just come: being woken for each one would cost more than they do. Longer each time
+/// that none came meanwhile, up to the last.
+const SHORT_WAITS: [Duration; 5] = [
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(200),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+];
 
 /// A socket, of either kind, with the frames of an interface, or of a part of it.
 #[derive(Debug)]
@@ -155,8 +168,18 @@ impl Interfaces {
         self.settled
     }
 
+    /// Waits after the last `quiet` polls have brought nothing: briefly where frames have just come, else until there may be some,
+    /// or a while has passed; answers whether the latter.
+    pub fn rest(&mut self, quiet: usize) -> bool {
+        match SHORT_WAITS.get(quiet.saturating_sub(1)) {
+            Some(&short) => sleep(short),
+            None => self.wait(IDLE_WAIT),
+        }
+        quiet > SHORT_WAITS.len()
+    }
+
     /// Waits until there may be frames, at most so long. A signal ends it early.
-    pub fn wait(&mut self, most: Duration) {
+    fn wait(&mut self, most: Duration) {
         // Those that have frames already would end the waiting at once.
         self.asked.clear();
         for source in &mut self.sources {

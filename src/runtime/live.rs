@@ -31,17 +31,6 @@ use super::input::Read;
 use super::taps::{Explanation, Taps, described};
 use super::{Steering, spawn};
 
-/// How long a thread waits for frames before it looks what time it is.
-const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// How long it sleeps where frames have just come: being woken for each one would cost more than they do. Longer each time that
-/// none came meanwhile, up to the last.
-const SHORT_WAITS: [Duration; 5] = [
-    Duration::from_micros(50),
-    Duration::from_micros(100),
-    Duration::from_micros(200),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-];
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
@@ -208,16 +197,11 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
         }
         batches = batches.wrapping_add(1);
         quiet = if last.is_none() { quiet + 1 } else { 0 };
-        if quiet > SHORT_WAITS.len() || batches.is_multiple_of(DROPS_BATCHES) {
+        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet);
+        if has_rested || batches.is_multiple_of(DROPS_BATCHES) {
             let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
             control.drops.fetch_add(drops - told, Ordering::Relaxed);
             told = drops;
-        }
-        if poll == Poll::Adaptive && quiet > 0 {
-            match SHORT_WAITS.get(quiet - 1) {
-                Some(&short) => sleep(short),
-                None => tap.wait(IDLE_WAIT),
-            }
         }
     }
     for source in tap.sources_mut() {
