@@ -19,6 +19,9 @@ mod common;
 #[path = "capture/xdp.rs"]
 mod xdp;
 
+#[path = "capture/privileges.rs"]
+mod privileges;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resptap");
 
 /// The ways of capturing that a veth interface has.

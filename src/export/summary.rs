@@ -92,6 +92,8 @@ pub struct InputInterface {
     pub mode: &'static str,
     /// Why in this way.
     pub why: String,
+    /// Whether its card brings both directions of a connection to one queue, and by what; `None`: its driver does not tell.
+    pub rss: Option<&'static str>,
     /// What its frames begin with.
     pub link: &'static str,
     /// Frames that came.
@@ -302,9 +304,12 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let interfaces = input.interfaces.iter().map(|interface| {
-        let InputInterface { name, mode, why, link, packets, drops, freezes, queues } = interface;
+        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, queues } = interface;
         let mut fields =
             json!({"name": name, "mode": mode, "why": why, "link": link, "packets": packets, "drops": drops});
+        if let Some(rss) = rss {
+            fields["rss"] = json!(rss);
+        }
         if queues.is_empty() {
             fields["freezes"] = json!(freezes);
         } else {
