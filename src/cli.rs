@@ -13,8 +13,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::capture::Others;
 use crate::capture::fault::Faults;
 use crate::config::values::{
-    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, Sample,
-    Separator, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, RssWish,
+    Sample, Separator, Several, SinkSpec, Size,
 };
 use crate::config::{CheckConfig, Config, ConfigError, HistConfig, Live, Options, file, unknown_commands};
 use crate::redis::arguments::Payload;
@@ -119,6 +119,15 @@ struct Capture {
     /// Take packets of the observed ports away even from an interface that the host uses (with zero-copy, copy or generic)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     consume: Option<bool>,
+    /// How the network card spreads packets over its queues. keep: as it does. symmetric: so that both directions of a connection
+    /// come to one queue, and each worker, one for each queue, reads its own; what was before is put back at the end. Not for
+    /// VXLAN and Geneve, whose two directions may still come to different queues [default: keep]
+    #[arg(long, value_name = "keep|symmetric")]
+    rss: Option<RssWish>,
+    /// Go on as this user once interfaces and outputs are opened, for which root is needed; capabilities are given up in any case
+    /// [default: whoever runs it]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// End after this long, such as 30s or 1h [default: until Ctrl-C or SIGTERM]
     #[arg(long, value_name = "DURATION")]
     duration: Option<Nanoseconds>,
@@ -306,10 +315,10 @@ impl Read {
 
 impl Capture {
     fn split(self) -> (Options, Option<PathBuf>) {
-        let Capture { interface, mode, others, poll, consume, duration, mut common } = self;
+        let Capture { interface, mode, others, poll, consume, rss, user, duration, mut common } = self;
         let config = common.config.take();
         let interface = (!interface.is_empty()).then_some(Several(interface));
-        (Options { interface, mode, others, poll, consume, duration, ..common.options() }, config)
+        (Options { interface, mode, others, poll, consume, rss, user, duration, ..common.options() }, config)
     }
 }
 

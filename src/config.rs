@@ -25,8 +25,8 @@ use crate::redis::arguments::Payload;
 use crate::redis::command::{CommandTable, CommandTableError};
 use crate::redis::pairing::Resync;
 use values::{
-    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, Sample,
-    Separator, Several, SinkSpec, Size,
+    CommandName, CpuRange, FilePath, Interface, List, Mode, Nanoseconds, Network, Output, Poll, PortRange, RssWish,
+    Sample, Separator, Several, SinkSpec, Size,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -80,6 +80,8 @@ pub struct Options {
     pub others: Option<Others>,
     pub poll: Option<Poll>,
     pub consume: Option<bool>,
+    pub rss: Option<RssWish>,
+    pub user: Option<String>,
     pub duration: Option<Nanoseconds>,
 }
 
@@ -126,6 +128,8 @@ impl Options {
             others: self.others.or(other.others),
             poll: self.poll.or(other.poll),
             consume: self.consume.or(other.consume),
+            rss: self.rss.or(other.rss),
+            user: self.user.or(other.user),
             duration: self.duration.or(other.duration),
         }
     }
@@ -205,6 +209,10 @@ pub struct Live {
     pub poll: Poll,
     /// Whether packets may be taken away from an interface that the host uses.
     pub consume: bool,
+    /// What is done about how cards spread packets over their queues.
+    pub rss: RssWish,
+    /// Whom it runs as, once all is opened; `None`: whoever began it.
+    pub user: Option<String>,
     /// For how long; `None`: until it is ended.
     pub duration_ns: Option<u64>,
 }
@@ -288,6 +296,8 @@ impl Config {
             ("others", options.others.is_some()),
             ("poll", options.poll.is_some()),
             ("consume", options.consume.is_some()),
+            ("rss", options.rss.is_some()),
+            ("user", options.user.is_some()),
             ("duration", options.duration.is_some()),
         ];
         if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
@@ -456,6 +466,8 @@ fn live(options: &Options) -> Result<Live, ConfigError> {
         others: options.others.unwrap_or_default(),
         poll: options.poll.unwrap_or_default(),
         consume: options.consume.unwrap_or(false),
+        rss: options.rss.unwrap_or_default(),
+        user: options.user.clone(),
         duration_ns,
     })
 }

@@ -7,6 +7,7 @@
 mod consumer;
 mod input;
 mod live;
+mod rss;
 mod taps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,7 +50,7 @@ use crate::writer::{Writer, WriterReport};
 
 use consumer::{Alone, Steered, work};
 pub use input::Progress;
-pub use live::{Observer, Status};
+pub use live::{Observer, Opened, Status};
 
 /// All that a run found.
 #[derive(Debug)]
@@ -80,7 +81,8 @@ pub struct Outcome {
 
 /// Reads capture files. Fails, before any work, if an output can't be created.
 pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
-    analyse(config, |workers, seed| match <[Worker; 1]>::try_from(workers) {
+    let begin = || Ok(());
+    analyse(config, begin, |(), workers, seed| match <[Worker; 1]>::try_from(workers) {
         Ok([worker]) => read_alone(config, worker, progress),
         Err(workers) => read_steered(config, workers, seed, progress),
     })
@@ -89,18 +91,22 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
 /// Captures interfaces. Fails, before any work, if one of them or an output can't be opened.
 pub fn capture(config: &Config, live: &Live, observer: &mut dyn Observer) -> Result<Outcome> {
     let taps = taps::open(config, live)?;
-    analyse(config, |workers, seed| live::capture(config, live, taps, workers, seed, observer))
+    let opened = taps.opened();
+    let begin = || observer.opened(opened).map(|()| observer);
+    analyse(config, begin, |observer, workers, seed| live::capture(config, live, taps, workers, seed, observer))
 }
 
-/// Starts the writer, has `feed` feed the workers, and adds up what all of them found.
-fn analyse(
+/// Opens the outputs, has `begin` do what comes before the first thread, starts the writer, has `feed` feed the workers, and adds up what all of them found.
+fn analyse<B>(
     config: &Config,
-    feed: impl FnOnce(Vec<Worker>, Seed) -> Result<(input::Read, Vec<Option<WorkerReport>>)>,
+    begin: impl FnOnce() -> Result<B>,
+    feed: impl FnOnce(B, Vec<Worker>, Seed) -> Result<(input::Read, Vec<Option<WorkerReport>>)>,
 ) -> Result<Outcome> {
     let started = clock::now();
     let table = config.table;
     let sinks = sinks(config, table)?;
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
+    let begun = begin()?;
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();
     let interval_sums_bytes = if hlog.is_some() { limits::interval_sums_bytes(config.memory) } else { 0 };
     let sums_bytes = if hlog.is_some() { interval_sums_bytes } else { u64::MAX };
@@ -111,7 +117,7 @@ fn analyse(
     let budget = Budget::new(config.memory - interval_sums_bytes, config.workers);
     let workers: Vec<Worker> =
         outboxes.into_iter().map(|outbox| worker(config, table, seed, &budget, outbox)).collect();
-    let (input, mut reports) = feed(workers, seed)?;
+    let (input, mut reports) = feed(begun, workers, seed)?;
     let mut problems = input.problems;
     let WriterReport { totals, errors } = writer.join().unwrap_or_else(|_| {
         problems.push("the writer ended by a bug; what it had added up is lost".to_owned());

@@ -15,8 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod common;
 #[path = "capture/xdp.rs"]
 mod xdp;
+
+#[path = "capture/privileges.rs"]
+mod privileges;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resptap");
 
@@ -332,17 +336,20 @@ fn loopback_shows_each_packet_once() {
 
 /// Sends the frames of the sample into the mirror port, behind these tags.
 const REPLAY: &str = r#"
-import socket, struct, sys
+import socket, struct, sys, time
 interface, path, tags = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 out.bind((interface, 0))
 data = open(path, "rb").read()
-at = 24
+at, sent = 24, 0
 while at < len(data):
     length, = struct.unpack_from("<I", data, at + 8)
     frame = data[at + 16:at + 16 + length]
     at += 16 + length
     out.send(frame[:12] + tags + frame[12:])
+    sent += 1
+    if sent % 32 == 0:
+        time.sleep(0.001)
 "#;
 
 #[test]

@@ -48,6 +48,7 @@ const FENCES: &[Fence] = &[
     fence("netlink_packet_generic", &["src/capture/nic/xdp.rs"]),
     fence("netlink_packet_sock_diag", &["src/endpoint/owners.rs"]),
     fence("caps", &["src/sandbox.rs"]),
+    fence("nix", &["src/sandbox.rs"]),
     fence("gethostname", &["src/config.rs"]),
     fence("indicatif", &["src/ui/progress.rs"]),
     fence("tracing_subscriber", &["src/ui/log.rs"]),

@@ -1,7 +1,7 @@
 //! `resptap capture` on a network card of a virtual machine (`scripts/zc-vm`): a real redis-server's traffic, as a mirror port shows
-//! it, with one queue and with several; held against what the server counted.
+//! it, with one queue and with several, by AF_XDP without copying; held against what the server counted.
 //!
-//! That needs QEMU, redis-server and, for several queues, root, and takes a while: a plain `cargo test` ignores it.
+//! That needs QEMU, redis-server, ethtool and, for several queues, root, and takes a while: a plain `cargo test` ignores it.
 //! `cargo test --test vm -- --include-ignored` runs it. Where the machine lacks something the tests say that they were skipped and
 //! why, which is why they have a harness that can: not run is not passed.
 
@@ -41,23 +41,41 @@ ip netns exec srv redis-server --port 6379 --protected-mode no --save '' --appen
 wait_for redis-server answers
 
 begins() { grep -q capturing said || { kill -0 $capture || fail "it ended: $(cat said)"; false; }; }
+# capture NAME [OPTION]...
 capture() {
-    ./resptap -v capture --interface t1 --summary summary.json --sink jsonl:/tmp/records.jsonl "$@" 2>said &
+    name=$1
+    shift
+    ./resptap -v capture --interface t1 --summary "$name.json" --sink "jsonl:/tmp/$name.jsonl" "$@" 2>said &
     capture=$!
     wait_for "the beginning of the capture" begins
 }
 traffic() {
-    quietly info all >before.txt
-    ip netns exec cli redis-benchmark -h 10.77.0.2 -q -n 3000 -c 20 -t set,get >/dev/null
-    ip netns exec cli redis-benchmark -h 10.77.0.2 -q -n 8000 -c 20 -P 16 -t set,get >/dev/null
+    quietly info all >"$name.before"
+    ip netns exec cli redis-benchmark -h 10.77.0.2 -q -n 1000 -c 20 -t set,get >/dev/null
+    ip netns exec cli redis-benchmark -h 10.77.0.2 -q -n 4800 -c 20 -P 16 -t set,get >/dev/null
     sleep 0.5
-    quietly info all >after.txt
+    quietly info all >"$name.after"
 }
 finish() {
     kill -INT $capture
     wait $capture || fail "it ended with $?: $(cat said)"
-    wc -l </tmp/records.jsonl >records
+    cp said "$name.said"
+    wc -l <"/tmp/$name.jsonl" >"$name.records"
 }
+killed() {
+    kill -KILL $capture
+    wait $capture || true
+}
+# Which of the kernel's functions are called meanwhile: with zero-copy the driver takes memory from the socket's pool, without it
+# packets are copied there.
+trace() {
+    cd /sys/kernel/tracing
+    echo xp_alloc_batch __xsk_rcv >set_ftrace_filter
+    echo function >current_tracer
+    echo >trace
+    cd - >/dev/null
+}
+traced() { grep -o 'xp_alloc_batch\|__xsk_rcv' /sys/kernel/tracing/trace | sort | uniq >"$name.traced"; }
 "#;
 
 fn script(name: &str) -> PathBuf {
@@ -101,22 +119,26 @@ impl Ran {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn summary(&self) -> Value {
-        serde_json::from_str(&self.text("summary.json")).expect("a summary is JSON")
+    fn summary(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(&format!("{name}.json"))).expect("a summary is JSON")
     }
 
-    /// Holds the summary against INFO of before and after: every count equal, nothing missed, every request paired.
-    fn assert_all_seen(&self) -> Value {
+    /// Holds a capture's summary against INFO of before and after: every count equal, nothing missed, every request paired.
+    fn assert_all_seen(&self, name: &str) -> Value {
+        let file = |what: &str| self.path(&format!("{name}.{what}"));
         let mut compare = Command::new(script("compare-counts"));
-        compare.arg("--before").arg(self.path("before.txt")).arg("--after").arg(self.path("after.txt"));
-        let output = compare.arg(self.path("summary.json")).output().expect("compare-counts starts");
-        assert!(output.status.success(), "{}", said(&output));
-        let summary = self.summary();
+        compare.arg("--before").arg(file("before")).arg("--after").arg(file("after"));
+        let output = compare.arg(file("json")).output().expect("compare-counts starts");
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        let summary = self.summary(name);
         let (packets, requests) = (&summary["packets"], &summary["requests"]);
-        assert_eq!(sum(&packets["seen"]), sum(&packets["analysed"]) + sum(&packets["skipped"]), "{packets}");
-        assert_eq!(sum(&packets["capture_drops"]) + sum(&packets["gaps"]), 0, "{packets}");
-        assert!(sum(&requests["total"]) >= 22_000 && requests["exact"] == requests["total"], "{requests}");
-        assert_eq!(self.text("records").trim(), sum(&requests["total"]).to_string());
+        assert_eq!(sum(&packets["seen"]), sum(&packets["analysed"]) + sum(&packets["skipped"]), "{name}: {packets}");
+        assert_eq!(sum(&packets["capture_drops"]) + sum(&packets["gaps"]), 0, "{name}: {packets}");
+        assert!(sum(&requests["total"]) >= 11_600 && requests["exact"] == requests["total"], "{name}: {requests}");
+        // An emulated processor may be too slow to write them all.
+        let written: u64 = self.text(&format!("{name}.records")).trim().parse().expect("a count");
+        let dropped = sum(&summary["records"]["dropped"]);
+        assert_eq!(written + dropped, sum(&requests["total"]), "{name}: {}", summary["records"]);
         summary
     }
 }
@@ -140,28 +162,77 @@ fn test(name: &str, queues: u32, job: &'static str, check: fn(&Ran)) -> Trial {
     Trial::ignorable_test(name, run).with_ignored_flag(true)
 }
 
+const ONE_QUEUE: &str = "
+    capture copies --mode af-packet; traffic; finish
+    trace; capture zero-copy --mode auto; traffic; traced; finish
+    ./resptap check --interface t1 >check
+";
+
+fn one_queue(ran: &Ran) {
+    let summary = ran.assert_all_seen("copies");
+    assert_eq!(summary["input"]["interfaces"][0]["mode"], "af-packet", "{}", summary["input"]);
+    // The kernel's word for how the socket is bound, and its functions for what it does.
+    let summary = ran.assert_all_seen("zero-copy");
+    assert_eq!(summary["input"]["interfaces"][0]["mode"], "zero-copy", "{}", summary["input"]);
+    assert_eq!(ran.text("zero-copy.traced").trim(), "xp_alloc_batch");
+    let check = ran.text("check");
+    assert!(check.contains("AF_XDP without copying (zero-copy); driver virtio_net"), "{check}");
+    assert!(check.contains("ok    RSS           one queue"), "{check}");
+}
+
+const FOUR_QUEUES: &str = "
+    sysctl -qw vm.nr_hugepages=128
+    settings() { ethtool -x t1 >$1; }
+    settings before; ./resptap check --interface t1 >check
+    trace; capture symmetric --mode zero-copy --rss symmetric; settings during; traffic; traced; finish; settings after
+    capture killed --mode zero-copy --rss symmetric; killed; settings left; ./resptap check --interface t1 >left.check
+    capture steered --mode zero-copy; settings next; traffic; finish
+    capture killed --mode zero-copy --rss symmetric; killed
+    ./resptap check --interface t1 --restore >restored.check; settings restored
+";
+
+fn four_queues(ran: &Ran) {
+    let busy = |summary: &Value| {
+        let queues = summary["input"]["interfaces"][0]["queues"].as_array().expect("queues").iter();
+        let workers = summary["workers"].as_array().expect("workers").iter();
+        let (queues, workers) =
+            (queues.map(|queue| sum(&queue["packets"])), workers.map(|worker| sum(&worker["requests"]["total"])));
+        (queues.filter(|count| *count > 0).count(), workers.filter(|count| *count > 0).count())
+    };
+    for name in ["steered", "symmetric"] {
+        let summary = ran.assert_all_seen(name);
+        assert_eq!(summary["input"]["interfaces"][0]["mode"], "zero-copy", "{}", summary["input"]);
+        assert_eq!(busy(&summary), (4, 4), "{name}: {}", summary["input"]);
+        assert_eq!(summary["input"]["interfaces"][0]["queues"][3]["huge_pages"], true, "{name}: {}", summary["input"]);
+    }
+    assert_eq!(ran.text("symmetric.traced").trim(), "xp_alloc_batch");
+    let rss = |name: &str| ran.summary(name)["input"]["interfaces"][0]["rss"].clone();
+    assert_eq!((rss("steered"), rss("symmetric")), ("not symmetric".into(), "a symmetric key".into()));
+    assert!(ran.text("steered.said").contains("which one thread feeds"));
+    assert!(!ran.text("symmetric.said").contains("which one thread feeds"), "each worker reads its own queue");
+    // As ethtool has it: changed for the capture, and for no longer, however it ends.
+    let [before, during, after, left, next, restored] =
+        ["before", "during", "after", "left", "next", "restored"].map(|name| ran.text(name));
+    for changed in [&during, &left] {
+        assert!(changed.contains("6d:5a:6d:5a") && !before.contains("6d:5a:6d:5a"), "{changed}");
+    }
+    assert_eq!([&after, &next, &restored], [&before; 3]);
+    assert!(ran.text("steered.said").contains("put back how packets were spread"));
+    for (name, expected) in [
+        ("check", "warn  RSS           not symmetric"),
+        ("left.check", "-> resptap check --interface t1 --restore"),
+        ("restored.check", "ok    restore       how packets are spread"),
+    ] {
+        assert!(ran.text(name).contains(expected), "{}", ran.text(name));
+    }
+}
+
 fn main() -> ExitCode {
     // A guest takes all the cores there are.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let tests = vec![
-        test(
-            "a_card_with_one_queue_shows_every_request_by_af_packet",
-            1,
-            "capture --mode af-packet; traffic; finish",
-            |ran| {
-                let summary = ran.assert_all_seen();
-                assert_eq!(summary["input"]["interfaces"][0]["mode"], "af-packet", "{}", summary["input"]);
-            },
-        ),
-        test(
-            "a_card_with_four_queues_shows_every_request_by_af_packet",
-            4,
-            "capture --mode af-packet; traffic; finish",
-            |ran| {
-                let summary = ran.assert_all_seen();
-                assert_eq!(summary["workers"].as_array().map(Vec::len), Some(4), "a worker for each queue: {summary}");
-            },
-        ),
+        test("a_card_with_one_queue_shows_every_request_in_copies_and_without_copying", 1, ONE_QUEUE, one_queue),
+        test("a_card_with_four_queues_is_symmetric_for_a_capture_and_no_longer", 4, FOUR_QUEUES, four_queues),
     ];
     libtest_mimic::run(&arguments, tests).exit_code()
 }

@@ -195,9 +195,15 @@ impl Interfaces {
 
     /// What has become of the interfaces since this was asked the last time: the first that has news.
     pub fn news(&mut self) -> Option<(&str, Condition)> {
+        // One of an interface's queues tells for all of them.
+        let mut asked = "";
         self.sources.iter_mut().find_map(|source| {
-            let news = source.news()?;
-            Some((source.name(), news))
+            if source.name() == asked {
+                return None;
+            }
+            let news = source.news();
+            asked = source.name();
+            news.map(|news| (asked, news))
         })
     }
 

@@ -121,6 +121,8 @@ fn every_option_of_a_live_capture_runs() {
         ("others", "drop"),
         ("poll", "busy"),
         ("consume", "true"),
+        ("rss", "symmetric"),
+        ("user", "nobody"),
         ("duration", "5s"),
     ];
     for (name, value) in changed {

@@ -144,6 +144,8 @@ fn a_live_capture_has_its_own_defaults() {
         others: Others::Pass,
         poll: Poll::Adaptive,
         consume: false,
+        rss: RssWish::Keep,
+        user: None,
         duration_ns: None,
     };
     assert_eq!(live, usual);
@@ -153,6 +155,8 @@ fn a_live_capture_has_its_own_defaults() {
         others: Some(Others::Drop),
         poll: Some(Poll::Busy),
         consume: Some(true),
+        rss: Some(RssWish::Symmetric),
+        user: Some("nobody".to_owned()),
         duration: Some(Nanoseconds(5_000_000)),
         workers: Some(3),
         ..Options::default()
@@ -165,6 +169,8 @@ fn a_live_capture_has_its_own_defaults() {
         others: Others::Drop,
         poll: Poll::Busy,
         consume: true,
+        rss: RssWish::Symmetric,
+        user: Some("nobody".to_owned()),
         duration_ns: Some(5_000_000),
     };
     assert_eq!(live, expected);
@@ -196,6 +202,8 @@ fn options_of_the_other_command_are_refused_with_its_name() {
         ("others", Options { others: Some(Others::Drop), ..none.clone() }),
         ("poll", Options { poll: Some(Poll::Busy), ..none.clone() }),
         ("consume", Options { consume: Some(true), ..none.clone() }),
+        ("rss", Options { rss: Some(RssWish::Keep), ..none.clone() }),
+        ("user", Options { user: Some("nobody".to_owned()), ..none.clone() }),
         ("duration", Options { duration: Some(Nanoseconds(5_000_000)), ..none.clone() }),
     ] {
         let error = refused(options);

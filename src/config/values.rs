@@ -57,6 +57,9 @@ pub enum ValueError {
     #[error("`{0}` is not one of adaptive, busy")]
     Poll(String),
     /// See the message.
+    #[error("`{0}` is not one of keep, symmetric")]
+    Rss(String),
+    /// See the message.
     #[error("`{0}` is no network; write an address or a network in CIDR form, such as 10.0.0.7 or 10.0.0.0/8")]
     Network(String),
     /// See the message.
@@ -303,6 +306,28 @@ impl FromStr for Others {
     }
 }
 
+/// What is done about how a network card spreads packets over its queues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RssWish {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Both directions of a connection are brought to one queue, until the capture ends.
+    Symmetric,
+}
+
+impl FromStr for RssWish {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "keep" => Ok(RssWish::Keep),
+            "symmetric" => Ok(RssWish::Symmetric),
+            _ => Err(ValueError::Rss(text.to_owned())),
+        }
+    }
+}
+
 /// Whether threads of a live capture wait for packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Poll {
@@ -420,6 +445,7 @@ deserialize_from_text!(
     Interface,
     Mode,
     Poll,
+    RssWish,
     CommandName
 );
 
@@ -625,6 +651,8 @@ mod tests {
         assert_eq!(["zero-copy", "copy"].map(str::parse), [Ok(Mode(Some(Way::ZeroCopy))), Ok(Mode(Some(Way::Copy)))]);
         assert_eq!(["pass", "drop"].map(str::parse), [Ok(Others::Pass), Ok(Others::Drop)]);
         assert_eq!(["adaptive", "busy"].map(str::parse), [Ok(Poll::Adaptive), Ok(Poll::Busy)]);
+        assert_eq!(["keep", "symmetric"].map(str::parse), [Ok(RssWish::Keep), Ok(RssWish::Symmetric)]);
+        assert_eq!("none".parse::<RssWish>(), Err(ValueError::Rss("none".to_owned())));
         assert_eq!("zero".parse::<Mode>(), Err(ValueError::Mode("zero".to_owned())));
     }
 }

@@ -92,6 +92,8 @@ pub struct InputInterface {
     pub mode: &'static str,
     /// Why in this way.
     pub why: String,
+    /// Whether its card brings both directions of a connection to one queue, and by what; `None`: its driver does not tell.
+    pub rss: Option<&'static str>,
     /// What its frames begin with.
     pub link: &'static str,
     /// Frames that came.
@@ -103,6 +105,9 @@ pub struct InputInterface {
     /// Its receive queues (AF_XDP).
     pub queues: Vec<InputQueue>,
 }
+
+/// The name under which an XDP program counts frames without the time at which they were received.
+pub const UNSTAMPED: &str = "unstamped";
 
 /// A receive queue of an interface. What its XDP program kept is `packets + left + ring_full + dropped`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -126,6 +131,12 @@ pub struct InputQueue {
 }
 
 impl InputInterface {
+    /// Frames that came without the time at which they were received.
+    pub fn unstamped(&self) -> u64 {
+        let of_queues = self.queues.iter().flat_map(|queue| &queue.xdp);
+        of_queues.filter(|(name, _)| *name == UNSTAMPED).map(|(_, count)| count).sum()
+    }
+
     /// Adds what another socket on the same interface had.
     pub fn add(&mut self, other: InputInterface) {
         self.packets += other.packets;
@@ -293,9 +304,12 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let interfaces = input.interfaces.iter().map(|interface| {
-        let InputInterface { name, mode, why, link, packets, drops, freezes, queues } = interface;
+        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, queues } = interface;
         let mut fields =
             json!({"name": name, "mode": mode, "why": why, "link": link, "packets": packets, "drops": drops});
+        if let Some(rss) = rss {
+            fields["rss"] = json!(rss);
+        }
         if queues.is_empty() {
             fields["freezes"] = json!(freezes);
         } else {

@@ -283,18 +283,27 @@ impl Growing for Parts {
     }
 
     #[inline]
-    fn record(&mut self, times: Times, claim: Claim, room: &mut Room) -> bool {
+    fn fits(&self, times: Times) -> bool {
+        self.queue.fits(times.queue) & self.server.fits(times.server) & self.transfer.fits(times.transfer)
+    }
+
+    fn make_room(&mut self, times: Times, claim: Claim, room: &mut Room) -> bool {
+        self.queue.make_room(times.queue, claim, room)
+            && self.server.make_room(times.server, claim, room)
+            && self.transfer.make_room(times.transfer, claim, room)
+    }
+
+    #[inline]
+    fn take(&mut self, times: Times) {
         let parts =
             [(&mut self.queue, times.queue), (&mut self.server, times.server), (&mut self.transfer, times.transfer)];
-        let mut is_kept = true;
         for ((histogram, value), zeros) in parts.into_iter().zip(&mut self.zeros) {
             if value == 0 {
                 *zeros += 1;
             } else {
-                is_kept &= Growing::record(histogram, value, claim, room);
+                histogram.take(value);
             }
         }
-        is_kept
     }
 
     fn add(&mut self, part: &Parts, claim: Claim, room: &mut Room) -> bool {

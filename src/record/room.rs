@@ -11,9 +11,14 @@ use super::histograms::{Histogram, VALUE_NS_MAX};
 /// Bytes of the counts of a histogram of values up to `value`: there are as many for each power of two, and for the values
 /// that are told apart one by one as for two of them.
 pub const fn bytes(digits: u8, value: u64) -> u64 {
-    let each = (2 * 10_u64.pow(digits as u32)).next_power_of_two() / 2;
-    let powers = (u64::BITS - value.leading_zeros()).saturating_sub((2 * each).trailing_zeros());
-    (2 + powers as u64) * each * size_of::<u64>() as u64
+    let singles = singles(digits);
+    let powers = (u64::BITS - value.leading_zeros()).saturating_sub(singles.trailing_zeros());
+    (2 + powers as u64) * (singles / 2) * size_of::<u64>() as u64
+}
+
+/// How many values are told apart one by one.
+const fn singles(digits: u8) -> u64 {
+    (2 * 10_u64.pow(digits as u32)).next_power_of_two()
 }
 
 /// For whom room is asked.
@@ -62,9 +67,10 @@ impl Room {
     }
 }
 
-/// An empty histogram of values up to `value`.
+/// An empty histogram of values up to `value`, and of all others that need no more bytes.
 fn sized(digits: u8, value: u64) -> Histogram {
-    Histogram::new_with_max(value.max(2), digits).expect("2 and 3 are digits that the library takes")
+    let most = (singles(digits) - 1).max(u64::MAX >> value.leading_zeros().min(u64::BITS - 1));
+    Histogram::new_with_max(most, digits).expect("2 and 3 are digits that the library takes")
 }
 
 /// What is bounded: it takes values, as many as it likes, and grows with the largest.
@@ -74,8 +80,12 @@ pub trait Growing: Clone {
 
     /// An empty one, if there is room.
     fn empty(digits: u8, claim: Claim, room: &mut Room) -> Option<Self>;
-    /// Takes a value, if there is room.
-    fn record(&mut self, value: Self::Value, claim: Claim, room: &mut Room) -> bool;
+    /// Whether it is large enough for a value.
+    fn fits(&self, value: Self::Value) -> bool;
+    /// Makes it large enough, if there is room.
+    fn make_room(&mut self, value: Self::Value, claim: Claim, room: &mut Room) -> bool;
+    /// Takes a value for which it is large enough.
+    fn take(&mut self, value: Self::Value);
     /// Takes all of another one, if there is room.
     fn add(&mut self, part: &Self, claim: Claim, room: &mut Room) -> bool;
     /// Does what it has put off: it is to be read.
@@ -93,16 +103,32 @@ impl Growing for Histogram {
         room.take(bytes(digits, 0), claim).then(|| sized(digits, 0))
     }
 
+    #[inline]
+    fn fits(&self, value: u64) -> bool {
+        value.min(VALUE_NS_MAX) <= self.high()
+    }
+
+    fn make_room(&mut self, value: u64, claim: Claim, room: &mut Room) -> bool {
+        let (value, digits) = (value.min(VALUE_NS_MAX), self.sigfig());
+        if self.high() < value {
+            if !room.take(bytes(digits, value).saturating_sub(self.bytes()), claim) {
+                return false;
+            }
+            let mut grown = sized(digits, value);
+            Histogram::add(&mut grown, &*self).expect("it is larger");
+            *self = grown;
+        }
+        true
+    }
+
     /// Values of more than [`VALUE_NS_MAX`] count as that.
     #[inline]
-    fn record(&mut self, value: u64, claim: Claim, room: &mut Room) -> bool {
-        let value = value.min(VALUE_NS_MAX);
-        Histogram::record(self, value).is_ok()
-            || grow(self, value, claim, room) && Histogram::record(self, value).is_ok()
+    fn take(&mut self, value: u64) {
+        self.record(value.min(VALUE_NS_MAX)).expect("it fits");
     }
 
     fn add(&mut self, part: &Histogram, claim: Claim, room: &mut Room) -> bool {
-        grow(self, part.max(), claim, room) && Histogram::add(self, part).is_ok()
+        self.make_room(part.max(), claim, room) && Histogram::add(self, part).is_ok()
     }
 
     fn digits(&self) -> u8 {
@@ -114,26 +140,18 @@ impl Growing for Histogram {
     }
 }
 
-/// Makes a histogram large enough for a value, if there is room.
-#[cold]
-fn grow(histogram: &mut Histogram, value: u64, claim: Claim, room: &mut Room) -> bool {
-    let digits = histogram.sigfig();
-    let more = bytes(digits, value).saturating_sub(histogram.bytes());
-    if more > 0 {
-        if !room.take(more, claim) {
-            return false;
-        }
-        let mut grown = sized(digits, value);
-        Histogram::add(&mut grown, &*histogram).expect("it is larger");
-        *histogram = grown;
-    }
-    true
-}
-
 /// Takes a value where room is reserved.
 #[inline]
 pub fn record_always<T: Growing>(sum: &mut T, value: T::Value) {
-    sum.record(value, Claim::Other, &mut { Room::ENDLESS });
+    if !sum.fits(value) {
+        enlarge(sum, value);
+    }
+    sum.take(value);
+}
+
+#[cold]
+fn enlarge<T: Growing>(sum: &mut T, value: T::Value) {
+    sum.make_room(value, Claim::Other, &mut { Room::ENDLESS });
 }
 
 /// Takes all of another one where room is reserved.
@@ -185,12 +203,24 @@ impl<T: Growing> Bounded<T> {
     /// Takes a value. If there is no room, or was none before, this fails with what had been taken so far.
     #[inline]
     pub fn record(&mut self, value: T::Value, digits: u8, claim: Claim, room: &mut Room) -> Result<(), Option<T>> {
+        match self {
+            Bounded::Kept(kept) if kept.fits(value) => {
+                kept.take(value);
+                Ok(())
+            }
+            _ => self.record_if_room(value, digits, claim, room),
+        }
+    }
+
+    #[cold]
+    fn record_if_room(&mut self, value: T::Value, digits: u8, claim: Claim, room: &mut Room) -> Result<(), Option<T>> {
         if let Bounded::Unused = self {
             self.begin(digits, claim, room);
         }
         if let Bounded::Kept(kept) = self
-            && kept.record(value, claim, room)
+            && kept.make_room(value, claim, room)
         {
+            kept.take(value);
             return Ok(());
         }
         Err(self.give_up(room))

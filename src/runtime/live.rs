@@ -28,7 +28,7 @@ use crate::worker::{Batch, Worker, WorkerReport};
 
 use super::consumer::{Alone, Consumer};
 use super::input::Read;
-use super::taps::{Taps, described};
+use super::taps::{Explanation, Taps, described};
 use super::{Steering, spawn};
 
 /// How often it is looked whether the capture is to end.
@@ -38,11 +38,23 @@ const DROPS_BATCHES: u32 = 4096;
 
 /// Is told how a capture goes, and may end it.
 pub trait Observer {
+    /// All is opened, for reading and for writing, and nothing has begun: no thread but this one runs. An error ends the capture.
+    fn opened(&mut self, opened: Opened) -> Result<()>;
+
     /// Whether the capture is to end here.
     fn wants_end(&self) -> bool;
 
     /// How it goes, once each interval.
     fn status(&mut self, status: &Status);
+}
+
+/// What was opened for a capture, and what is still to be done with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Opened {
+    /// XDP programs are to be asked for what they counted.
+    pub has_xdp: bool,
+    /// Settings of network cards are to be put back.
+    pub has_changed_cards: bool,
 }
 
 /// How a capture goes, since its beginning.
@@ -98,35 +110,51 @@ struct Followed {
 pub(super) fn capture(
     config: &Config,
     live: &Live,
-    taps: Taps,
+    mut taps: Taps,
     workers: Vec<Worker>,
     seed: Seed,
     observer: &mut dyn Observer,
 ) -> Result<(Read, Vec<Option<WorkerReport>>)> {
-    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
-    let control = Arc::new(Control::default());
-    let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
     let (clock, explanations) = (taps.clock(), taps.explanations());
     let is_steered = taps.parts.len() < workers.len();
     let how = if is_steered { ", which one thread feeds" } else { "" };
     tracing::info!("capturing {}, with {} workers{how}", taps.describe(), workers.len());
+    let spread = std::mem::take(&mut taps.spread);
+    let (followed, reports) = follow_all(config, live, taps.parts, workers, seed, observer)?;
+    let (mut read, reports) = summed(followed, reports, clock, &explanations);
+    // The sockets are closed.
+    read.problems.extend(spread.end());
+    Ok((read, reports))
+}
+
+/// Has threads follow the interfaces, each its part, for its worker or for all.
+fn follow_all(
+    config: &Config,
+    live: &Live,
+    parts: Vec<Interfaces>,
+    workers: Vec<Worker>,
+    seed: Seed,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Followed>, Vec<Option<WorkerReport>>)> {
+    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
+    let control = Arc::new(Control::default());
+    let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
     let poll = live.poll;
-    if is_steered {
+    if parts.len() < workers.len() {
         let steering = Steering::start(config, workers, seed, true)?;
         let follow = move || {
             let mut steering = steering;
             let follow = |tap| follow(tap, &mut steering.consumer, &control, poll, true);
-            let followed: Vec<Followed> = taps.parts.into_iter().map(follow).collect();
+            let followed: Vec<Followed> = parts.into_iter().map(follow).collect();
             let end = followed.iter().map(|followed| followed.end).max().unwrap_or_default();
             (followed, steering.finish(end))
         };
         let thread = [spawn("steering", None, follow)?];
         let joined = watched.join(thread, live.duration_ns, observer);
-        let (followed, reports) = joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None]));
-        return Ok(summed(followed, reports, clock, &explanations));
+        return Ok(joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None])));
     }
     let mut threads = Vec::new();
-    for (number, (tap, worker)) in taps.parts.into_iter().zip(workers).enumerate() {
+    for (number, (tap, worker)) in parts.into_iter().zip(workers).enumerate() {
         let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
         let follow = move || {
             let mut alone = Alone::new(number, worker, interval_ns, true);
@@ -137,8 +165,7 @@ pub(super) fn capture(
         threads.push(spawn(&format!("worker-{number}"), config.cpus.get(number).copied(), follow)?);
     }
     let joined = watched.join(threads, live.duration_ns, observer);
-    let (followed, reports): (Vec<Followed>, Vec<_>) = joined.into_iter().map(Option::unwrap_or_default).unzip();
-    Ok(summed(followed, reports, clock, &explanations))
+    Ok(joined.into_iter().map(Option::unwrap_or_default).unzip())
 }
 
 /// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
@@ -255,7 +282,7 @@ fn summed(
     followed: Vec<Followed>,
     mut reports: Vec<Option<WorkerReport>>,
     clock: String,
-    explanations: &[(String, String)],
+    explanations: &[Explanation],
 ) -> (Read, Vec<Option<WorkerReport>>) {
     let mut input = Input::default();
     let mut problems: Vec<String> = Vec::new();
@@ -276,17 +303,23 @@ fn summed(
             }
         }
     }
-    for (name, why) in explanations {
+    for Explanation { name, why, rss } in explanations {
         if let Some(interface) = input.interfaces.iter_mut().find(|interface| interface.name == *name) {
             interface.why.clone_from(why);
+            interface.rss = *rss;
         }
     }
+    let clock = match input.interfaces.iter().map(InputInterface::unstamped).sum::<u64>() {
+        0 => clock,
+        packets => format!("{clock}; for {packets} packets that had no stamp, later, as they were handed over"),
+    };
     (Read { summary: input, clock, unreadable_packets: 0, problems }, reports)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::summary::{InputQueue, UNSTAMPED};
 
     fn followed(first: u64, last: u64, packets: u64) -> Followed {
         let interface = InputInterface { name: "a".into(), packets, drops: 1, ..InputInterface::default() };
@@ -304,13 +337,25 @@ mod tests {
     #[test]
     fn what_sockets_of_one_interface_found_is_told_together() {
         let found = vec![followed(5, 9, 3), followed(2, 8, 4), followed(0, 0, 0)];
-        let why = [("a".to_owned(), "asked for".to_owned())];
+        let why = [Explanation { name: "a".to_owned(), why: "asked for".to_owned(), rss: Some("one queue") }];
         let (read, _) = summed(found, vec![None, None, None], "its own".to_owned(), &why);
-        assert_eq!((read.clock.as_str(), read.summary.interfaces[0].why.as_str()), ("its own", "asked for"));
+        let interface = &read.summary.interfaces[0];
+        assert_eq!(
+            (read.clock.as_str(), interface.why.as_str(), interface.rss),
+            ("its own", "asked for", Some("one queue"))
+        );
         assert_eq!((read.summary.first, read.summary.last), (Timestamp(2), Timestamp(9)));
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
         assert_eq!(read.problems, ["a is gone"]);
+    }
+
+    #[test]
+    fn packets_without_a_stamp_are_told_with_the_clock() {
+        let mut one = followed(5, 9, 3);
+        one.interfaces[0].queues = vec![InputQueue { xdp: vec![("kept", 3), (UNSTAMPED, 2)], ..InputQueue::default() }];
+        let (read, _) = summed(vec![one], vec![None], "its own".to_owned(), &[]);
+        assert!(read.clock.starts_with("its own; for 2 packets that had no stamp"), "{}", read.clock);
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! Opens the interfaces of a live capture for its threads, and describes what each brought.
 
-use crate::capture::choice::{self, OpenError, Opened, Wanted};
+use anyhow::Result;
+
+use crate::capture::choice::{self, Wanted};
 use crate::capture::live::{Interfaces, Tap};
 use crate::capture::{LinkType, Way};
+use crate::config::values::RssWish;
 use crate::config::{Config, Live};
 use crate::counters::{Counter, Counters};
 use crate::export::summary::InputInterface;
 #[cfg(feature = "afxdp")]
 use crate::export::summary::InputQueue;
+
+use super::live::Opened;
+use super::rss::{self, Spread};
 
 /// The interfaces, opened.
 #[derive(Debug)]
@@ -16,11 +22,25 @@ pub(crate) struct Taps {
     pub(super) parts: Vec<Interfaces>,
     /// Each interface: its name, the way, and why that.
     chosen: Vec<(String, Way, String)>,
+    /// How their cards spread packets. Dropped last: cards forget it when their XDP program is detached.
+    pub(super) spread: Spread,
+}
+
+/// How an interface was captured.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Explanation {
+    pub(super) name: String,
+    /// Why in this way.
+    pub(super) why: String,
+    /// Whether both directions of a connection come to one queue; `None`: its driver does not tell.
+    pub(super) rss: Option<&'static str>,
 }
 
 /// Opens the interfaces. Copies of one interface's frames are shared by its workers, connection by connection. The two directions
-/// of a connection may come to different interfaces, and to different queues of one: one thread follows all of these.
-pub(super) fn open(config: &Config, live: &Live) -> Result<Taps, OpenError> {
+/// of a connection may come to different interfaces, and to different queues of one: one thread follows all of these. Only where
+/// a card was asked to bring them to one queue each worker has a queue of its own.
+pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
+    rss::put_back_left(&live.interfaces);
     let is_alone = live.interfaces.len() == 1;
     let wanted = Wanted {
         way: live.way,
@@ -32,21 +52,35 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps, OpenError> {
     };
     let (mut all, mut chosen) = (Vec::new(), Vec::new());
     for name in &live.interfaces {
-        let Opened { taps, way, why } = choice::open(name, &wanted)?;
+        let choice::Opened { taps, way, why } = choice::open(name, &wanted)?;
         tracing::info!("{name}: {way} ({why})");
         all.extend(taps);
         chosen.push((name.clone(), way, why));
     }
-    let is_shared = is_alone && chosen.iter().all(|(_, way, _)| *way == Way::AfPacket);
+    let spread = Spread::arrange(&live.interfaces, live.rss)?;
+    let keeps_together = |name: &str, way| match way {
+        Way::AfPacket => true,
+        // Not unless it is asked for: of tunnels the card sees the outside only, whose two directions may differ.
+        _ => live.rss == RssWish::Symmetric && spread.is_symmetric(name) && all.len() == config.workers,
+    };
+    let is_shared = is_alone && chosen.iter().all(|(name, way, _)| keeps_together(name, *way));
     let parts = if is_shared {
         all.into_iter().map(|tap| Interfaces::new(vec![tap])).collect()
     } else {
         vec![Interfaces::new(all)]
     };
-    Ok(Taps { parts, chosen })
+    Ok(Taps { parts, chosen, spread })
 }
 
 impl Taps {
+    /// What is still to be done with them.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            has_xdp: self.chosen.iter().any(|(_, way, _)| *way != Way::AfPacket),
+            has_changed_cards: self.spread.has_changed(),
+        }
+    }
+
     /// What is captured, and how.
     pub(super) fn describe(&self) -> String {
         let names = self.chosen.iter().map(|(name, way, _)| match way {
@@ -68,9 +102,14 @@ impl Taps {
         format!("this host's, read by {}, nanoseconds", readers.join(", and by "))
     }
 
-    /// Says of each interface by which way it was captured, and why.
-    pub(super) fn explanations(&self) -> Vec<(String, String)> {
-        self.chosen.iter().map(|(name, _, why)| (name.clone(), why.clone())).collect()
+    /// Says of each interface how it was captured.
+    pub(super) fn explanations(&self) -> Vec<Explanation> {
+        let explain = |(name, _, why): &(String, Way, String)| Explanation {
+            name: name.clone(),
+            why: why.clone(),
+            rss: self.spread.name(name),
+        };
+        self.chosen.iter().map(explain).collect()
     }
 }
 

@@ -191,7 +191,7 @@ const BOTH_DIRECTIONS: &str = "A mirror port must copy both directions (received
                                two captures by time with mergecap -w both.pcap A B.";
 
 fn dropped(counters: &Counters) -> Option<String> {
-    let packets = counters[Counter::CaptureDropsRing];
+    let packets = counters[Counter::CaptureDropsRing] + counters[Counter::CaptureDropsMemory];
     (packets > 0).then(|| {
         format!(
             "The kernel dropped {} before the capture could read them. Give it more --workers, cores of its own (--cpus), or less \

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::capture::Way;
+use crate::config::values::RssWish;
 use crate::config::{Config, Live};
-use crate::runtime::{self, Observer, Status};
+use crate::counters::{Counter, Counters};
+use crate::runtime::{self, Observer, Opened, Status};
+use crate::sandbox::{self, Duties, User};
 
 use super::format::{count, counted};
 use super::progress::Line;
@@ -15,12 +19,39 @@ use super::signals::Signals;
 /// Captures, and writes all that was asked for. `Ok(false)`: something failed, and was said on standard error.
 pub fn run(config: &Config, live: &Live) -> Result<bool> {
     let signals = Signals::catch().context("the signals that end the program can't be caught")?;
-    let mut watch = Watch { line: Line::new(), signals, before: Status::default() };
+    if live.way.is_some_and(|way| way != Way::AfPacket) {
+        sandbox::require_af_xdp()?;
+    }
+    let user = live.user.as_deref().map(User::named).transpose()?;
+    let finds_processes = config.processes;
+    let mut watch = Watch { line: Line::new(), signals, before: Status::default(), user, finds_processes };
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
     let outcome = runtime::capture(config, live, &mut watch);
     watch.line.finish();
+    let outcome = outcome?;
+    if live.rss == RssWish::Symmetric
+        && let Some(warning) = split(&outcome.counters)
+    {
+        tracing::warn!("{warning}");
+    }
     // What has passed can't be looked at twice.
-    Ok(tell(config, &outcome?, summary, |_| None))
+    Ok(tell(config, &outcome, summary, |_| None))
+}
+
+/// What to make of connections of which only one direction was seen, where a card was to bring both to one queue: it is its only
+/// word for that they did.
+fn split(counters: &Counters) -> Option<String> {
+    const FEW: u64 = 20;
+    let one_sided = counters[Counter::OneSidedClient] + counters[Counter::OneSidedServer];
+    let all = counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream];
+    (one_sided * FEW > all).then(|| {
+        format!(
+            "of {} of {} connections only one direction was seen, though the network card was to bring both to one queue \
+             (--rss symmetric): if they are tunnelled (VXLAN, Geneve), or this is not so without the option, leave it out",
+            count(one_sided),
+            count(all)
+        )
+    })
 }
 
 /// Shows how the capture goes.
@@ -29,9 +60,21 @@ struct Watch {
     signals: Signals,
     /// What was shown last.
     before: Status,
+    /// Whom the capture runs as, once it has begun.
+    user: Option<User>,
+    finds_processes: bool,
 }
 
 impl Observer for Watch {
+    fn opened(&mut self, opened: Opened) -> Result<()> {
+        let duties = Duties {
+            puts_back: opened.has_changed_cards,
+            asks_xdp: opened.has_xdp,
+            finds_processes: self.finds_processes,
+        };
+        Ok(sandbox::give_up(duties, self.user.as_ref())?)
+    }
+
     fn wants_end(&self) -> bool {
         self.signals.want_end(false)
     }
@@ -67,6 +110,21 @@ fn describe(status: &Status, before: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_connections_of_one_direction_are_told() {
+        let counters = |one_sided: u64, opened: u64| {
+            let mut counters = Counters::default();
+            counters.add(Counter::OneSidedClient, one_sided / 2);
+            counters.add(Counter::OneSidedServer, one_sided - one_sided / 2);
+            counters.add(Counter::ConnectionsOpened, opened / 2);
+            counters.add(Counter::ConnectionsMidstream, opened - opened / 2);
+            counters
+        };
+        assert_eq!(split(&counters(5, 100)), None);
+        assert!(split(&counters(6, 100)).is_some_and(|text| text.starts_with("of 6 of 100 connections")));
+        assert_eq!(split(&counters(0, 0)), None);
+    }
 
     #[test]
     fn rates_are_of_the_last_interval_and_drops_of_the_whole_time() {

@@ -498,6 +498,10 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::Stray => ("without data, of no known connection, such as the last ACK of a close", false),
         Counter::TimeBackwards => ("their time lies before that of an earlier packet of their connection", true),
         Counter::CaptureDropsRing => ("dropped by the kernel: the capture was too slow for them", true),
+        Counter::CaptureDropsMemory => {
+            ("dropped by the kernel: no memory was free for them, or they were too long", true)
+        }
+        Counter::CaptureDropsNoSocket => ("came on a queue that was not there when the capture began", true),
         Counter::Gaps => ("stretches of a connection that the capture does not have", true),
         Counter::GapBytesMirror => ("lost on the way to the capture: the receiver had acknowledged them", true),
         Counter::GapBytesNetwork => ("never seen and never acknowledged", true),

@@ -1,7 +1,17 @@
 //! What is particular to AF_XDP: what its program keeps and takes away, its queues, its stamps, and what is said where it can't be
 //! had.
 
+use std::collections::HashMap;
+use std::io::BufWriter;
+
+use resptap::capture::LinkType;
+use resptap::capture::write::PcapWriter;
+use resptap::units::Timestamp;
+
 use super::*;
+use common::Random;
+use common::encapsulate::{STEPS, encapsulate, random_nest};
+use common::traffic::{Style, scene};
 
 /// As `BENCHMARK`, but few large values of one client: many would overrun the mirror port, and a ring of a busy machine.
 const LOAD: &str = "B='redis-benchmark -h 10.77.0.2 -q'; \
@@ -157,7 +167,8 @@ fn a_second_capture_is_told_what_the_first_one_holds() {
         let output = second.args(["capture", "--interface", "t1", "--mode", mode]).output().expect("resptap starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("queue 0 of t1 is taken: another AF_XDP socket is bound to it"), "{said}");
+        assert!(said.contains("queue 0 of t1 is taken: an AF_XDP socket of another resptap"), "{said}");
+        assert!(said.contains(&format!("resptap, process {}", first.child.id())), "{said}");
     }
     // One that takes nothing away is possible beside it, but sees only what the first one leaves.
     let auto = bed.inside("tap", PROGRAM).args(["-v", "capture", "--interface", "t1", "--duration", "300ms"]).output();
@@ -205,4 +216,164 @@ fn killed_under_load_it_leaves_nothing_and_can_begin_again() {
     }
     load.kill().expect("it runs");
     load.wait().expect("it ends");
+}
+
+#[test]
+#[ignore = "needs root, redis-server and python3: scripts/test runs it"]
+fn the_program_keeps_all_that_would_be_looked_at_and_nothing_else() {
+    let bed = Bed::up(&["--queues", "1"]);
+    bed.ip("sw", "link set t0 mtu 65500");
+    bed.ip("tap", "link set t1 mtu 65500");
+    let path = bed.path("wrapped.pcap");
+    let mut random = Random(7);
+    let file = BufWriter::new(File::create(&path).expect("a file"));
+    let mut out = PcapWriter::new(file, LinkType::Ethernet, false).expect("it is written");
+    let mut nests: Vec<_> = STEPS.iter().map(|&step| vec![step]).collect();
+    nests.extend((0..40).map(|_| random_nest(4, &mut random)));
+    for nest in nests {
+        let style = Style { connections: 2, requests: 10, ..Style::default() };
+        for packet in scene(&style, &mut random).packets {
+            for frame in encapsulate(packet.frame(), &nest, false, &mut random) {
+                out.frame(Timestamp(packet.at), &frame, frame.len() as u32).expect("it is written");
+            }
+        }
+    }
+    drop(out);
+    let seen = |arguments: &str| {
+        let capture = bed.capture("tap", &format!("--interface t1 --workers 1 {arguments}"));
+        let mut python = bed.inside("sw", "python3");
+        success(python.args(["-c", REPLAY, "t0"]).arg(&path).arg(""));
+        std::thread::sleep(Duration::from_millis(300));
+        capture.end();
+        bed.summary()
+    };
+    let copied = seen("--mode af-packet");
+    assert!(sum(&copied["packets"]["analysed"]) > 1000, "{}", copied["packets"]);
+    for mode in ["copy", "generic"] {
+        let kept = seen(&format!("--mode {mode}"));
+        let xdp = &kept["input"]["interfaces"][0]["queues"][0]["xdp"];
+        for field in ["analysed", "duplicates", "retransmitted", "gaps"] {
+            assert_eq!(kept["packets"][field], copied["packets"][field], "{mode}: {} {xdp}", kept["packets"]);
+        }
+        assert_eq!(kept["packets"]["skipped"]["fragment_joined"], copied["packets"]["skipped"]["fragment_joined"]);
+        assert_eq!(kept["requests"], copied["requests"], "{mode}");
+        assert_eq!(sum(&kept["packets"]["seen"]), sum(&kept["packets"]["analysed"]) + sum(&kept["packets"]["skipped"]));
+        assert!(sum(&xdp["undecided"]) == 0 && sum(&xdp["fragments"]) > 100, "{xdp}");
+    }
+    let other = seen("--mode copy --port 7000");
+    let xdp = &other["input"]["interfaces"][0]["queues"][0]["xdp"];
+    // Fragments have no ports, but for the first of each packet.
+    assert!(sum(&xdp["kept"]) == 0 && sum(&xdp["other_port"]) > 1000, "{xdp}");
+}
+
+/// Latencies of each connection's requests, in their order.
+fn latencies(records: &[Value]) -> HashMap<String, Vec<u64>> {
+    let mut by_client: HashMap<String, Vec<u64>> = HashMap::new();
+    for record in records {
+        let client = record["source"]["port"].to_string();
+        // One that is unanswered has none.
+        by_client.entry(client).or_default().push(record["redis"]["latency"].as_u64().unwrap_or_default());
+    }
+    by_client
+}
+
+#[test]
+#[ignore = "needs root, redis-server, python3 and tcpdump: scripts/test runs it"]
+fn latencies_by_the_drivers_stamps_are_those_of_a_packet_capture() {
+    let bed = Bed::up(&[]);
+    let pcap = bed.path("switch.pcap");
+    let mut tcpdump = bed.inside("sw", "tcpdump");
+    tcpdump.args(["-i", "t0", "--time-stamp-precision", "nano", "-B", "65536", "-U", "-w"]).arg(&pcap);
+    let mut tcpdump = tcpdump.stderr(Stdio::null()).spawn().expect("tcpdump starts");
+    wait_for("tcpdump", || fs::metadata(&pcap).is_ok_and(|file| file.len() > 0));
+    let capture = bed.capture("tap", "--interface t1 --mode copy");
+    bed.client(SMALL);
+    std::thread::sleep(Duration::from_millis(500));
+    capture.end();
+    success(Command::new("kill").args(["-INT", &tcpdump.id().to_string()]));
+    tcpdump.wait().expect("it ends");
+    let live = latencies(&bed.records());
+    let mut read = Command::new(PROGRAM);
+    read.args(["read", "--sink"]).arg(format!("jsonl:{}", bed.path("records.jsonl").display())).arg(&pcap);
+    success(read.args(["--workers", "1", "--summary"]).arg(bed.path("read.json")));
+    let filed = latencies(&bed.records());
+    let mut differences: Vec<u64> = Vec::new();
+    for (client, live) in &live {
+        let filed = &filed[client];
+        assert_eq!(live.len(), filed.len(), "{client}");
+        differences.extend(live.iter().zip(filed).map(|(live, filed)| live.abs_diff(*filed)));
+    }
+    assert!(differences.len() >= 10_000, "{}", differences.len());
+    differences.sort_unstable();
+    let median = differences[differences.len() / 2];
+    println!(
+        "differences of latencies: median {median} ns, 99 % below {} ns",
+        differences[differences.len() * 99 / 100]
+    );
+    assert!(median < 20_000, "{median} ns");
+}
+
+#[test]
+#[ignore = "needs root, redis-server and python3: scripts/test runs it"]
+fn a_program_that_was_stopped_for_a_second_tells_the_latencies_that_were() {
+    let bed = Bed::up(&[]);
+    for mode in ["copy", "generic"] {
+        let capture = bed.capture("tap", &format!("--interface t1 --mode {mode}"));
+        let mut pinging = bed.inside("cli", "redis-cli");
+        let pinging = pinging.args(["-h", "10.77.0.2", "-r", "200", "-i", "0.01", "PING"]).stdout(Stdio::null());
+        let mut pinging = pinging.spawn().expect("redis-cli starts");
+        std::thread::sleep(Duration::from_millis(400));
+        capture.signal("STOP");
+        std::thread::sleep(Duration::from_secs(1));
+        capture.signal("CONT");
+        pinging.wait().expect("it ends");
+        std::thread::sleep(Duration::from_millis(300));
+        capture.end();
+        let latency = &bed.summary()["commands"]["PING"]["latency"];
+        assert_eq!(sum(&latency["count"]), 200, "{mode}");
+        assert!(sum(&latency["max"]) < 500_000_000, "{mode}: {latency}");
+    }
+}
+
+#[test]
+#[ignore = "needs root, redis-server and python3: scripts/test runs it"]
+fn four_capabilities_and_memory_that_may_be_locked_are_enough_and_what_is_missing_is_told() {
+    const CAPABILITIES: &str = "+net_admin,+net_raw,+bpf,+perfmon";
+    let bed = Bed::up(&[]);
+    // nobody may not reach the build's folder.
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let program = folder.path().join("resptap");
+    fs::copy(PROGRAM, &program).expect("a copy");
+    success(Command::new("chmod").arg("755").arg(folder.path()).arg(&program));
+    let run = |limit: &str, capabilities: &str| {
+        let mut command = bed.inside("tap", "prlimit");
+        command.arg(format!("--memlock={limit}")).args(["setpriv", "--reuid", "65534", "--regid", "65534"]);
+        command.args(["--clear-groups", "--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(&program);
+        command.args(["-v", "capture", "--interface", "t1", "--mode", "copy", "--duration", "300ms"]);
+        let output = command.output().expect("prlimit starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = run("65536", &format!("{CAPABILITIES},+ipc_lock"));
+    assert!(status == Some(0) && said.contains("t1 by AF_XDP (copy)"), "{said}");
+    let (status, said) = run("65536", CAPABILITIES);
+    assert!(status == Some(1) && said.contains("may not be locked") && said.contains("CAP_IPC_LOCK"), "{said}");
+    let (status, said) = run("65536", "+net_raw");
+    assert!(status == Some(1) && said.contains("CAP_NET_ADMIN") && said.contains("setcap"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root, redis-server and python3: scripts/test runs it"]
+fn busy_it_never_sleeps() {
+    let bed = Bed::up(&[]);
+    let capture = bed.capture("tap", "--interface t1 --mode copy --workers 1 --poll busy");
+    std::thread::sleep(Duration::from_secs(1));
+    let before = cpu_time(capture.child.id());
+    std::thread::sleep(Duration::from_secs(2));
+    let share = cpu_time(capture.child.id()).saturating_sub(before).as_secs_f64() / 2.0;
+    // On a machine with other work it gets its share only.
+    assert!(share > 0.1, "{:.1} %", share * 100.0);
+    bed.client(SMALL);
+    std::thread::sleep(Duration::from_millis(300));
+    capture.end();
+    assert_eq!(sum(&bed.summary()["commands"]["GET"]["count"]), 5_000);
 }

@@ -27,15 +27,14 @@ pub enum XdpError {
     )]
     TooManyQueues { name: String, queues: usize },
     #[error(
-        "queue {queue} of {name} is taken: another AF_XDP socket is bound to it, of another resptap or another program{holders}; end \
-         that first, or take --mode af-packet, which takes nothing away"
+        "queue {queue} of {name} is taken: an AF_XDP socket of another resptap or another program is bound to it{holders}; end that first, or take --mode af-packet, which takes nothing away"
     )]
     QueueTaken { name: String, queue: u32, holders: String },
     #[error(
-        "another XDP program is attached to {name} (ip link show {name} tells which); end who attached it, or take it off (ip link \
-         set {name} xdp off), or take --mode af-packet"
+        "another XDP program is attached to {name}{holders}; end who attached it, or take it off (ip link show {name} tells which it is, \
+         ip link set {name} xdp off takes off what has no process), or take --mode af-packet"
     )]
-    ProgramAttached { name: String },
+    ProgramAttached { name: String, holders: String },
     #[error(
         "the driver of {name} can't hand over frames without copying them (zero-copy); take --mode copy, which copies each frame once"
     )]

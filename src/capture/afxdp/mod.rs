@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod error;
+mod holders;
 mod program;
 mod queue;
 
@@ -27,6 +28,7 @@ use crate::limits::{JOINED_FRAME_BYTES_MAX, XDP_BATCH_FRAMES, XDP_QUEUES_MAX};
 use crate::units::Timestamp;
 
 pub use error::XdpError;
+use holders::holders;
 use program::{Hook, Program};
 pub use program::{Verdict, Verdicts};
 use queue::{Failed, Queue};
@@ -129,14 +131,14 @@ impl AfXdp {
         let mut program = loaded.map_err(failed("loading the XDP program"))?;
         let mut opened = Vec::with_capacity(count);
         for queue in 0..count as u32 {
-            let socket = open_queue(name, queue, count, way)?;
+            let socket = open_queue(name, number, queue, count, way)?;
             program.set_socket(queue, socket.fd()).map_err(failed("giving the XDP program its sockets"))?;
             opened.push(socket);
         }
         promiscuous.hold_promiscuous(number).map_err(failed("setting promiscuous mode"))?;
         // From here on frames come.
         let hook = if way == Way::Generic { Hook::Generic } else { Hook::Driver };
-        program.attach(hook).map_err(|source| attach_error(name, way, source))?;
+        program.attach(hook).map_err(|source| attach_error(name, number, way, source))?;
         let attached = Arc::new(Attached { name: name.to_owned(), program, _promiscuous: promiscuous });
         let queues = opened.into_iter().zip(0..);
         Ok(queues.map(|(queue, number)| AfXdp::new(queue, number, way, Arc::clone(&attached))).collect())
@@ -381,10 +383,13 @@ impl Joined {
 }
 
 /// A socket for a queue, which is as it was asked for.
-fn open_queue(name: &str, queue: u32, queues: usize, way: Way) -> Result<Queue, XdpError> {
+fn open_queue(name: &str, number: i32, queue: u32, queues: usize, way: Way) -> Result<Queue, XdpError> {
     let is_zero_copy = way == Way::ZeroCopy;
     let opened = Queue::open(name, queue, queues, is_zero_copy);
-    let opened = opened.map_err(|failed| queue_error(name, queue, queues, way, failed))?;
+    let opened = opened.map_err(|failed| match queue_error(name, queue, queues, way, failed) {
+        XdpError::QueueTaken { name, queue, .. } => XdpError::QueueTaken { name, queue, holders: holders(number) },
+        other => other,
+    })?;
     let told = opened.is_zero_copy();
     let told = told.map_err(|source| setup_error(name, way, "asking for the way of a socket", source))?;
     if is_zero_copy && !told {
@@ -420,10 +425,10 @@ fn queue_error(name: &str, queue: u32, queues: usize, way: Way, failed: Failed) 
     }
 }
 
-fn attach_error(name: &str, way: Way, source: io::Error) -> XdpError {
+fn attach_error(name: &str, number: i32, way: Way, source: io::Error) -> XdpError {
     let owned = name.to_owned();
     match source.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => XdpError::ProgramAttached { name: owned },
+        Some(libc::EBUSY | libc::EEXIST) => XdpError::ProgramAttached { name: owned, holders: holders(number) },
         Some(libc::EOPNOTSUPP) if way != Way::Generic => XdpError::NoDriverMode { name: owned, source },
         Some(libc::ENOSPC) => XdpError::TooFewQueues { name: owned },
         Some(libc::ERANGE) => XdpError::Mtu { name: owned },

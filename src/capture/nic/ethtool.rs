@@ -135,6 +135,10 @@ impl Ethtool {
             return Ok(None);
         }
         let (entries, key_bytes) = (sizes[2].min(TABLE_MAX), sizes[3].min(KEY_MAX));
+        // It can tell of more than it has.
+        if entries == 0 {
+            return Ok(None);
+        }
         let mut words = vec![0; RSS_WORDS + entries as usize + (key_bytes as usize).div_ceil(4)];
         (words[0], words[2], words[3]) = (GET_RSS, entries, key_bytes);
         if !self.ask(&mut words)? {

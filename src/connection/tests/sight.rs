@@ -144,8 +144,8 @@ fn what_looks_like_a_request_is_not_proved_to_be_one_by_how_its_client_waited_fo
 fn by_habit_a_request_that_was_missed_has_been_answered_too() {
     // From the missed one on its client no longer waits: each reply comes when the next request has been sent.
     let habit = "C GET a | S $0 | ".repeat(40);
-    let on: String = (1..12).map(|n| format!("C GET {n} | S ${} | ", n - 1)).collect();
-    let played = play(&format!("C SYN | S SYN | {habit} c GET missed | {on} C GET 12"));
+    let on: Vec<String> = (1..12).map(|n| format!("C GET {n} | S ${}", n - 1)).collect();
+    let played = play(&format!("C SYN | S SYN | {habit} c GET missed | {} | C GET 12", on.join(" | ")));
     let is_wrong = |told: &&String| told.starts_with("GET ") && told.contains("habit");
     assert_eq!(played.told.iter().find(is_wrong), None, "{:?}", played.told);
 }

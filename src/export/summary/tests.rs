@@ -282,6 +282,7 @@ fn interfaces_stand_in_the_place_of_files() {
                     name: "eth1".into(),
                     mode: "af-packet",
                     why: "asked for".into(),
+                    rss: None,
                     link: "Ethernet",
                     packets: 7,
                     drops: 2,
@@ -292,6 +293,7 @@ fn interfaces_stand_in_the_place_of_files() {
                     name: "eth2".into(),
                     mode: "copy",
                     why: "nothing is better".into(),
+                    rss: Some("symmetric-xor"),
                     link: "Ethernet",
                     packets: 8,
                     drops: 9,
@@ -321,7 +323,7 @@ fn interfaces_stand_in_the_place_of_files() {
     };
     let expected = concat!(
         r#"{"interfaces":[{"name":"eth1","mode":"af-packet","why":"asked for","link":"Ethernet","packets":7,"drops":2,"freezes":1},"#,
-        r#"{"name":"eth2","mode":"copy","why":"nothing is better","link":"Ethernet","packets":8,"drops":9,"#,
+        r#"{"name":"eth2","mode":"copy","why":"nothing is better","link":"Ethernet","packets":8,"drops":9,"rss":"symmetric-xor","#,
         r#""queues":[{"queue":3,"huge_pages":true,"packets":8,"left":1,"ring_full":4,"dropped":5,"fill_empty":6,"#,
         r#""xdp":{"kept":18,"not_ip":2}}]}]}"#
     );

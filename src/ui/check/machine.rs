@@ -1,13 +1,14 @@
 //! What of the machine matters for any capture.
 
 use crate::capture::nic::host::Host;
+use crate::limits::{RX_RING_FRAMES_MAX, UMEM_FRAME_BYTES, UMEMS_BYTES_MAX};
 use crate::ui::format::bytes;
 
 use super::{Finding, Privileges};
 
 /// Memory for packets that `AF_XDP` takes for a queue, and for all of them at most, in bytes.
-const QUEUE_BYTES: u64 = 64 << 20;
-const QUEUES_BYTES_MAX: u64 = 256 << 20;
+const QUEUE_BYTES: u64 = (2 * RX_RING_FRAMES_MAX * UMEM_FRAME_BYTES) as u64;
+const QUEUES_BYTES_MAX: u64 = UMEMS_BYTES_MAX as u64;
 
 /// Judges it for a capture of so many queues by `AF_XDP`, beside any by `AF_PACKET`.
 pub(super) fn judge(host: &Host, privileges: &Privileges, queues: usize) -> Vec<Finding> {
