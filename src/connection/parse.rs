@@ -369,7 +369,7 @@ impl Connection {
                 self.drop_building(resources);
                 let is_rest = begun != Begun::Nothing && self.is_multibulk && bytes >= rest;
                 let is_rest = is_rest && Stretch::is_before_name(bytes - rest);
-                self.hide_requests(from, is_rest, resources)
+                self.hide_requests(from, is_rest, begun == Begun::Nothing, resources)
             }
             Direction::Reply => {
                 let most = bytes / REPLY_BYTES_MIN;
@@ -388,8 +388,14 @@ impl Connection {
         }
     }
 
-    /// Requests may be hidden from `from` to what comes next; not if that `is_rest` of one.
-    fn hide_requests(&mut self, from: Offset, is_rest: bool, resources: &mut Resources) -> Result<(), Exhausted> {
+    /// Requests may be hidden from `from` to what comes next; not if that `is_rest` of one; at least one if that `holds_one`.
+    fn hide_requests(
+        &mut self,
+        from: Offset,
+        is_rest: bool,
+        holds_one: bool,
+        resources: &mut Resources,
+    ) -> Result<(), Exhausted> {
         let to = self.stream(Direction::Request).next();
         let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
         if tail.is_some_and(Request::is_mark) {
@@ -397,7 +403,7 @@ impl Connection {
             return Ok(());
         }
         let may_be_inline = !self.is_multibulk;
-        self.mark(Stretch { from, to, may_be_inline, earlier: 0, is_rest, is_answered: false }, resources)?;
+        self.mark(Stretch { from, to, may_be_inline, earlier: 0, is_rest, is_answered: false, holds_one }, resources)?;
         self.requests_hidden(resources);
         Ok(())
     }
@@ -408,6 +414,9 @@ impl Connection {
         resources.requests.get_mut(handle).reset(&resources.settings.shown);
         resources.requests.get_mut(handle).t1 = self.last_at;
         self.queue.mark(handle, stretch, &mut resources.requests);
+        if self.resync != NONE {
+            resources.resyncs.get_mut(self.resync).marked(&stretch);
+        }
         Ok(())
     }
 
@@ -461,7 +470,15 @@ impl Connection {
         if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
             // It may be answered by any number of replies.
             let (from, to) = (request.begin, end);
-            let stretch = Stretch { from, to, may_be_inline: true, earlier: 0, is_rest: false, is_answered: false };
+            let stretch = Stretch {
+                from,
+                to,
+                may_be_inline: true,
+                earlier: 0,
+                is_rest: false,
+                is_answered: false,
+                holds_one: false,
+            };
             self.decide(handle, Outcome::Lost, None, resources, recorder);
             self.left_queue(handle, resources);
             resources.requests.give_back(handle);
@@ -507,7 +524,7 @@ impl Connection {
         self.framing[Direction::Request as usize] = Framing::Seeking;
         let from = resources.requests.get(self.building).begin;
         self.drop_building(resources);
-        self.hide_requests(from, false, resources)
+        self.hide_requests(from, false, false, resources)
     }
 
     /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of

@@ -6,11 +6,11 @@
 
 use crate::counters::Counter;
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
-use crate::pool::NONE;
+use crate::pool::{NONE, Pool};
 use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::pairing::{Outcome, Proof, Resync};
-use crate::redis::queue::Stretch;
+use crate::redis::queue::{Queue, Stretch};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
@@ -74,6 +74,10 @@ pub(super) struct Resyncing {
     turns: Turns,
     /// Requests are hidden, or may be, since the connection's first captured byte.
     interrupted: bool,
+    /// The queue's first position when it began; `None` once replies were hidden, so that they can't be counted from there.
+    counted_from: Option<u64>,
+    /// Marks since then, and how many of them hold a request.
+    marks: (u64, u64),
 }
 
 impl Resyncing {
@@ -87,7 +91,27 @@ impl Resyncing {
             drains: Drains::default(),
             turns: Turns::default(),
             interrupted: false,
+            counted_from: None,
+            marks: (0, 0),
         }
+    }
+
+    /// A mark was put into the queue.
+    pub(super) fn marked(&mut self, stretch: &Stretch) {
+        self.marks.0 += 1;
+        self.marks.1 += u64::from(stretch.holds_one);
+    }
+
+    /// Whether, if the next reply is for the request at `position`, as many were seen before as requests for which there was
+    /// one: each of those seen, and at least one in each stretch that holds any.
+    fn counts_to(&self, position: u64, queue: &Queue, requests: &Pool<Request>) -> bool {
+        let Some(from) = self.counted_from else { return true };
+        let behind = queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch);
+        let (marks, holding) = behind.fold(self.marks, |(marks, holding), stretch| {
+            (marks.saturating_sub(1), holding.saturating_sub(u64::from(stretch.holds_one)))
+        });
+        let seen = position.saturating_sub(from).saturating_sub(marks);
+        self.replies >= seen + holding
     }
 
     /// Takes the oldest held reply.
@@ -168,6 +192,12 @@ impl Connection {
         state.drains = Drains::default();
         state.turns = Turns::default();
         state.interrupted = basis != Basis::Nothing || self.requests > 0;
+        state.counted_from = (basis != Basis::Nothing).then_some(self.queue.first());
+        state.marks = (0, 0);
+        self.queue
+            .iter(&resources.requests)
+            .filter_map(|(_, request)| request.stretch)
+            .for_each(|stretch| state.marked(&stretch));
         state.candidates.begin(basis, &self.queue, &resources.requests);
     }
 
@@ -176,7 +206,15 @@ impl Connection {
         let earlier = EARLIER_REQUESTS_MAX + waiting;
         let at = self.stream(Direction::Request).next();
         self.mark(
-            Stretch { from: at, to: at, may_be_inline: true, earlier, is_rest: false, is_answered: false },
+            Stretch {
+                from: at,
+                to: at,
+                may_be_inline: true,
+                earlier,
+                is_rest: false,
+                is_answered: false,
+                holds_one: false,
+            },
             resources,
         )
     }
@@ -224,6 +262,7 @@ impl Connection {
         state.turns.interrupt();
         state.drains = Drains::default();
         state.interrupted = true;
+        state.counted_from = None;
         let may_push = self.may_push;
         let doubt = |hidden: Hidden<'_>| match hidden {
             // The elements of a push whose beginning was hidden look like replies, whatever was asked.
@@ -356,6 +395,7 @@ impl Connection {
         let habit = newest.filter(|_| shows_habit && *resync != Resync::Strict && self.habit.is_formed());
         if let Some((_, position)) = habit
             && state.candidates.has(position)
+            && state.counts_to(position, &self.queue, requests)
         {
             return Some(position);
         }

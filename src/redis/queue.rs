@@ -32,6 +32,8 @@ pub struct Stretch {
     pub is_rest: bool,
     /// The request before it has been answered.
     pub is_answered: bool,
+    /// A request begins in it.
+    pub holds_one: bool,
 }
 
 impl Stretch {
@@ -262,6 +264,7 @@ mod tests {
             earlier: 0,
             is_rest: false,
             is_answered: false,
+            holds_one: false,
         };
         assert_eq!((stretch.replies_max(Offset(100)), stretch.replies_max(Offset(119))), (0, 1));
         assert_eq!((stretch.replies_max(Offset(999)), stretch.may_silence()), (3, false));

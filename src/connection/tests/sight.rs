@@ -141,6 +141,16 @@ fn what_looks_like_a_request_is_not_proved_to_be_one_by_how_its_client_waited_fo
 }
 
 #[test]
+fn by_habit_a_request_that_was_missed_has_been_answered_too() {
+    // From the missed one on its client no longer waits: each reply comes when the next request has been sent.
+    let habit = "C GET a | S $0 | ".repeat(40);
+    let on: String = (1..12).map(|n| format!("C GET {n} | S ${} | ", n - 1)).collect();
+    let played = play(&format!("C SYN | S SYN | {habit} c GET missed | {on} C GET 12"));
+    let is_wrong = |told: &&String| told.starts_with("GET ") && told.contains("habit");
+    assert_eq!(played.told.iter().find(is_wrong), None, "{:?}", played.told);
+}
+
+#[test]
 fn what_follows_a_push_that_was_cut_off_may_be_the_rest_of_it() {
     for resync in [Resync::Strict, Resync::Assume] {
         // One element of the push comes in a packet of its own, together with the reply.

@@ -68,6 +68,7 @@ impl Scene {
                     earlier: 0,
                     is_rest: false,
                     is_answered: false,
+                    holds_one: false,
                 };
                 self.queue.mark(handle, stretch, &mut self.pool);
                 self.candidates.marked(&self.queue, &self.pool);
