@@ -296,7 +296,7 @@ impl Steering {
             threads.push(spawn(&format!("worker-{number}"), core, run)?);
         }
         let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
-        Ok(Steering { consumer: Steered::new(steerer, published, is_live || introduces(config)), threads, last })
+        Ok(Steering { consumer: Steered::new(steerer, published, introduces(config)), threads, last })
     }
 
     /// The capture has ended, at `last`: so do the workers.

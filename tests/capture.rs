@@ -183,7 +183,9 @@ impl Bed {
         assert_eq!(came, sum(&packets["seen"]), "{how}");
         // One at a time: there are hundreds of thousands.
         let records = BufReader::new(File::open(self.path("records.jsonl")).expect("records")).lines();
-        assert_eq!(records.count() as u64, sum(&requests["total"]), "{how}");
+        // A writer of a debug build may be too slow for a benchmark on a busy machine: what it missed is counted.
+        let dropped = sum(&summary["records"]["dropped"]);
+        assert_eq!(records.count() as u64 + dropped, sum(&requests["total"]), "{how}");
         summary
     }
 }

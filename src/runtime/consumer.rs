@@ -119,7 +119,7 @@ impl Consumer for Alone {
 pub(super) struct Steered {
     steerer: Steerer,
     published: Vec<Arc<Published>>,
-    /// Workers get what is there when a stream has nothing more at the moment.
+    /// Workers get what is there as soon as a stream has nothing more at the moment; else when it has been idle for a while.
     hurries: bool,
 }
 

@@ -31,6 +31,9 @@ use super::input::Read;
 use super::taps::{Explanation, Taps, described};
 use super::{Steering, spawn};
 
+/// How often, where no packets come, what there is goes on to whoever waits for it, in nanoseconds: not so often that small pieces
+/// fill the rings there.
+const IDLE_NS: u64 = 20_000_000;
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
@@ -171,7 +174,7 @@ fn follow_all(
 /// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
 fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
-    let (mut batches, mut told, mut quiet) = (0u32, 0, 0);
+    let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
     loop {
         let mut batch = Batch::new();
         let Ok(_) = tap.poll(BATCH_FRAMES, &mut |frame| batch.push(frame));
@@ -186,7 +189,9 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
         drop(batch);
         let reached = last.unwrap_or_else(|| tap.settled());
         followed.end = followed.end.max(reached);
-        if last.is_none() {
+        // Not each time: between two packets there are many.
+        if last.is_none() && (reached < idled || reached.since(idled) >= IDLE_NS) {
+            idled = reached;
             done = done.and_then(|()| consumer.idle(reached));
             if let Some((name, condition)) = tap.news() {
                 followed.hear(name, condition, control, speaks);

@@ -1,8 +1,8 @@
 //! A receive queue's socket with its memory (UMEM) and rings, over xsk-rs.
 //!
 //! A frame is at any time in one of these: the fill ring, where the kernel takes it from; the kernel; the RX ring; or with
-//! whoever took it by [`Queue::take`], until [`Queue::give_back`]. There are as many frames as the fill ring holds, twice as many
-//! as the RX ring, so the fill ring always has room for what is given back.
+//! whoever took it by [`Queue::take`], until [`Queue::give_back`]. There are twice as many frames as the RX ring holds, and the fill
+//! ring has places for twice as many again: the kernel may hand over frames before it says that it has taken them out of there.
 
 use std::error::Error;
 use std::io;
@@ -194,7 +194,7 @@ impl Queue {
         }
         // SAFETY: the frames are of this memory, and nobody uses them, as the caller sees to.
         let given = unsafe { self.fill.produce(frames) };
-        debug_assert_eq!(given, frames.len(), "there are no more frames than the fill ring holds");
+        debug_assert_eq!(given, frames.len(), "the fill ring has places for all frames twice");
         if self.fill.needs_wakeup() {
             // What is wrong with the interface is looked for when nothing comes.
             let _ = self.state();
@@ -235,7 +235,7 @@ impl Queue {
 fn memory(frames: usize) -> io::Result<(Umem, Vec<FrameDesc>, bool)> {
     let mut config = UmemConfig::builder();
     let frame_bytes = (UMEM_FRAME_BYTES as u32).try_into().map_err(io::Error::other)?;
-    config.frame_size(frame_bytes).fill_queue_size(size(frames)).comp_queue_size(size(1));
+    config.frame_size(frame_bytes).fill_queue_size(size(2 * frames)).comp_queue_size(size(1));
     let config = config.build().map_err(io::Error::other)?;
     let count = NonZeroU32::new(frames as u32).ok_or(io::ErrorKind::InvalidInput)?;
     if let Ok((umem, frames)) = Umem::new(config, count, true) {
