@@ -136,9 +136,9 @@ impl Recording {
         if now < self.statistics.from.after(interval_ns) {
             return;
         }
-        if !self.statistics.to.is_known() {
-            self.statistics.to = self.statistics.from.after(interval_ns);
-        }
+        // One that found no box before goes on to here.
+        self.statistics.to =
+            if self.statistics.to.is_known() { interval(now) } else { self.statistics.from.after(interval_ns) };
         let Some(fresh) = self.empty_box() else {
             // The interval becomes longer.
             self.statistics.to = interval(now);
