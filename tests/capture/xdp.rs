@@ -19,7 +19,8 @@ const LOAD: &str = "B='redis-benchmark -h 10.77.0.2 -q'; \
      $B -n 500 -c 1 -d 20000 -t set,get >/dev/null";
 
 /// Packets that the switch could not deliver to the mirror ports. Where an XDP program runs in its driver, a veth interface holds
-/// 256 packets; what comes before the kernel gets to run on a busy machine is lost, as on a wire, before anybody could see it.
+/// 256 packets. From Linux 6.16 on more wait on the switch (`scripts/bed`); before, what comes until the kernel gets to run on a busy
+/// machine is lost, as on a wire, before anybody could see it.
 fn overrun(bed: &Bed, mirrors: &[&str]) -> u64 {
     let count = |mirror: &&str| {
         let path = format!("/sys/class/net/{mirror}/statistics/tx_dropped");
