@@ -210,6 +210,11 @@ fn of_traffic_with_loss_no_pair_is_wrong() {
     let doubled = only(Faults { duplicates: 0.05, ..Faults::default() });
     assert_eq!(doubled.number("packets", "duplicates"), doubled.facts.happened.duplicates);
     assert_eq!(doubled.number("requests", "exact"), doubled.facts.transactions);
+    // Several segments of a connection, one behind the other, so that one that is late comes after its next.
+    let faults = Faults { late: 0.05, ..Faults::default() };
+    let late = read(&Plan { faults, pipeline: Sizes::fixed(16), ..plan.clone() }, 3000, Format::Pcap);
+    assert!(late.number("packets", "out_of_order") > 10, "{}", late.summary["packets"]);
+    assert_eq!(late.number("requests", "exact"), late.facts.transactions);
 }
 
 #[test]
