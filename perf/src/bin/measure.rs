@@ -77,10 +77,11 @@ fn main() -> io::Result<()> {
                 .map(|(variant, of)| format!(r#""{}":{}"#, variant.name(), list(of)))
                 .collect();
             format!(
-                r#"{{"profile":"{profile}","packets":{},"transactions":{},"bytes":{},"nanoseconds":{{{}}}}}"#,
+                r#"{{"profile":"{profile}","packets":{},"transactions":{},"bytes":{},"paired":{},"nanoseconds":{{{}}}}}"#,
                 list(&timing.packets),
                 list(&timing.transactions),
                 list(&timing.bytes),
+                timing.paired.map_or("null".to_owned(), |share| format!("{share:.4}")),
                 nanoseconds.join(",")
             )
         }

@@ -29,7 +29,7 @@ use resptap::worker::recording::{Emission, Recording};
 use resptap::worker::{Batch, Worker};
 
 use crate::frame::SERVER_PORT;
-use crate::generator::Trace;
+use crate::generator::{Plan, Trace};
 use crate::random::{MILLISECOND, SECOND};
 
 /// From one interval of time to the next, as `resptap read` has it.
@@ -38,6 +38,8 @@ const INTERVAL_NS: u64 = 10 * SECOND;
 const MEMORY: u64 = 1 << 30;
 /// More than a connection takes of it, in bytes.
 const MEMORY_PER_CONNECTION: u64 = 1536;
+/// The same of one that has to find its pairing again and again.
+const MEMORY_PER_RESYNC: u64 = 1536 << 10;
 /// The flow table's, in every run the same.
 const SEED: Seed = Seed::fixed(7);
 
@@ -65,8 +67,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// With memory for so many connections.
-    pub fn new(mode: Mode, connections: u64) -> io::Result<Reader> {
+    /// With memory for what a plan makes.
+    pub fn new(mode: Mode, plan: &Plan) -> io::Result<Reader> {
         let table = CommandTable::built_in();
         let settings = Settings {
             table,
@@ -92,7 +94,9 @@ impl Reader {
         let target = JsonlTarget::Path(PathBuf::from("/dev/null"));
         let sink = (mode == Mode::JsonLines).then(|| JsonlSink::create(&target, &format)).transpose();
         let (outbox, inbox) = ring(RECORD_BATCHES);
-        let budget = Budget::new(MEMORY.max(connections * MEMORY_PER_CONNECTION), 1);
+        let is_whole = plan.faults.loss == 0.0 && !plan.joins;
+        let each = if is_whole { MEMORY_PER_CONNECTION } else { MEMORY_PER_RESYNC };
+        let budget = Budget::new(MEMORY.max(u64::from(plan.connections) * each), 1);
         let keys = Some(KeyStatistics::new(budget.keys, b':', table, SEED));
         let recording = Recording::new(table, emission, None, SEED, budget.statistics, keys, outbox);
         Ok(Reader {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use resptap::counters::Counter;
 
-use crate::generator::{Content, Facts, Generator, Profile};
+use crate::generator::{Content, Facts, Generator, Plan, Profile};
 
 use super::floors::{Floor, Floors};
 use super::reader::{Mode, Reader};
@@ -55,10 +55,10 @@ enum Work {
 }
 
 impl Work {
-    fn new(variant: Variant, connections: u64) -> io::Result<Work> {
+    fn new(variant: Variant, plan: &Plan) -> io::Result<Work> {
         Ok(match variant {
-            Variant::Floor(floor) => Work::Floor(Floors::new(floor, connections as usize)),
-            Variant::Resptap(mode) => Work::Resptap(Reader::new(mode, connections)?),
+            Variant::Floor(floor) => Work::Floor(Floors::new(floor, plan.connections as usize)),
+            Variant::Resptap(mode) => Work::Resptap(Reader::new(mode, plan)?),
         })
     }
 
@@ -72,7 +72,7 @@ impl Work {
 
     /// A measurement of work that was not done is worth nothing.
     fn check(&mut self, profile: Profile, facts: &Facts) -> io::Result<()> {
-        let Facts { happened, connections, transactions, .. } = facts;
+        let Facts { happened, connections, requests, transactions, .. } = facts;
         let wrong = |what: String| Err(io::Error::other(format!("{profile}: {what}")));
         let reader = match self {
             Work::Floor(floors) => {
@@ -102,8 +102,13 @@ impl Work {
         if is_whole && paired != *transactions {
             return wrong(format!("{paired} of {transactions} transactions were paired"));
         }
-        if plan.faults.loss > 0.0 && paired * 2 < *transactions || plan.joins && paired * 4 < *transactions {
+        // Where frames are missing only what is sure is paired, and how much that is, is told.
+        if plan.faults.loss > 0.0 && paired < transactions / 20 {
             return wrong(format!("only {paired} of {transactions} transactions were paired"));
+        }
+        let found = counters[Counter::Requests];
+        if plan.joins && found != *requests {
+            return wrong(format!("{found} of {requests} requests were found"));
         }
         if plan.faults.loss == 0.0
             && counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream] < *connections
@@ -129,14 +134,15 @@ pub struct Timing {
     pub bytes: Vec<u64>,
     /// Of each variant, what each round took, in nanoseconds.
     pub nanoseconds: Vec<Vec<u64>>,
+    /// Of all requests that were answered, those that resptap paired, if it was measured.
+    pub paired: Option<f64>,
 }
 
 /// Measures variants over a profile in so many rounds.
 pub fn time(profile: Profile, variants: &[Variant], rounds: usize, seed: u64) -> io::Result<Timing> {
     let plan = profile.plan();
     let mut generator = Generator::new(&plan, seed);
-    let mut works =
-        variants.iter().map(|&variant| Work::new(variant, plan.connections.into())).collect::<io::Result<Vec<_>>>()?;
+    let mut works = variants.iter().map(|&variant| Work::new(variant, &plan)).collect::<io::Result<Vec<_>>>()?;
     while !generator.is_open() {
         generator.next(OPENING_FRAMES);
         works.iter_mut().try_for_each(|work| work.read(&generator))?;
@@ -146,6 +152,7 @@ pub fn time(profile: Profile, variants: &[Variant], rounds: usize, seed: u64) ->
         transactions: Vec::new(),
         bytes: Vec::new(),
         nanoseconds: vec![Vec::new(); variants.len()],
+        paired: None,
     };
     let mut packets = OPENING_FRAMES;
     // The first round warms up, and tells how long frames are.
@@ -172,6 +179,10 @@ pub fn time(profile: Profile, variants: &[Variant], rounds: usize, seed: u64) ->
         works.iter_mut().try_for_each(|work| work.check(profile, &facts))?;
         packets = (PIECE_BYTES * packets as u64 / bytes.max(1)) as usize;
     }
+    timing.paired = works.iter().find_map(|work| match work {
+        Work::Floor(_) => None,
+        Work::Resptap(reader) => Some(reader.paired() as f64 / generator.facts().transactions.max(1) as f64),
+    });
     Ok(timing)
 }
 
@@ -191,7 +202,7 @@ pub struct Counted {
 pub fn count(profile: Profile, variant: Variant, packets: usize, shards: usize, seed: u64) -> io::Result<Counted> {
     let plan = profile.plan();
     let mut generator = Generator::new(&plan, seed);
-    let mut works = (0..shards).map(|_| Work::new(variant, plan.connections.into())).collect::<io::Result<Vec<_>>>()?;
+    let mut works = (0..shards).map(|_| Work::new(variant, &plan)).collect::<io::Result<Vec<_>>>()?;
     while !generator.is_open() {
         generator.next(OPENING_FRAMES);
         read_shards(&mut works, &generator, &deal(&generator, shards))?;
@@ -253,7 +264,7 @@ pub fn idle_bytes(connections: u32, seed: u64) -> io::Result<f64> {
     let plan =
         crate::generator::Plan { connections: connections + FIRST, ipv6: 0.5, in_flight: 1, ..Profile::T1.plan() };
     let mut generator = Generator::new(&plan, seed);
-    let mut reader = Reader::new(Mode::Aggregate, plan.connections.into())?;
+    let mut reader = Reader::new(Mode::Aggregate, &plan)?;
     let mut before = None;
     while !generator.is_open() {
         generator.next(50_000);
