@@ -110,9 +110,7 @@ impl Work {
         if plan.joins && found != *requests {
             return wrong(format!("{found} of {requests} requests were found"));
         }
-        if plan.faults.loss == 0.0
-            && counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream] < *connections
-        {
+        if is_whole && counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream] < *connections {
             return wrong(format!("there were {connections} connections"));
         }
         // What is hostile wants more memory than there is.
