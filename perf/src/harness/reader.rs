@@ -39,7 +39,7 @@ const MEMORY: u64 = 1 << 30;
 /// More than a connection takes of it, in bytes.
 const MEMORY_PER_CONNECTION: u64 = 1536;
 /// The same of one that has to find its pairing again and again.
-const MEMORY_PER_RESYNC: u64 = 1536 << 10;
+const MEMORY_PER_RESYNC: u64 = 3 << 20;
 /// The flow table's, in every run the same.
 const SEED: Seed = Seed::fixed(7);
 
