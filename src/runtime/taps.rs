@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::capture::choice::{self, Wanted};
 use crate::capture::live::{Interfaces, Tap};
+use crate::capture::nic::drops::CardMeter;
 use crate::capture::{LinkType, Way};
 use crate::config::values::RssWish;
 use crate::config::{Config, Live};
@@ -22,6 +23,8 @@ pub(crate) struct Taps {
     pub(super) parts: Vec<Interfaces>,
     /// Each interface: its name, the way, and why that.
     chosen: Vec<(String, Way, String)>,
+    /// What their cards drop.
+    pub(super) cards: Vec<CardMeter>,
     /// How their cards spread packets. Dropped last: cards forget it when their XDP program is detached.
     pub(super) spread: Spread,
 }
@@ -39,21 +42,24 @@ pub(super) struct Explanation {
 /// Opens the interfaces. Copies of one interface's frames are shared by its workers, connection by connection. The two directions
 /// of a connection may come to different interfaces, and to different queues of one: one thread follows all of these. Only where
 /// a card was asked to bring them to one queue each worker has a queue of its own.
-pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
+pub(super) fn open(config: &Config, live: &Live, without_xdp: Option<&str>) -> Result<Taps> {
     rss::put_back_left(&live.interfaces);
     let is_alone = live.interfaces.len() == 1;
     let wanted = Wanted {
         way: live.way,
         ports: &config.ports,
         others: live.others,
+        without_xdp,
         consume: live.consume,
         sockets: if is_alone { config.workers } else { 1 },
         rings: config.workers.max(live.interfaces.len()),
     };
     let (mut all, mut chosen) = (Vec::new(), Vec::new());
     for name in &live.interfaces {
-        let choice::Opened { taps, way, why } = choice::open(name, &wanted)?;
-        tracing::info!("{name}: {way} ({why})");
+        let choice::Opened { taps, way, why, node } = choice::open(name, &wanted)?;
+        let near =
+            node.map(|node| format!("; memory for packets is of the card's NUMA node, {node}")).unwrap_or_default();
+        tracing::info!("{name}: {way} ({why}){near}");
         all.extend(taps);
         chosen.push((name.clone(), way, why));
     }
@@ -69,7 +75,9 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
     } else {
         vec![Interfaces::new(all)]
     };
-    Ok(Taps { parts, chosen, spread })
+    // Cards are set up anew when an XDP program comes: what they drop meanwhile is not of the capture.
+    let cards = live.interfaces.iter().map(|name| CardMeter::of(name)).collect();
+    Ok(Taps { parts, chosen, cards, spread })
 }
 
 impl Taps {

@@ -33,7 +33,15 @@ fn way(text: &str) -> Result<Way, String> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { interface, mode } = Arguments::parse();
     let ports = [6379];
-    let wanted = Wanted { way: Some(mode), ports: &ports, others: Others::Pass, consume: false, sockets: 1, rings: 1 };
+    let wanted = Wanted {
+        way: Some(mode),
+        ports: &ports,
+        others: Others::Pass,
+        without_xdp: None,
+        consume: false,
+        sockets: 1,
+        rings: 1,
+    };
     let Opened { taps, .. } = choice::open(&interface, &wanted)?;
     let mut tap = Interfaces::new(taps);
     let has_ended = Arc::new(AtomicBool::new(false));
