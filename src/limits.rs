@@ -182,6 +182,8 @@ pub const UMEM_FRAME_BYTES: usize = 4096;
 pub const RX_RING_FRAMES_MAX: usize = 16_384;
 /// Fewest.
 pub const RX_RING_FRAMES_MIN: usize = 512;
+/// Fewest where many workers share the queue.
+pub const RX_RING_FRAMES_SHARED_MIN: usize = 64;
 /// Bytes of the memory of all queues together, unless the fewest frames of each are more. They are beside `--memory`.
 pub const UMEMS_BYTES_MAX: usize = 256 << 20;
 /// Queues of an interface that can be captured by AF_XDP.

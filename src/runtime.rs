@@ -8,6 +8,7 @@ mod consumer;
 mod cores;
 mod input;
 mod live;
+mod member;
 mod rss;
 mod taps;
 
@@ -103,7 +104,7 @@ pub fn capture(
     let taps = taps::open(config, live, without_xdp)?;
     let opened = taps.opened();
     let begin = || observer.opened(opened).map(|()| observer);
-    analyse(config, begin, |observer, workers, seed| live::capture(config, live, taps, workers, seed, observer))
+    analyse(config, begin, |observer, workers, _| live::capture(config, live, taps, workers, observer))
 }
 
 /// Opens the outputs, has `begin` do what comes before the first thread, starts the writer, has `feed` feed the workers, and adds up what all of them found.
@@ -289,7 +290,7 @@ fn read_steered(
     seed: Seed,
     progress: &mut dyn Progress,
 ) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
-    let mut steering = Steering::start(config, workers, seed, false)?;
+    let mut steering = Steering::start(config, workers, seed)?;
     let read = input::read(config, &mut steering.consumer, progress)?;
     let last = read.summary.last;
     Ok((read, steering.finish(last)))
@@ -304,7 +305,7 @@ struct Steering {
 }
 
 impl Steering {
-    fn start(config: &Config, workers: Vec<Worker>, seed: Seed, is_live: bool) -> Result<Steering> {
+    fn start(config: &Config, workers: Vec<Worker>, seed: Seed) -> Result<Steering> {
         let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
         let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
         let last = Arc::new(AtomicU64::new(0));
@@ -313,7 +314,7 @@ impl Steering {
             outboxes.push(outbox);
             let last = Arc::clone(&last);
             let core = config.cpus.get(number).copied();
-            let run = move || guard(number, || work(worker, inbox, &last, is_live));
+            let run = move || guard(number, || work(worker, inbox, &last));
             threads.push(spawn(&format!("worker-{number}"), core, run)?);
         }
         let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);

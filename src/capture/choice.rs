@@ -6,6 +6,7 @@ use super::afxdp::{AfXdp, XdpError};
 use super::interface::{names, number_of, use_of};
 use super::live::Tap;
 use super::nic::numa::{Near, node_of};
+use super::spread::Spread;
 use super::{Others, Way};
 
 /// What is asked for.
@@ -21,16 +22,16 @@ pub struct Wanted<'w> {
     pub without_xdp: Option<&'w str>,
     /// Whether frames may be taken away from an interface that the host uses.
     pub consume: bool,
-    /// Sockets that are to share the interface's frames where these are copies.
-    pub sockets: usize,
-    /// Such sockets altogether, on all interfaces.
-    pub rings: usize,
+    /// Workers that share the interface's frames, or those of each of its queues.
+    pub spread: Spread,
+    /// Interfaces altogether.
+    pub interfaces: usize,
 }
 
 /// An interface that was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// Its sockets.
+    /// Its sockets, one for each worker in turn, or of each queue one for each worker.
     pub taps: Vec<Tap>,
     /// In which way.
     pub way: Way,
@@ -120,7 +121,8 @@ fn open_by(way: Way, name: &str, number: i32, wanted: &Wanted<'_>, why: &str) ->
     let near = node_of(name).and_then(|node| Some((node, Near::to(node).ok()?)));
     let taps = match way {
         Way::AfPacket => {
-            AfPacket::open(name, number, wanted.sockets, wanted.rings)?.into_iter().map(Tap::AfPacket).collect()
+            let sockets = wanted.spread.workers as usize;
+            AfPacket::open(name, number, sockets, sockets * wanted.interfaces)?.into_iter().map(Tap::AfPacket).collect()
         }
         way => open_xdp(way, name, number, wanted)?,
     };
@@ -129,7 +131,7 @@ fn open_by(way: Way, name: &str, number: i32, wanted: &Wanted<'_>, why: &str) ->
 
 #[cfg(feature = "afxdp")]
 fn open_xdp(way: Way, name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Vec<Tap>, OpenError> {
-    let opened = AfXdp::open(name, number, way, wanted.ports, wanted.others)?;
+    let opened = AfXdp::open(name, number, way, wanted.ports, wanted.others, wanted.spread)?;
     Ok(opened.into_iter().map(|source| Tap::AfXdp(Box::new(source))).collect())
 }
 
@@ -143,7 +145,15 @@ mod tests {
     use super::*;
 
     fn wanted(way: Option<Way>) -> Wanted<'static> {
-        Wanted { way, ports: &[6379], others: Others::Pass, without_xdp: None, consume: false, sockets: 1, rings: 1 }
+        Wanted {
+            way,
+            ports: &[6379],
+            others: Others::Pass,
+            without_xdp: None,
+            consume: false,
+            spread: Spread { workers: 1, secret: 1 },
+            interfaces: 1,
+        }
     }
 
     #[test]

@@ -145,7 +145,27 @@ impl InputInterface {
         self.packets += other.packets;
         self.drops += other.drops;
         self.freezes += other.freezes;
-        self.queues.extend(other.queues);
+        for queue in other.queues {
+            match self.queues.iter_mut().find(|known| known.number == queue.number) {
+                Some(known) => known.add(&queue),
+                None => self.queues.push(queue),
+            }
+        }
+        self.queues.sort_by_key(|queue| queue.number);
+    }
+}
+
+impl InputQueue {
+    /// Adds what another socket on the same queue had.
+    fn add(&mut self, other: &InputQueue) {
+        self.packets += other.packets;
+        self.left += other.left;
+        self.ring_full += other.ring_full;
+        self.dropped += other.dropped;
+        self.fill_empty += other.fill_empty;
+        for ((_, count), (_, more)) in self.xdp.iter_mut().zip(&other.xdp) {
+            *count += more;
+        }
     }
 }
 

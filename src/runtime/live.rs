@@ -1,8 +1,7 @@
 //! Captures interfaces: opens them, has threads follow them, watches over these, and says what came.
 //!
-//! Where a source keeps the two directions of a connection together, each worker follows its own in its own thread. Frames of
-//! several interfaces, or of queues over which connections split, belong together, so one thread brings them into order; with
-//! more than one worker it steers.
+//! Each worker has a thread, which follows the sockets that bring its connections, of all interfaces and queues, in the order of
+//! their frames' times.
 //!
 //! Time is that of the frames. Where none come it is the wall clock's, less the time that a frame may still be under way, so
 //! that timeouts are told and intervals end on an idle interface, too.
@@ -22,19 +21,24 @@ use crate::config::values::Poll;
 use crate::config::{Config, Live};
 use crate::counters::{Counter, Counters, Published};
 use crate::export::summary::{Input, InputInterface};
-use crate::flow::hash::Seed;
 use crate::limits::BATCH_FRAMES;
+use crate::steering::mesh::{self, Mesh};
 use crate::units::Timestamp;
 use crate::worker::{Batch, Worker, WorkerReport};
 
-use super::consumer::{Alone, Consumer};
+use super::consumer::Alone;
 use super::input::Read;
+use super::member::Member;
+use super::spawn;
 use super::taps::{Explanation, Taps, described};
-use super::{Steering, spawn};
 
 /// How often, where no packets come, what there is goes on to whoever waits for it, in nanoseconds: not so often that small pieces
 /// fill the rings there.
 const IDLE_NS: u64 = 20_000_000;
+/// How long is waited for frames before it is looked what time it is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// The same where other workers may pass some on, of which waiting tells nothing.
+const IDLE_WAIT_AMONG_OTHERS: Duration = Duration::from_millis(5);
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
@@ -118,15 +122,13 @@ pub(super) fn capture(
     live: &Live,
     mut taps: Taps,
     workers: Vec<Worker>,
-    seed: Seed,
     observer: &mut dyn Observer,
 ) -> Result<(Read, Vec<Option<WorkerReport>>)> {
     let (clock, explanations) = (taps.clock(), taps.explanations());
-    let is_steered = taps.parts.len() < workers.len();
-    let how = if is_steered { ", which one thread feeds" } else { "" };
-    tracing::info!("capturing {}, with {} workers{how}", taps.describe(), workers.len());
+    tracing::info!("capturing {}", taps.describe());
     let (spread, mut cards) = (std::mem::take(&mut taps.spread), std::mem::take(&mut taps.cards));
-    let (followed, reports) = follow_all(config, live, taps.parts, &mut cards, workers, seed, observer)?;
+    let members = workers.into_iter().zip(mesh::mesh(taps.owners)).zip(taps.parts);
+    let (followed, reports) = follow_all(config, live, members.collect(), &mut cards, observer)?;
     let (mut read, mut reports) = summed(followed, reports, clock, &explanations);
     add_drops(&mut cards, &mut read.summary, &mut reports);
     // The sockets are closed.
@@ -134,40 +136,26 @@ pub(super) fn capture(
     Ok((read, reports))
 }
 
-/// Has threads follow the interfaces, each its part, for its worker or for all.
+/// Has threads follow the interfaces, each with a worker, its end of the mesh, and its part of the sockets.
 fn follow_all(
     config: &Config,
     live: &Live,
-    parts: Vec<Interfaces>,
+    members: Vec<((Worker, Mesh), Interfaces)>,
     cards: &mut [CardMeter],
-    workers: Vec<Worker>,
-    seed: Seed,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Followed>, Vec<Option<WorkerReport>>)> {
-    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
+    let published: Vec<Arc<Published>> = members.iter().map(|((worker, _), _)| worker.published()).collect();
     let control = Arc::new(Control::default());
     let mut watched = Watched { control: Arc::clone(&control), published, cards, interval_ns: config.interval_ns };
-    let poll = live.poll;
-    if parts.len() < workers.len() {
-        let steering = Steering::start(config, workers, seed, true)?;
-        let follow = move || {
-            let mut steering = steering;
-            let follow = |tap| follow(tap, &mut steering.consumer, &control, poll, true);
-            let followed: Vec<Followed> = parts.into_iter().map(follow).collect();
-            let end = followed.iter().map(|followed| followed.end).max().unwrap_or_default();
-            (followed, steering.finish(end))
-        };
-        let thread = [spawn("steering", None, follow)?];
-        let joined = watched.join(thread, live.duration_ns, observer);
-        return Ok(joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None])));
-    }
+    let (poll, is_alone) = (live.poll, members.len() == 1);
     let mut threads = Vec::new();
-    for (number, (tap, worker)) in parts.into_iter().zip(workers).enumerate() {
+    for (number, ((worker, mesh), tap)) in members.into_iter().enumerate() {
         let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
         let follow = move || {
-            let mut alone = Alone::new(number, worker, interval_ns, true);
-            let followed = follow(tap, &mut alone, &control, poll, number == 0);
-            let report = alone.finish(followed.end);
+            let alone = Alone::new(number, worker, interval_ns, true);
+            let mut member = Member::new(alone, (!is_alone).then_some(mesh));
+            let followed = follow(tap, &mut member, &control, poll, number == 0);
+            let report = member.finish(followed.end);
             (followed, report)
         };
         threads.push(spawn(&format!("worker-{number}"), config.cpus.get(number).copied(), follow)?);
@@ -176,9 +164,10 @@ fn follow_all(
     Ok(joined.into_iter().map(Option::unwrap_or_default).unzip())
 }
 
-/// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
-fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, poll: Poll, speaks: bool) -> Followed {
+/// Follows interfaces with a worker until the end, and reads what is in their rings then.
+fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
+    let most_wait = if member.has_others() { IDLE_WAIT_AMONG_OTHERS } else { IDLE_WAIT };
     let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
     loop {
         let mut batch = Batch::new();
@@ -190,14 +179,16 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
             }
             followed.last = followed.last.max(frame.at);
         }
-        let mut done = if batch.is_empty() { Ok(()) } else { consumer.frames(&batch, None) };
+        let done = if batch.is_empty() { Ok(()) } else { member.frames(&batch) };
         drop(batch);
+        let received = done.and_then(|()| member.receive());
+        let mut done = received.map(|_| ());
         let reached = last.unwrap_or_else(|| tap.settled());
         followed.end = followed.end.max(reached);
         // Not each time: between two packets there are many.
         if last.is_none() && (reached < idled || reached.since(idled) >= IDLE_NS) {
             idled = reached;
-            done = done.and_then(|()| consumer.idle(reached));
+            done = done.and_then(|()| member.idle(reached));
             if let Some((name, condition)) = tap.news() {
                 followed.hear(name, condition, control, speaks);
             }
@@ -206,8 +197,8 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
             break;
         }
         batches = batches.wrapping_add(1);
-        quiet = if last.is_none() { quiet + 1 } else { 0 };
-        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet);
+        quiet = if last.is_none() && received == Ok(false) { quiet + 1 } else { 0 };
+        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait);
         if has_rested || batches.is_multiple_of(DROPS_BATCHES) {
             let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
             control.drops.fetch_add(drops - told, Ordering::Relaxed);

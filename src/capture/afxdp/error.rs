@@ -5,7 +5,7 @@ use std::io;
 use crate::capture::Way;
 use crate::limits::{UMEM_FRAME_BYTES, XDP_QUEUES_MAX};
 
-use super::queue::rx_ring_frames;
+use super::queue::memory_frames;
 
 /// See the messages.
 #[derive(Debug, thiserror::Error)]
@@ -75,5 +75,5 @@ pub enum XdpError {
 }
 
 fn umem_mib(queues: usize) -> usize {
-    (2 * rx_ring_frames(queues) * UMEM_FRAME_BYTES) >> 20
+    (memory_frames(queues) * UMEM_FRAME_BYTES) >> 20
 }

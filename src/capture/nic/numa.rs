@@ -65,7 +65,7 @@ impl Drop for Near {
     }
 }
 
-/// Which nodes a thread's memory is of: set_mempolicy(2).
+/// Which nodes a thread's memory is of: `set_mempolicy(2)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Policy {
     mode: c_int,

@@ -253,7 +253,7 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
     }
     for expected in [
         "  cut short in packet 2504012\n",
-        "\nWHAT TO DO\n  The network card missed 7 packets: the host did not take them out of its\n",
+        "\nWHAT TO DO\n  The network card missed 7 packets: the host did not take them",
         "\n  The kernel dropped 14 packets before the capture could read them.",
         "\n  7 transactions were not written: what --sink writes to was too slow,",
         "\n  The capture keeps only the beginning of each packet",
