@@ -246,15 +246,17 @@ fn two_nodes(ran: &Ran) {
         assert_eq!(nic["queues"][0]["queue"], 0, "virtio_net tells of its queues: {nic}");
         assert!(ran.text(&format!("{name}.said")).contains("memory for packets is of the card's NUMA node, 1"));
     }
-    // Shared memory without a file, as UMEM is made.
-    for name in ["far-zero-copy", "near"] {
+    // Shared memory without a file, as UMEM is made, and a packet socket's ring.
+    for (name, what, least) in
+        [("far-zero-copy", "/dev/zero", 32_768), ("near", "/dev/zero", 32_768), ("far-af-packet", "socket:", 16_384)]
+    {
         let maps = ran.text(&format!("{name}.maps"));
-        let umem: Vec<&str> = maps.lines().filter(|line| line.contains("/dev/zero")).collect();
+        let memory: Vec<&str> = maps.lines().filter(|line| line.contains(what)).collect();
         let pages = |node: &str| {
-            let found = umem.iter().flat_map(|line| line.split(' ')).filter_map(|field| field.strip_prefix(node));
+            let found = memory.iter().flat_map(|line| line.split(' ')).filter_map(|field| field.strip_prefix(node));
             found.map(|pages| pages.parse::<u64>().expect("a count")).sum::<u64>()
         };
-        assert!(pages("N1=") >= 32_768 && pages("N0=") == 0, "{name}: {umem:#?}");
+        assert!(pages("N1=") >= least && pages("N0=") == 0, "{name}: {memory:#?}");
     }
     let cores = |name: &str| {
         let told = ran.text(&format!("{name}.cores"));

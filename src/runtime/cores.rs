@@ -14,7 +14,8 @@ pub(super) fn placed(config: &Config, live: &Live, usable: &[usize]) -> Option<C
     let cards = live.interfaces.join(" and ");
     let Some(chosen) = choose(config.workers, &near, usable) else {
         tracing::info!(
-            "workers run on any core: {} of the {} that may be used are near {cards}, and each of {} workers needs one, the              writer another",
+            "workers run on any core: {} of the {} that may be used are near {cards}; each of {} workers needs one, and the \
+             writer another",
             near.len(),
             usable.len(),
             config.workers
