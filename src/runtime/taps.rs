@@ -72,8 +72,9 @@ pub(super) fn open(config: &Config, live: &Live, without_xdp: Option<&str>) -> R
     let mut chosen = Vec::new();
     let mut parts: Vec<Vec<Tap>> = (0..workers).map(|_| Vec::new()).collect();
     for (name, choice::Opened { taps, way, why, node }) in live.interfaces.iter().zip(opened) {
-        let near =
-            node.map(|node| format!("; memory for packets is of the card's NUMA node, {node}")).unwrap_or_default();
+        let near = node
+            .map(|node| format!("; memory for packets is of the card's NUMA node, {node}, while that has any"))
+            .unwrap_or_default();
         tracing::info!("{name}: {way} ({why}){near}");
         chosen.push((name.clone(), way, why));
         for (number, tap) in taps.into_iter().enumerate() {
