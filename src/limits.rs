@@ -143,6 +143,12 @@ pub const PARCEL_FRAMES: usize = 512;
 pub const PARCEL_BYTES: usize = 256 * 1024;
 /// Parcels under way to one worker.
 pub const PARCELS: usize = 8;
+/// How long a frame that is passed on is under way to the other worker, at the most, in nanoseconds: several times that for which
+/// workers wait for frames at a time.
+pub const MESH_LAG_NS: u64 = 20_000_000;
+/// Bytes of frames that a worker of a live capture holds until no other can pass on an earlier one. Few under test, so that the
+/// bound is reached.
+pub const MESH_HELD_BYTES_MAX: usize = if cfg!(test) { 64 * 1024 } else { 16 << 20 };
 
 /// Longest frame that a capture file may hold without having declared a longer snap length, in bytes.
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;

@@ -161,6 +161,11 @@ impl Interfaces {
         &mut self.sources
     }
 
+    /// How much later than its time a frame may be handed over, in nanoseconds.
+    pub fn lag_ns(&self) -> u64 {
+        self.lag_ns
+    }
+
     /// Where the last poll brought nothing: all frames before this time have been handed out.
     pub fn settled(&self) -> Timestamp {
         self.settled

@@ -72,11 +72,6 @@ impl Alone {
         })
     }
 
-    /// Another worker passes on some frames.
-    pub(super) fn parcel(&mut self, parcel: &Parcel) -> Result<(), Closed> {
-        self.with(|worker, _| process(worker, parcel))
-    }
-
     /// The capture has ended, at `last`. `None`: the worker had panicked.
     pub(super) fn finish(self, last: Timestamp) -> Option<WorkerReport> {
         if self.has_failed { None } else { guard(self.number, || self.worker.finish(last)) }
@@ -160,7 +155,16 @@ impl Consumer for Steered {
 /// A worker's thread: takes parcels until there are no more. `last`: where the capture ends, known by then.
 pub(super) fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> WorkerReport {
     while let Some(parcel) = inbox.receive() {
-        process(&mut worker, &parcel);
+        let mut batch = Batch::new();
+        for index in 0..parcel.len() {
+            batch.push(parcel.frame(index));
+            if batch.is_full() {
+                worker.process(&batch);
+                batch.clear();
+            }
+        }
+        worker.process(&batch);
+        drop(batch);
         if let Some(watermark) = parcel.watermark {
             worker.watermark(watermark);
         }
@@ -168,17 +172,4 @@ pub(super) fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &Ato
         inbox.give_back(parcel);
     }
     worker.finish(Timestamp(last.load(Ordering::Acquire)))
-}
-
-/// Has a worker process a parcel's frames.
-fn process(worker: &mut Worker, parcel: &Parcel) {
-    let mut batch = Batch::new();
-    for index in 0..parcel.len() {
-        batch.push(parcel.frame(index));
-        if batch.is_full() {
-            worker.process(&batch);
-            batch.clear();
-        }
-    }
-    worker.process(&batch);
 }

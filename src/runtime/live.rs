@@ -127,7 +127,8 @@ pub(super) fn capture(
     let (clock, explanations) = (taps.clock(), taps.explanations());
     tracing::info!("capturing {}", taps.describe());
     let (spread, mut cards) = (std::mem::take(&mut taps.spread), std::mem::take(&mut taps.cards));
-    let members = workers.into_iter().zip(mesh::mesh(taps.owners)).zip(taps.parts);
+    let mesh = mesh::mesh(taps.owners, !taps.are_sorted_out_of_tunnels());
+    let members = workers.into_iter().zip(mesh).zip(taps.parts);
     let (followed, reports) = follow_all(config, live, members.collect(), &mut cards, observer)?;
     let (mut read, mut reports) = summed(followed, reports, clock, &explanations);
     add_drops(&mut cards, &mut read.summary, &mut reports);
@@ -153,7 +154,7 @@ fn follow_all(
         let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
         let follow = move || {
             let alone = Alone::new(number, worker, interval_ns, true);
-            let mut member = Member::new(alone, (!is_alone).then_some(mesh));
+            let mut member = Member::new(alone, (!is_alone).then_some(mesh), tap.lag_ns());
             let followed = follow(tap, &mut member, &control, poll, number == 0);
             let report = member.finish(followed.end);
             (followed, report)

@@ -115,6 +115,11 @@ impl Taps {
         }
     }
 
+    /// Whether packets in tunnels, too, come to the worker whose connection they are of.
+    pub(super) fn are_sorted_out_of_tunnels(&self) -> bool {
+        !self.has_own_queues && self.chosen.iter().all(|(_, way, _)| *way != Way::AfPacket)
+    }
+
     /// What is captured, how, and by whom.
     pub(super) fn describe(&self) -> String {
         let names = self.chosen.iter().map(|(name, way, _)| match way {

@@ -9,7 +9,7 @@
  *
  * A queue has a socket for each worker. A frame goes to that of the worker who owns its connection, by a hash of the innermost
  * addresses and ports that is the same for both directions: src/capture/spread.rs has it, too. So both meet there whatever queues
- * the card has put them on. Fragments go by their packet's addresses, to be put together by one worker.
+ * the card has put them on. Fragments go to the first worker, who puts them together.
  *
  *
  * The usual frame, TCP in IPv4 in untagged Ethernet, is read in place; headers of all others are copied out, which also reaches
@@ -307,7 +307,7 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 			switch (bytes[0] >> 4) {
 			case 4:
 				if (be16(bytes + 6) & 0x3fff)
-					return decided(KEPT_FRAGMENT, owner_of(frame, ip_at, 0, 0, 0));
+					return KEPT_FRAGMENT;
 				if ((bytes[0] & 0x0f) < 5)
 					return OTHER_BROKEN;
 				at += (bytes[0] & 0x0f) * 4;
@@ -325,7 +325,7 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 			if (bpf_xdp_load_bytes(frame, at, bytes, 8))
 				return OTHER_BROKEN;
 			if (be16(bytes + 2) & 0xfff9)
-				return decided(KEPT_FRAGMENT, owner_of(frame, ip_at, 1, 0, 0));
+				return KEPT_FRAGMENT;
 			at += 8;
 			next = IPV6_PROTOCOL + bytes[0];
 			break;
