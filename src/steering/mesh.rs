@@ -11,7 +11,7 @@
 //! times: those of a connection in tunnels are all among them.
 //!
 //! Never waits: what finds no room in a ring is dropped, and counted; where much is held the earliest is taken at once. Parcels are
-//! used again, so after warm-up nothing is allocated.
+//! used again, as far as the way back has room.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
