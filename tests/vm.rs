@@ -233,10 +233,10 @@ const TWO_NODES: &str = "
     seen() { cp /proc/$capture/numa_maps $name.maps; }
     cores() { grep -H Cpus_allowed_list /proc/$capture/task/*/status >$name.cores; }
     for mode in zero-copy af-packet; do
-        bound='taskset -c 0'; capture far-$mode --mode $mode; cores; seen; traffic; finish
+        bound='taskset -c 0'; capture far-$mode --mode $mode; traffic; seen; finish
     done
-    bound=''; capture near --mode zero-copy; cores; seen; traffic; finish
-    capture told --mode zero-copy --cpus 0; cores; traffic; finish
+    bound=''; capture near --mode zero-copy; traffic; cores; seen; finish
+    capture told --mode zero-copy --cpus 0; traffic; cores; finish
 ";
 
 fn two_nodes(ran: &Ran) {
