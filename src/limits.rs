@@ -131,8 +131,12 @@ pub const PROCESS_ASKS_MAX: usize = 64;
 
 /// Transactions in a batch to the writer.
 pub const RECORD_BATCH: usize = 1024;
+/// Bytes of their texts after which a batch goes, though it has fewer.
+pub const RECORD_TEXT_BYTES: usize = 64 * 1024;
 /// Batches under way from one worker to the writer.
 pub const RECORD_BATCHES: usize = 8;
+/// Of live traffic, whose records are dropped where there is no room: as many as the budget has room for, up to these.
+pub const LIVE_RECORD_BATCHES_MAX: usize = 64;
 /// Frames in a parcel from the steering thread to a worker.
 pub const PARCEL_FRAMES: usize = 512;
 /// Bytes of frames in a parcel, where they are not in a mapping.

@@ -5,6 +5,7 @@ use super::afpacket::{AfPacket, LiveError};
 use super::afxdp::{AfXdp, XdpError};
 use super::interface::{names, number_of, use_of};
 use super::live::Tap;
+use super::nic::numa::{Near, node_of};
 use super::spread::Spread;
 use super::{Others, Way};
 
@@ -17,6 +18,8 @@ pub struct Wanted<'w> {
     pub ports: &'w [u16],
     /// What becomes of frames that `AF_XDP` does not keep.
     pub others: Others,
+    /// Why none of `AF_XDP`'s ways is to be tried unless it is asked for.
+    pub without_xdp: Option<&'w str>,
     /// Whether frames may be taken away from an interface that the host uses.
     pub consume: bool,
     /// Workers that share the interface's frames, or those of each of its queues.
@@ -34,6 +37,8 @@ pub struct Opened {
     pub way: Way,
     /// Why in this one.
     pub why: String,
+    /// The NUMA node of its card, of which the memory for packets is, where there are several.
+    pub node: Option<usize>,
 }
 
 /// Why an interface can't be opened.
@@ -86,7 +91,10 @@ pub fn open(name: &str, wanted: &Wanted<'_>) -> Result<Opened, OpenError> {
             let why = format!("the interface is the host's own: {why}");
             open_by(Way::AfPacket, name, number, wanted, &why)
         }
-        (None, None) => open_best(name, number, wanted),
+        (None, None) => match wanted.without_xdp {
+            Some(why) => open_by(Way::AfPacket, name, number, wanted, why),
+            None => open_best(name, number, wanted),
+        },
     }
 }
 
@@ -96,6 +104,11 @@ fn open_best(name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Opened, Ope
     for way in Way::ALL {
         let why = if refused.is_empty() { "nothing is better".to_owned() } else { refused.join("; ") };
         match open_by(way, name, number, wanted, &why) {
+            // What is not permitted in one of AF_XDP's ways is not in the others.
+            #[cfg(feature = "afxdp")]
+            Err(OpenError::Xdp(error @ XdpError::NotPermitted { .. })) => {
+                return open_by(Way::AfPacket, name, number, wanted, &format!("not AF_XDP: {error}"));
+            }
             Err(error) if way != Way::AfPacket => refused.push(format!("not {way}: {error}")),
             opened => return opened,
         }
@@ -104,6 +117,8 @@ fn open_best(name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Opened, Ope
 }
 
 fn open_by(way: Way, name: &str, number: i32, wanted: &Wanted<'_>, why: &str) -> Result<Opened, OpenError> {
+    // Rings and memory are filled with pages as they are made. In a container it may not be permitted; packets come all the same.
+    let near = node_of(name).and_then(|node| Some((node, Near::to(node).ok()?)));
     let taps = match way {
         Way::AfPacket => {
             let sockets = wanted.spread.workers as usize;
@@ -111,7 +126,7 @@ fn open_by(way: Way, name: &str, number: i32, wanted: &Wanted<'_>, why: &str) ->
         }
         way => open_xdp(way, name, number, wanted)?,
     };
-    Ok(Opened { taps, way, why: why.to_owned() })
+    Ok(Opened { taps, way, why: why.to_owned(), node: near.map(|(node, _)| node) })
 }
 
 #[cfg(feature = "afxdp")]
@@ -134,6 +149,7 @@ mod tests {
             way,
             ports: &[6379],
             others: Others::Pass,
+            without_xdp: None,
             consume: false,
             spread: Spread { workers: 1, secret: 1 },
             interfaces: 1,

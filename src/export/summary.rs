@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use serde_json::{Map, Value, json};
 
 use crate::capture::fault::{FaultCounts, Faults};
+use crate::capture::nic::drops::CardDrops;
 use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
@@ -102,6 +103,8 @@ pub struct InputInterface {
     pub drops: u64,
     /// How often there came to be no room (AF_PACKET).
     pub freezes: u64,
+    /// What its card and driver dropped before.
+    pub nic: CardDrops,
     /// Its receive queues (AF_XDP).
     pub queues: Vec<InputQueue>,
 }
@@ -324,12 +327,13 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let interfaces = input.interfaces.iter().map(|interface| {
-        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, queues } = interface;
+        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, nic, queues } = interface;
         let mut fields =
             json!({"name": name, "mode": mode, "why": why, "link": link, "packets": packets, "drops": drops});
         if let Some(rss) = rss {
             fields["rss"] = json!(rss);
         }
+        fields["nic"] = card_drops(nic);
         if queues.is_empty() {
             fields["freezes"] = json!(freezes);
         } else {
@@ -356,6 +360,12 @@ fn input(report: &Report<'_>) -> Value {
         fields["duration"] = json!(report.duration_ns());
     }
     fields
+}
+
+fn card_drops(CardDrops { missed, fifo, dropped, queues }: &CardDrops) -> Value {
+    let queues: Vec<Value> =
+        queues.iter().map(|(queue, dropped)| json!({"queue": queue, "dropped": dropped})).collect();
+    json!({"missed": missed, "fifo": fifo, "dropped": dropped, "queues": queues})
 }
 
 fn queue(queue: &InputQueue) -> Value {

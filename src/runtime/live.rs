@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::capture::live::{Interfaces, Tap};
+use crate::capture::nic::drops::CardMeter;
 use crate::capture::{Condition, Source};
 use crate::clock::{self, Stopwatch};
 use crate::config::values::Poll;
@@ -75,6 +76,8 @@ pub struct Status {
     pub requests: u64,
     /// Packets dropped for want of time.
     pub drops: u64,
+    /// Packets that network cards had no room for.
+    pub missed: u64,
     /// Transactions that the sinks were too slow for.
     pub unwritten: u64,
 }
@@ -123,11 +126,12 @@ pub(super) fn capture(
 ) -> Result<(Read, Vec<Option<WorkerReport>>)> {
     let (clock, explanations) = (taps.clock(), taps.explanations());
     tracing::info!("capturing {}", taps.describe());
-    let spread = std::mem::take(&mut taps.spread);
+    let (spread, mut cards) = (std::mem::take(&mut taps.spread), std::mem::take(&mut taps.cards));
     let mesh = mesh::mesh(taps.owners, !taps.are_sorted_out_of_tunnels());
     let members = workers.into_iter().zip(mesh).zip(taps.parts);
-    let (followed, reports) = follow_all(config, live, members.collect(), observer)?;
-    let (mut read, reports) = summed(followed, reports, clock, &explanations);
+    let (followed, reports) = follow_all(config, live, members.collect(), &mut cards, observer)?;
+    let (mut read, mut reports) = summed(followed, reports, clock, &explanations);
+    add_drops(&mut cards, &mut read.summary, &mut reports);
     // The sockets are closed.
     read.problems.extend(spread.end());
     Ok((read, reports))
@@ -138,11 +142,12 @@ fn follow_all(
     config: &Config,
     live: &Live,
     members: Vec<((Worker, Mesh), Interfaces)>,
+    cards: &mut [CardMeter],
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Followed>, Vec<Option<WorkerReport>>)> {
     let published: Vec<Arc<Published>> = members.iter().map(|((worker, _), _)| worker.published()).collect();
     let control = Arc::new(Control::default());
-    let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
+    let mut watched = Watched { control: Arc::clone(&control), published, cards, interval_ns: config.interval_ns };
     let (poll, is_alone) = (live.poll, members.len() == 1);
     let mut threads = Vec::new();
     for (number, ((worker, mesh), tap)) in members.into_iter().enumerate() {
@@ -227,13 +232,14 @@ impl Followed {
 }
 
 /// What a capture is watched by.
-struct Watched {
+struct Watched<'c> {
     control: Arc<Control>,
     published: Vec<Arc<Published>>,
+    cards: &'c mut [CardMeter],
     interval_ns: u64,
 }
 
-impl Watched {
+impl Watched<'_> {
     /// Waits for the threads to end, or has them end when it is time; answers what each found, unless it panicked.
     fn join<T>(
         &mut self,
@@ -262,13 +268,15 @@ impl Watched {
         threads.into_iter().map(|thread| thread.join().ok()).collect()
     }
 
-    fn status(&self, elapsed: Duration) -> Status {
+    fn status(&mut self, elapsed: Duration) -> Status {
+        let missed = self.cards.iter_mut().map(CardMeter::missed).sum();
         let sum = |counter| self.published.iter().map(|published| published.read(counter)).sum();
         Status {
             elapsed,
             packets: sum(Counter::FramesSeen),
             requests: sum(Counter::Requests),
             drops: self.control.drops.load(Ordering::Relaxed),
+            missed,
             unwritten: sum(Counter::RecordsDropped),
         }
     }
@@ -313,9 +321,24 @@ fn summed(
     (Read { summary: input, clock, unreadable_packets: 0, problems }, reports)
 }
 
+/// Adds what cards dropped of the interfaces. What they missed the first worker's counters take, as if it had.
+fn add_drops(cards: &mut [CardMeter], input: &mut Input, reports: &mut [Option<WorkerReport>]) {
+    for card in cards {
+        let missed = card.missed();
+        if let Some(report) = reports.iter_mut().flatten().next() {
+            report.counters.add(Counter::CaptureDropsNic, missed);
+        }
+        if let Some(interface) = input.interfaces.iter_mut().find(|interface| interface.name == card.name()) {
+            interface.nic = card.drops().clone();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::nic::drops::CardDrops;
+    use crate::capture::nic::drops::testing;
     use crate::export::summary::{InputQueue, UNSTAMPED};
 
     fn followed(first: u64, last: u64, packets: u64) -> Followed {
@@ -345,6 +368,29 @@ mod tests {
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
         assert_eq!(read.problems, ["a is gone"]);
+    }
+
+    #[test]
+    fn what_cards_missed_is_counted_once_and_told_of_each() {
+        let (one, other) = (testing::Counters::new(7, 0, 0), testing::Counters::new(0, 0, 0));
+        let mut cards = [one.meter("a"), other.meter("b")];
+        one.set(9, 0, 3);
+        other.set(40, 1, 0);
+        let of = |name: &str| InputInterface { name: name.to_owned(), ..InputInterface::default() };
+        let mut input = Input { interfaces: vec![of("b"), of("a")], ..Input::default() };
+        let report =
+            || WorkerReport { counters: Counters::default(), memory_peak: 0, replication: Vec::new(), keys: None };
+        let mut reports = [None, Some(report()), Some(report())];
+        add_drops(&mut cards, &mut input, &mut reports);
+        let counted = reports.iter().flatten().map(|report| report.counters[Counter::CaptureDropsNic]);
+        assert_eq!(counted.collect::<Vec<u64>>(), [42, 0]);
+        let told = |missed, fifo, dropped| CardDrops { missed, fifo, dropped, queues: Vec::new() };
+        assert_eq!(
+            input.interfaces.into_iter().map(|one| one.nic).collect::<Vec<_>>(),
+            [told(40, 1, 0), told(2, 0, 3)]
+        );
+        let mut watched = Watched { control: Arc::default(), published: Vec::new(), cards: &mut cards, interval_ns: 1 };
+        assert_eq!(watched.status(Duration::ZERO).missed, 42);
     }
 
     #[test]

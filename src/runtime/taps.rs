@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::capture::choice::{self, Wanted};
 use crate::capture::interface::queues;
 use crate::capture::live::{Interfaces, Tap};
+use crate::capture::nic::drops::CardMeter;
 use crate::capture::spread::Spread;
 use crate::capture::{LinkType, Way};
 use crate::config::values::RssWish;
@@ -29,6 +30,8 @@ pub(crate) struct Taps {
     chosen: Vec<(String, Way, String)>,
     /// Whether each worker has a queue of its own.
     has_own_queues: bool,
+    /// What their cards drop.
+    pub(super) cards: Vec<CardMeter>,
     /// How their cards spread packets. Dropped last: cards forget it when their XDP program is detached.
     pub(super) spread: CardSpread,
 }
@@ -46,7 +49,7 @@ pub(super) struct Explanation {
 /// Opens the interfaces. Each worker has sockets that bring both directions of its connections: of copies the kernel chooses by a
 /// hash, the same on all interfaces; of AF_XDP the XDP program does, on each queue. Only where a card was asked to bring both
 /// directions to one queue, and there is one for each worker, that is its own.
-pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
+pub(super) fn open(config: &Config, live: &Live, without_xdp: Option<&str>) -> Result<Taps> {
     rss::put_back_left(&live.interfaces);
     let workers = config.workers;
     let has_own_queues = match &live.interfaces[..] {
@@ -59,6 +62,7 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
         way: live.way,
         ports: &config.ports,
         others: live.others,
+        without_xdp,
         consume: live.consume,
         spread: Spread { workers: if has_own_queues { 1 } else { owners.workers }, secret },
         interfaces: live.interfaces.len(),
@@ -67,15 +71,20 @@ pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
     let spread = CardSpread::arrange(&live.interfaces, live.rss)?;
     let mut chosen = Vec::new();
     let mut parts: Vec<Vec<Tap>> = (0..workers).map(|_| Vec::new()).collect();
-    for (name, choice::Opened { taps, way, why }) in live.interfaces.iter().zip(opened) {
-        tracing::info!("{name}: {way} ({why})");
+    for (name, choice::Opened { taps, way, why, node }) in live.interfaces.iter().zip(opened) {
+        let near = node
+            .map(|node| format!("; memory for packets is of the card's NUMA node, {node}, while that has any"))
+            .unwrap_or_default();
+        tracing::info!("{name}: {way} ({why}){near}");
         chosen.push((name.clone(), way, why));
         for (number, tap) in taps.into_iter().enumerate() {
             parts[number % workers].push(tap);
         }
     }
     let parts = parts.into_iter().map(Interfaces::new).collect();
-    Ok(Taps { parts, owners, chosen, has_own_queues, spread })
+    // Cards are set up anew when an XDP program comes: what they drop meanwhile is not of the capture.
+    let cards = live.interfaces.iter().map(|name| CardMeter::of(name)).collect();
+    Ok(Taps { parts, owners, chosen, has_own_queues, cards, spread })
 }
 
 /// Opens all interfaces in ways that spread connections over the workers alike.

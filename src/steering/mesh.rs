@@ -11,7 +11,7 @@
 //! times: those of a connection in tunnels are all among them.
 //!
 //! Never waits: what finds no room in a ring is dropped, and counted; where much is held the earliest is taken at once. Parcels are
-//! used again, so after warm-up nothing is allocated.
+//! used again, as far as the way back has room.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,7 +26,6 @@ use crate::decode::{Hidden, Segment, decode, hidden, is_usual};
 use crate::limits::{BATCH_FRAMES, MESH_HELD_BYTES_MAX, PARCELS};
 use crate::ring::{Inbox, Outbox, ring};
 use crate::units::Timestamp;
-use crate::worker::Batch;
 
 use super::Parcel;
 
@@ -181,7 +180,7 @@ impl Mesh {
     }
 
     /// Frames of up to `horizon` that are held, the earliest first, as many as make a batch. None is due if it is empty.
-    pub fn due(&mut self, horizon: Timestamp) -> Batch<'_> {
+    pub fn due(&mut self, horizon: Timestamp) -> ArrayVec<Frame<'_>, BATCH_FRAMES> {
         self.give_back();
         let Held { frames, parcels, bytes } = &mut self.held;
         let is_much = *bytes > MESH_HELD_BYTES_MAX;

@@ -16,7 +16,7 @@ use resptap::capture::spread::Spread;
 use resptap::capture::{Others, Source, Way};
 use resptap::limits::BATCH_FRAMES;
 
-/// How long frames are waited for at once, as in resptap.
+/// How long is waited at a time, as `resptap capture` does.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Receives frames, and does nothing with them.
@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         way: Some(mode),
         ports: &ports,
         others: Others::Pass,
+        without_xdp: None,
         consume: false,
         spread: Spread { workers: 1, secret: 1 },
         interfaces: 1,

@@ -33,7 +33,7 @@ pub use error::XdpError;
 use holders::holders;
 use program::{Hook, Program};
 pub use program::{Verdict, Verdicts};
-use queue::{Failed, Queue};
+use queue::{Failed, Queue, Shape};
 
 /// How far the wall clock and that of the stamps move apart before it is taken for a step of the wall clock, in nanoseconds:
 /// below are the errors of reading both.
@@ -139,9 +139,10 @@ impl AfXdp {
         }
         let loaded = Program::load(number, count as u32, ports, others, spread);
         let mut program = loaded.map_err(failed("loading the XDP program"))?;
-        let mut opened = Vec::with_capacity(count * spread.workers as usize);
+        let shape = Shape { queues: count, workers: spread.workers as usize };
+        let mut opened = Vec::with_capacity(count * shape.workers);
         for queue in 0..count as u32 {
-            let sockets = open_queue(name, number, queue, count, spread.workers as usize, way)?;
+            let sockets = open_queue(name, number, queue, shape, way)?;
             for (socket, worker) in sockets.into_iter().zip(0..) {
                 let set = program.set_socket(queue, worker, socket.fd());
                 set.map_err(failed("giving the XDP program its sockets"))?;
@@ -406,17 +407,10 @@ impl Joined {
 }
 
 /// Sockets for a queue, which are as they were asked for.
-fn open_queue(
-    name: &str,
-    number: i32,
-    queue: u32,
-    queues: usize,
-    workers: usize,
-    way: Way,
-) -> Result<Vec<Queue>, XdpError> {
+fn open_queue(name: &str, number: i32, queue: u32, shape: Shape, way: Way) -> Result<Vec<Queue>, XdpError> {
     let is_zero_copy = way == Way::ZeroCopy;
-    let opened = queue::open(name, queue, queues, workers, is_zero_copy);
-    let opened = opened.map_err(|failed| match queue_error(name, queue, queues, way, failed) {
+    let opened = queue::open(name, queue, shape, is_zero_copy);
+    let opened = opened.map_err(|failed| match queue_error(name, queue, shape, way, failed) {
         XdpError::QueueTaken { name, queue, .. } => XdpError::QueueTaken { name, queue, holders: holders(number) },
         other => other,
     })?;
@@ -438,20 +432,20 @@ fn setup_error(name: &str, way: Way, what: &'static str, source: io::Error) -> X
     }
 }
 
-fn queue_error(name: &str, queue: u32, queues: usize, way: Way, failed: Failed) -> XdpError {
+fn queue_error(name: &str, queue: u32, shape: Shape, way: Way, failed: Failed) -> XdpError {
     let owned = name.to_owned();
     match failed {
         Failed::Umem(source) => match source.raw_os_error() {
-            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, queues },
-            Some(libc::ENOMEM | libc::EAGAIN) => XdpError::Memory { name: owned, queue, queues, source },
+            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, shape },
+            Some(libc::ENOMEM | libc::EAGAIN) => XdpError::Memory { name: owned, queue, shape, source },
             _ => setup_error(name, way, "making the memory of a queue", source),
         },
         Failed::Bind(source) => match source.raw_os_error() {
             Some(libc::EBUSY) => XdpError::QueueTaken { name: owned, queue, holders: String::new() },
             Some(libc::EOPNOTSUPP) if way == Way::ZeroCopy => XdpError::NoZeroCopy { name: owned },
             Some(libc::EINVAL) => XdpError::NoQueue { name: owned, queue, source },
-            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, queues },
-            Some(libc::ENOMEM) => XdpError::Memory { name: owned, queue, queues, source },
+            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, shape },
+            Some(libc::ENOMEM) => XdpError::Memory { name: owned, queue, shape, source },
             _ => setup_error(name, way, "binding a socket to a queue", source),
         },
     }

@@ -90,30 +90,39 @@ pub(super) struct Statistics {
     pub(super) fill_empty: u64,
 }
 
-/// Frames of the memory of each of so many queues; half of it is a power of two.
-pub(super) fn memory_frames(queues: usize) -> usize {
-    let fair = UMEMS_BYTES_MAX / queues.max(1) / UMEM_FRAME_BYTES / 2;
-    let power = (fair + 1).next_power_of_two() / 2;
-    2 * power.clamp(RX_RING_FRAMES_MIN, RX_RING_FRAMES_MAX)
+/// How many share what memory there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Queues of the interface.
+    pub queues: usize,
+    /// Workers, each with a socket on each queue.
+    pub workers: usize,
 }
 
-/// Frames of each RX ring, where so many share so many frames of memory, of which each leaves the others some: a power of two.
-fn ring_frames(frames: usize, workers: usize) -> usize {
-    let fair = frames / (workers + 1);
-    ((fair + 1).next_power_of_two() / 2).max(RX_RING_FRAMES_SHARED_MIN)
+impl Shape {
+    /// Frames of the RX ring of each socket: a power of two.
+    fn ring_frames(self) -> usize {
+        let fair = UMEMS_BYTES_MAX / self.queues.max(1) / UMEM_FRAME_BYTES / (self.workers + 1);
+        let power = (fair + 1).next_power_of_two() / 2;
+        let least = if self.workers == 1 { RX_RING_FRAMES_MIN } else { RX_RING_FRAMES_SHARED_MIN };
+        power.clamp(least, RX_RING_FRAMES_MAX)
+    }
+
+    /// Frames of the memory of each queue.
+    fn memory_frames(self) -> usize {
+        (self.workers + 1) * self.ring_frames()
+    }
+
+    /// Bytes of the memory of each queue.
+    pub(super) fn memory_bytes(self) -> usize {
+        self.memory_frames() * UMEM_FRAME_BYTES
+    }
 }
 
 /// Binds a socket for each worker to a queue of an interface; frames come when their descriptors are in the program's map.
-/// `queues`: how many share what memory there may be.
-pub(super) fn open(
-    name: &str,
-    queue: u32,
-    queues: usize,
-    workers: usize,
-    zero_copy: bool,
-) -> Result<Vec<Queue>, Failed> {
-    let (memory, frames) = Memory::new(memory_frames(queues)).map_err(Failed::Umem)?;
-    let room = ring_frames(frames.len(), workers);
+pub(super) fn open(name: &str, queue: u32, shape: Shape, zero_copy: bool) -> Result<Vec<Queue>, Failed> {
+    let (memory, frames) = Memory::new(shape.memory_frames()).map_err(Failed::Umem)?;
+    let room = shape.ring_frames();
     let interface: Interface = name.parse().map_err(|_| Failed::Bind(io::Error::from_raw_os_error(libc::ENODEV)))?;
     let how = if zero_copy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY } | BindFlags::XDP_USE_NEED_WAKEUP;
     let bind = |joins: bool| {
@@ -143,7 +152,7 @@ pub(super) fn open(
     let (fill, completion) =
         rings.ok_or_else(|| Failed::Bind(io::Error::other("the queue came without its fill ring")))?;
     let mut sockets = vec![(tx, rx)];
-    for _ in 1..workers {
+    for _ in 1..shape.workers {
         let (tx, rx, _) = bind(joins).map_err(Failed::Bind)?;
         sockets.push((tx, rx));
     }
@@ -310,7 +319,7 @@ impl Memory {
     fn new(frames: usize) -> io::Result<(Memory, Vec<FrameDesc>)> {
         let mut config = UmemConfig::builder();
         let frame_bytes = (UMEM_FRAME_BYTES as u32).try_into().map_err(io::Error::other)?;
-        config.frame_size(frame_bytes).fill_queue_size(size(2 * frames)).comp_queue_size(size(1));
+        config.frame_size(frame_bytes).fill_queue_size(size((2 * frames).next_power_of_two())).comp_queue_size(size(1));
         let config = config.build().map_err(io::Error::other)?;
         let count = NonZeroU32::new(frames as u32).ok_or(io::ErrorKind::InvalidInput)?;
         let bytes = frames * UMEM_FRAME_BYTES;
@@ -342,16 +351,17 @@ mod tests {
 
     #[test]
     fn rings_share_a_bounded_memory() {
-        assert_eq!((memory_frames(1), ring_frames(memory_frames(1), 1)), (2 * RX_RING_FRAMES_MAX, RX_RING_FRAMES_MAX));
+        let shape = |queues: usize, workers: usize| Shape { queues, workers };
+        assert_eq!(shape(1, 1).ring_frames(), RX_RING_FRAMES_MAX);
+        assert_eq!(shape(1, 1).memory_frames(), 2 * RX_RING_FRAMES_MAX);
         for queues in [1, 2, 3, 4, 7, 8, 16] {
-            let frames = memory_frames(queues);
-            assert!(queues * frames * UMEM_FRAME_BYTES <= UMEMS_BYTES_MAX, "{queues}");
             for workers in [1, 2, 3, 4, 7, 8, 12] {
-                let room = ring_frames(frames, workers);
-                assert!(room.is_power_of_two() && room * workers < frames, "{queues} {workers}");
+                let shape = shape(queues, workers);
+                assert!(shape.ring_frames().is_power_of_two());
+                assert!(queues * shape.memory_bytes() <= UMEMS_BYTES_MAX, "{shape:?}");
             }
         }
-        assert_eq!(memory_frames(10_000), 2 * RX_RING_FRAMES_MIN);
-        assert_eq!(ring_frames(memory_frames(10_000), 256), RX_RING_FRAMES_SHARED_MIN);
+        assert_eq!(shape(10_000, 1).ring_frames(), RX_RING_FRAMES_MIN);
+        assert_eq!(shape(10_000, 256).ring_frames(), RX_RING_FRAMES_SHARED_MIN);
     }
 }
