@@ -296,7 +296,8 @@ struct Resources {
     /// queues, at most the usable cores]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Cores to run on: first those of the workers, then that of the writer, such as 2-7,1 [default: automatic]
+    /// Cores to run on: first those of the workers, then that of the writer, such as 2-7,1 [default: automatic; of `capture`,
+    /// where a network card tells which are near it and there are enough, those for the workers]
     #[arg(long, value_name = "LIST")]
     cpus: Option<List<CpuRange>>,
     /// Memory for connections, unfinished requests and statistics altogether, such as 512MiB or 4GiB: never exceeded; the

@@ -142,7 +142,7 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Worker threads, 1 to [`limits::WORKERS_MAX`].
     pub workers: usize,
-    /// Cores for the workers in order, then perhaps one for the writer; empty: automatic.
+    /// Cores for the workers in order, then perhaps one for the writer; empty: any, or those near a network card.
     pub cpus: Vec<usize>,
     /// Server ports, ascending, at least one; all 65,536 of them mean that RESP is to be recognised on any port.
     pub ports: Vec<u16>,

@@ -74,6 +74,13 @@ counters! {
     CaptureDropsMemory => "packets"/"capture_drops.memory",
     /// Frames that came on a queue without a socket (AF_XDP).
     CaptureDropsNoSocket => "packets"/"capture_drops.no_socket",
+    /// Frames that a network card had no room for (`rx_missed_errors`): no capture could see them.
+    CaptureDropsNic => "packets"/"capture_drops.nic",
+    /// Packets passed on to another worker who had no room for them.
+    CaptureDropsSteering => "packets"/"capture_drops.steering",
+    /// Packets that came to another worker than the one whose connection they are of, and were passed on: out of tunnels, or made
+    /// whole from fragments.
+    FramesSteered => "packets"/"steered",
     /// Stretches of a stream that never came.
     Gaps => "packets"/"gaps",
     /// Bytes in them, which the peer had acknowledged: lost on the way to the capture.

@@ -131,14 +131,24 @@ pub const PROCESS_ASKS_MAX: usize = 64;
 
 /// Transactions in a batch to the writer.
 pub const RECORD_BATCH: usize = 1024;
+/// Bytes of their texts after which a batch goes, though it has fewer.
+pub const RECORD_TEXT_BYTES: usize = 64 * 1024;
 /// Batches under way from one worker to the writer.
 pub const RECORD_BATCHES: usize = 8;
+/// Of live traffic, whose records are dropped where there is no room: as many as the budget has room for, up to these.
+pub const LIVE_RECORD_BATCHES_MAX: usize = 64;
 /// Frames in a parcel from the steering thread to a worker.
 pub const PARCEL_FRAMES: usize = 512;
 /// Bytes of frames in a parcel, where they are not in a mapping.
 pub const PARCEL_BYTES: usize = 256 * 1024;
 /// Parcels under way to one worker.
 pub const PARCELS: usize = 8;
+/// How long a frame that is passed on is under way to the other worker, at the most, in nanoseconds: several times that for which
+/// workers wait for frames at a time.
+pub const MESH_LAG_NS: u64 = 20_000_000;
+/// Bytes of frames that a worker of a live capture holds until no other can pass on an earlier one. Few under test, so that the
+/// bound is reached.
+pub const MESH_HELD_BYTES_MAX: usize = if cfg!(test) { 64 * 1024 } else { 16 << 20 };
 
 /// Longest frame that a capture file may hold without having declared a longer snap length, in bytes.
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -178,6 +188,8 @@ pub const UMEM_FRAME_BYTES: usize = 4096;
 pub const RX_RING_FRAMES_MAX: usize = 16_384;
 /// Fewest.
 pub const RX_RING_FRAMES_MIN: usize = 512;
+/// Fewest where many workers share the queue.
+pub const RX_RING_FRAMES_SHARED_MIN: usize = 64;
 /// Bytes of the memory of all queues together, unless the fewest frames of each are more. They are beside `--memory`.
 pub const UMEMS_BYTES_MAX: usize = 256 << 20;
 /// Queues of an interface that can be captured by AF_XDP.

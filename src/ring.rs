@@ -56,6 +56,11 @@ impl<T> Outbox<T> {
         self.full.push(message).map_err(|rtrb::PushError::Full(message)| message)
     }
 
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.full.is_full()
+    }
+
     /// Whether the other side has ended.
     pub fn is_closed(&self) -> bool {
         self.full.is_abandoned()

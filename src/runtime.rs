@@ -5,8 +5,10 @@
 //! analysis is saved.
 
 mod consumer;
+mod cores;
 mod input;
 mod live;
+mod member;
 mod rss;
 mod taps;
 
@@ -28,11 +30,12 @@ use crate::export::hlog::HlogWriter;
 use crate::export::summary;
 use crate::flow::hash::Seed;
 use crate::flow::key::Keying;
-use crate::limits::{self, Budget, PARCELS, RECORD_BATCHES};
+use crate::limits::{self, Budget, LIVE_RECORD_BATCHES_MAX, PARCEL_BYTES, PARCELS, RECORD_BATCHES};
 use crate::record::Message;
 use crate::record::filter::Filter;
 use crate::record::keys::KeyStatistics;
 use crate::record::totals::Totals;
+use crate::record::transaction::RecordBatch;
 use crate::redis::arguments::Payload;
 use crate::redis::command::CommandTable;
 use crate::redis::possible::Possible;
@@ -88,12 +91,20 @@ pub fn read(config: &Config, progress: &mut dyn Progress) -> Result<Outcome> {
     })
 }
 
-/// Captures interfaces. Fails, before any work, if one of them or an output can't be opened.
-pub fn capture(config: &Config, live: &Live, observer: &mut dyn Observer) -> Result<Outcome> {
-    let taps = taps::open(config, live)?;
+/// Captures interfaces. Fails, before any work, if one of them or an output can't be opened. `without_xdp`: why `AF_XDP` is not to be
+/// tried unless it is asked for.
+pub fn capture(
+    config: &Config,
+    live: &Live,
+    without_xdp: Option<&str>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let placed = cores::placed(config, live, &usable_cores());
+    let config = placed.as_ref().unwrap_or(config);
+    let taps = taps::open(config, live, without_xdp)?;
     let opened = taps.opened();
     let begin = || observer.opened(opened).map(|()| observer);
-    analyse(config, begin, |observer, workers, seed| live::capture(config, live, taps, workers, seed, observer))
+    analyse(config, begin, |observer, workers, _| live::capture(config, live, taps, workers, observer))
 }
 
 /// Opens the outputs, has `begin` do what comes before the first thread, starts the writer, has `feed` feed the workers, and adds up what all of them found.
@@ -107,14 +118,15 @@ fn analyse<B>(
     let sinks = sinks(config, table)?;
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
     let begun = begin()?;
-    let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(RECORD_BATCHES)).unzip();
     let interval_sums_bytes = if hlog.is_some() { limits::interval_sums_bytes(config.memory) } else { 0 };
+    let budget = Budget::new(config.memory - interval_sums_bytes, config.workers);
+    let batches = record_batches(config.files.is_empty(), &budget);
+    let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(batches)).unzip();
     let sums_bytes = if hlog.is_some() { interval_sums_bytes } else { u64::MAX };
     let writer = Writer::new(table, inboxes, sinks, hlog, labels(config)?, sums_bytes);
     let writer_core = config.cpus.get(config.workers).copied();
     let writer = spawn("writer", writer_core, move || writer.run())?;
     let seed = Seed::random();
-    let budget = Budget::new(config.memory - interval_sums_bytes, config.workers);
     let workers: Vec<Worker> =
         outboxes.into_iter().map(|outbox| worker(config, table, seed, &budget, outbox)).collect();
     let (input, mut reports) = feed(begun, workers, seed)?;
@@ -163,6 +175,16 @@ fn analyse<B>(
         memory_peak,
         problems,
     })
+}
+
+/// Batches of records that may be under way from a worker to the writer: where a file waits for the writer few are enough. Live traffic
+/// does not, so while the writer is busy the more the better.
+fn record_batches(is_live: bool, budget: &Budget) -> usize {
+    if !is_live {
+        return RECORD_BATCHES;
+    }
+    let room = budget.rings.saturating_sub((PARCELS * PARCEL_BYTES) as u64) / RecordBatch::BYTES_MAX as u64;
+    usize::try_from(room).unwrap_or(usize::MAX).clamp(RECORD_BATCHES, LIVE_RECORD_BATCHES_MAX)
 }
 
 /// Packets that no reader could make frames of were there all the same: the first worker's counters take them.
@@ -268,7 +290,7 @@ fn read_steered(
     seed: Seed,
     progress: &mut dyn Progress,
 ) -> Result<(input::Read, Vec<Option<WorkerReport>>)> {
-    let mut steering = Steering::start(config, workers, seed, false)?;
+    let mut steering = Steering::start(config, workers, seed)?;
     let read = input::read(config, &mut steering.consumer, progress)?;
     let last = read.summary.last;
     Ok((read, steering.finish(last)))
@@ -283,7 +305,7 @@ struct Steering {
 }
 
 impl Steering {
-    fn start(config: &Config, workers: Vec<Worker>, seed: Seed, is_live: bool) -> Result<Steering> {
+    fn start(config: &Config, workers: Vec<Worker>, seed: Seed) -> Result<Steering> {
         let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
         let (mut outboxes, mut threads) = (Vec::new(), Vec::new());
         let last = Arc::new(AtomicU64::new(0));
@@ -292,7 +314,7 @@ impl Steering {
             outboxes.push(outbox);
             let last = Arc::clone(&last);
             let core = config.cpus.get(number).copied();
-            let run = move || guard(number, || work(worker, inbox, &last, is_live));
+            let run = move || guard(number, || work(worker, inbox, &last));
             threads.push(spawn(&format!("worker-{number}"), core, run)?);
         }
         let steerer = Steerer::new(outboxes, keying(config), seed, config.interval_ns);
@@ -348,11 +370,33 @@ fn pin(core: usize) -> Result<()> {
 }
 
 fn check_core(core: usize) -> Result<()> {
-    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    let usable = usable_cores();
     anyhow::ensure!(
-        usable.iter().any(|usable| usable.id == core),
+        usable.contains(&core),
         "--cpus names core {core}, which this process may not use; usable: {}",
-        usable.iter().map(|core| core.id.to_string()).collect::<Vec<_>>().join(",")
+        usable.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     );
     Ok(())
+}
+
+/// The cores that this thread may use.
+fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_live_traffic_more_records_may_wait_as_far_as_the_budget_has_room() {
+        let batches = |memory, workers| record_batches(true, &Budget::new(memory, workers));
+        assert_eq!(record_batches(false, &Budget::new(1 << 40, 1)), RECORD_BATCHES);
+        assert_eq!((batches(1 << 30, 1), batches(1 << 28, 16)), (LIVE_RECORD_BATCHES_MAX, RECORD_BATCHES));
+        for workers in [2, 3, 4] {
+            let budget = Budget::new(1 << 30, workers);
+            let batches = record_batches(true, &budget);
+            assert!(batches > RECORD_BATCHES && (batches * RecordBatch::BYTES_MAX) as u64 <= budget.rings, "{batches}");
+        }
+    }
 }

@@ -119,6 +119,14 @@ pub fn require_af_xdp() -> Result<(), SandboxError> {
     if missing.is_empty() { Ok(()) } else { Err(SandboxError::Missing(missing)) }
 }
 
+/// Why another way than `AF_XDP` is taken, if the program may not capture by it.
+pub fn without_af_xdp() -> Option<String> {
+    let missing = missing(AF_XDP);
+    (!missing.is_empty()).then(|| {
+        format!("not AF_XDP, the faster way, for which {} is missing: {} gives it", missing.join(", "), setcap())
+    })
+}
+
 /// Those that are wanted and that the program does not have, by name.
 pub fn missing(wanted: &[Capability]) -> Vec<String> {
     // A kernel that knows nothing of a capability does not ask for it.

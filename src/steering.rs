@@ -1,8 +1,10 @@
-//! Who owns a frame, and how the thread that reads a file hands it there.
+//! Who owns a frame, and how the thread that reads a file hands it there; [`mesh`] is how workers of a live capture do.
 //!
 //! [`Steerer`] decodes headers and gives each worker [`Parcel`]s: where its frames lie in the file's mapping, or, of piped and
 //! compressed input and of packets put together from fragments, copies of them. [`Watermarks`] tell all workers, at the same places of the file, how far time has come:
 //! deadlines up to there are due, intervals up to there are over. So nothing in the output depends on the number of workers.
+
+pub mod mesh;
 
 use std::sync::Arc;
 
@@ -199,12 +201,6 @@ impl Steerer {
         let Some(whole) = self.fragments.join(fragment, &mut self.counters) else { return Ok(()) };
         let owner = owner(&whole, &self.keying, self.seed, self.lanes.len()).unwrap_or(0);
         self.lanes[owner].push(&whole, None)
-    }
-
-    /// Nothing comes at the moment, and all that comes is of `at` or later: sends what is collected, and how far time has come.
-    pub fn idle(&mut self, at: Timestamp) -> Result<(), Closed> {
-        let watermark = self.watermarks.pass(at);
-        self.flush(watermark)
     }
 
     /// Nothing more comes. Answers what was counted of frames that no worker got, and the memory that was in use for them.

@@ -19,6 +19,8 @@ mod common;
 #[path = "capture/xdp.rs"]
 mod xdp;
 
+#[path = "capture/load.rs"]
+mod load;
 #[path = "capture/privileges.rs"]
 mod privileges;
 

@@ -45,7 +45,7 @@ begins() { grep -q capturing said || { kill -0 $capture || fail "it ended: $(cat
 capture() {
     name=$1
     shift
-    ./resptap -v capture --interface t1 --summary "$name.json" --sink "jsonl:/tmp/$name.jsonl" "$@" 2>said &
+    ${bound:-} ./resptap -v capture --interface t1 --summary "$name.json" --sink "jsonl:/tmp/$name.jsonl" "$@" 2>said &
     capture=$!
     wait_for "the beginning of the capture" begins
 }
@@ -90,8 +90,8 @@ fn said(output: &Output) -> String {
 /// A folder that a guest has run a job in.
 struct Ran(TempDir);
 
-/// Runs a job in a guest with so many queues. `Err`: why it was not run, or how it failed.
-fn run(queues: u32, job: &str) -> Result<Ran, Result<Completion, Failed>> {
+/// Runs a job in a guest with these options of `zc-vm run`. `Err`: why it was not run, or how it failed.
+fn run(options: &str, job: &str) -> Result<Ran, Result<Completion, Failed>> {
     let outcome = |output: &Output| match output.status.code() {
         Some(0) => Ok(()),
         Some(LACKING) => {
@@ -105,7 +105,7 @@ fn run(queues: u32, job: &str) -> Result<Ran, Result<Completion, Failed>> {
     fs::copy(PROGRAM, share.path().join("resptap")).expect("a copy of the program");
     fs::write(share.path().join("job"), format!("{PRELUDE}\n{job}")).expect("a job");
     let mut command = Command::new(script("zc-vm"));
-    command.args(["run", "--queues", &queues.to_string()]).arg(share.path()).arg("job");
+    command.arg("run").args(options.split(' ')).arg(share.path()).arg("job");
     outcome(&command.output().expect("scripts/zc-vm starts"))?;
     Ok(Ran(share))
 }
@@ -151,8 +151,8 @@ fn sum(counts: &Value) -> u64 {
 }
 
 /// A job that must succeed, and what must be so after it.
-fn test(name: &str, queues: u32, job: &'static str, check: fn(&Ran)) -> Trial {
-    let run = move || match run(queues, job) {
+fn test(name: &str, options: &'static str, job: &'static str, check: fn(&Ran)) -> Trial {
+    let run = move || match run(options, job) {
         Ok(ran) => {
             check(&ran);
             Ok(Completion::Completed)
@@ -208,8 +208,9 @@ fn four_queues(ran: &Ran) {
     assert_eq!(ran.text("symmetric.traced").trim(), "xp_alloc_batch");
     let rss = |name: &str| ran.summary(name)["input"]["interfaces"][0]["rss"].clone();
     assert_eq!((rss("steered"), rss("symmetric")), ("not symmetric".into(), "a symmetric key".into()));
-    assert!(ran.text("steered.said").contains("which one thread feeds"));
-    assert!(!ran.text("symmetric.said").contains("which one thread feeds"), "each worker reads its own queue");
+    for (name, has_own) in [("steered", false), ("symmetric", true)] {
+        assert_eq!(ran.text(&format!("{name}.said")).contains("each with a queue of its own"), has_own, "{name}");
+    }
     // As ethtool has it: changed for the capture, and for no longer, however it ends.
     let [before, during, after, left, next, restored] =
         ["before", "during", "after", "left", "next", "restored"].map(|name| ran.text(name));
@@ -227,12 +228,69 @@ fn four_queues(ran: &Ran) {
     }
 }
 
+// First from a core of the other node: where the memory is does not come from where the program runs.
+const TWO_NODES: &str = "
+    seen() { cp /proc/$capture/numa_maps $name.maps; }
+    cores() { grep -H Cpus_allowed_list /proc/$capture/task/*/status >$name.cores; }
+    for mode in zero-copy af-packet; do
+        bound='taskset -c 0'; capture far-$mode --mode $mode; traffic; seen; finish
+    done
+    bound=''; capture near --mode zero-copy; traffic; cores; seen; finish
+    capture told --mode zero-copy --cpus 0; traffic; cores; finish
+";
+
+fn two_nodes(ran: &Ran) {
+    for name in ["far-zero-copy", "far-af-packet", "near", "told"] {
+        let summary = ran.assert_all_seen(name);
+        let nic = &summary["input"]["interfaces"][0]["nic"];
+        assert_eq!(nic["missed"], 0, "{name}: {nic}");
+        assert_eq!(nic["queues"][0]["queue"], 0, "virtio_net tells of its queues: {nic}");
+        assert!(ran.text(&format!("{name}.said")).contains("memory for packets is of the card's NUMA node, 1"));
+    }
+    // Shared memory without a file, as UMEM is made, and a packet socket's ring.
+    for (name, what, least) in
+        [("far-zero-copy", "/dev/zero", 32_768), ("near", "/dev/zero", 32_768), ("far-af-packet", "socket:", 16_384)]
+    {
+        let maps = ran.text(&format!("{name}.maps"));
+        let memory: Vec<&str> = maps.lines().filter(|line| line.contains(what)).collect();
+        let pages = |node: &str| {
+            let found = memory.iter().flat_map(|line| line.split(' ')).filter_map(|field| field.strip_prefix(node));
+            found.map(|pages| pages.parse::<u64>().expect("a count")).sum::<u64>()
+        };
+        assert!(pages("N1=") >= least && pages("N0=") == 0, "{name}: {memory:#?}");
+    }
+    let cores = |name: &str| {
+        let told = ran.text(&format!("{name}.cores"));
+        told.lines().map(|line| line.rsplit('\t').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let said = |name: &str| ran.text(&format!("{name}.said"));
+    assert!(said("near").contains("workers run on cores 1, of 1 near t1"), "{}", said("near"));
+    assert!(
+        cores("near").contains(&"1".to_owned()) && cores("near").contains(&"0-1".to_owned()),
+        "{:?}",
+        cores("near")
+    );
+    assert!(cores("told").contains(&"0".to_owned()) && !cores("told").contains(&"1".to_owned()), "{:?}", cores("told"));
+    assert!(said("far-zero-copy").contains("workers run on any core: 0 of the 1"), "{}", said("far-zero-copy"));
+}
+
 fn main() -> ExitCode {
     // A guest takes all the cores there are.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let tests = vec![
-        test("a_card_with_one_queue_shows_every_request_in_copies_and_without_copying", 1, ONE_QUEUE, one_queue),
-        test("a_card_with_four_queues_is_symmetric_for_a_capture_and_no_longer", 4, FOUR_QUEUES, four_queues),
+        test(
+            "a_card_with_one_queue_shows_every_request_in_copies_and_without_copying",
+            "--queues 1",
+            ONE_QUEUE,
+            one_queue,
+        ),
+        test("memory_and_workers_are_near_a_card_of_one_of_two_nodes", "--nodes", TWO_NODES, two_nodes),
+        test(
+            "a_card_with_four_queues_is_symmetric_for_a_capture_and_no_longer",
+            "--queues 4",
+            FOUR_QUEUES,
+            four_queues,
+        ),
     ];
     libtest_mimic::run(&arguments, tests).exit_code()
 }

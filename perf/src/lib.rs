@@ -14,8 +14,10 @@ pub mod tcp; // its flags
 pub mod world; // all ends, and the network between them
 // How it is seen.
 pub mod frame; // as bytes
-pub mod hostile;
-pub mod mirror; // and what is missing // or of many connections at once, that want too much memory
+pub mod hostile; // or of many connections at once, that want too much memory
+pub mod mirror; // and what is missing
+// For measurements: as much as is wanted, fast.
+pub mod generator; // frames by a plan, and their truth
 // What resptap makes of it.
 pub mod judge; // pairs against the truth
 pub mod surroundings; // what led to a wrong one

@@ -5,6 +5,8 @@ use super::afpacket::{AfPacket, LiveError};
 use super::afxdp::{AfXdp, XdpError};
 use super::interface::{names, number_of, use_of};
 use super::live::Tap;
+use super::nic::numa::{Near, node_of};
+use super::spread::Spread;
 use super::{Others, Way};
 
 /// What is asked for.
@@ -16,23 +18,27 @@ pub struct Wanted<'w> {
     pub ports: &'w [u16],
     /// What becomes of frames that `AF_XDP` does not keep.
     pub others: Others,
+    /// Why none of `AF_XDP`'s ways is to be tried unless it is asked for.
+    pub without_xdp: Option<&'w str>,
     /// Whether frames may be taken away from an interface that the host uses.
     pub consume: bool,
-    /// Sockets that are to share the interface's frames where these are copies.
-    pub sockets: usize,
-    /// Such sockets altogether, on all interfaces.
-    pub rings: usize,
+    /// Workers that share the interface's frames, or those of each of its queues.
+    pub spread: Spread,
+    /// Interfaces altogether.
+    pub interfaces: usize,
 }
 
 /// An interface that was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// Its sockets.
+    /// Its sockets, one for each worker in turn, or of each queue one for each worker.
     pub taps: Vec<Tap>,
     /// In which way.
     pub way: Way,
     /// Why in this one.
     pub why: String,
+    /// The NUMA node of its card, of which the memory for packets is, where there are several.
+    pub node: Option<usize>,
 }
 
 /// Why an interface can't be opened.
@@ -85,7 +91,10 @@ pub fn open(name: &str, wanted: &Wanted<'_>) -> Result<Opened, OpenError> {
             let why = format!("the interface is the host's own: {why}");
             open_by(Way::AfPacket, name, number, wanted, &why)
         }
-        (None, None) => open_best(name, number, wanted),
+        (None, None) => match wanted.without_xdp {
+            Some(why) => open_by(Way::AfPacket, name, number, wanted, why),
+            None => open_best(name, number, wanted),
+        },
     }
 }
 
@@ -95,6 +104,11 @@ fn open_best(name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Opened, Ope
     for way in Way::ALL {
         let why = if refused.is_empty() { "nothing is better".to_owned() } else { refused.join("; ") };
         match open_by(way, name, number, wanted, &why) {
+            // What is not permitted in one of AF_XDP's ways is not in the others.
+            #[cfg(feature = "afxdp")]
+            Err(OpenError::Xdp(error @ XdpError::NotPermitted { .. })) => {
+                return open_by(Way::AfPacket, name, number, wanted, &format!("not AF_XDP: {error}"));
+            }
             Err(error) if way != Way::AfPacket => refused.push(format!("not {way}: {error}")),
             opened => return opened,
         }
@@ -103,18 +117,21 @@ fn open_best(name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Opened, Ope
 }
 
 fn open_by(way: Way, name: &str, number: i32, wanted: &Wanted<'_>, why: &str) -> Result<Opened, OpenError> {
+    // Rings and memory are filled with pages as they are made. In a container it may not be permitted; packets come all the same.
+    let near = node_of(name).and_then(|node| Some((node, Near::to(node).ok()?)));
     let taps = match way {
         Way::AfPacket => {
-            AfPacket::open(name, number, wanted.sockets, wanted.rings)?.into_iter().map(Tap::AfPacket).collect()
+            let sockets = wanted.spread.workers as usize;
+            AfPacket::open(name, number, sockets, sockets * wanted.interfaces)?.into_iter().map(Tap::AfPacket).collect()
         }
         way => open_xdp(way, name, number, wanted)?,
     };
-    Ok(Opened { taps, way, why: why.to_owned() })
+    Ok(Opened { taps, way, why: why.to_owned(), node: near.map(|(node, _)| node) })
 }
 
 #[cfg(feature = "afxdp")]
 fn open_xdp(way: Way, name: &str, number: i32, wanted: &Wanted<'_>) -> Result<Vec<Tap>, OpenError> {
-    let opened = AfXdp::open(name, number, way, wanted.ports, wanted.others)?;
+    let opened = AfXdp::open(name, number, way, wanted.ports, wanted.others, wanted.spread)?;
     Ok(opened.into_iter().map(|source| Tap::AfXdp(Box::new(source))).collect())
 }
 
@@ -128,7 +145,15 @@ mod tests {
     use super::*;
 
     fn wanted(way: Option<Way>) -> Wanted<'static> {
-        Wanted { way, ports: &[6379], others: Others::Pass, consume: false, sockets: 1, rings: 1 }
+        Wanted {
+            way,
+            ports: &[6379],
+            others: Others::Pass,
+            without_xdp: None,
+            consume: false,
+            spread: Spread { workers: 1, secret: 1 },
+            interfaces: 1,
+        }
     }
 
     #[test]

@@ -19,8 +19,6 @@ use crate::clock;
 use crate::limits::{BLOCK_TIMEOUT_MS, LAG_NS};
 use crate::units::Timestamp;
 
-/// How long is waited for frames before it is looked what time it is.
-const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long a thread sleeps where frames have just come: being woken for each one would cost more than they do. Longer each time
 /// that none came meanwhile, up to the last.
 const SHORT_WAITS: [Duration; 5] = [
@@ -163,17 +161,22 @@ impl Interfaces {
         &mut self.sources
     }
 
+    /// How much later than its time a frame may be handed over, in nanoseconds.
+    pub fn lag_ns(&self) -> u64 {
+        self.lag_ns
+    }
+
     /// Where the last poll brought nothing: all frames before this time have been handed out.
     pub fn settled(&self) -> Timestamp {
         self.settled
     }
 
     /// Waits after the last `quiet` polls have brought nothing: briefly where frames have just come, else until there may be some,
-    /// or a while has passed; answers whether the latter.
-    pub fn rest(&mut self, quiet: usize) -> bool {
+    /// or `most` has passed; answers whether the latter.
+    pub fn rest(&mut self, quiet: usize, most: Duration) -> bool {
         match SHORT_WAITS.get(quiet.saturating_sub(1)) {
             Some(&short) => sleep(short),
-            None => self.wait(IDLE_WAIT),
+            None => self.wait(most),
         }
         quiet > SHORT_WAITS.len()
     }

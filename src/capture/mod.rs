@@ -10,6 +10,7 @@ pub mod file;
 pub mod interface;
 pub mod live;
 pub mod nic;
+pub mod spread;
 pub mod write;
 
 use std::fmt;

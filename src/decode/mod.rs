@@ -98,6 +98,40 @@ pub fn decode_usual<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
     tcp::segment(&datagram, Tags::default()).ok()
 }
 
+/// Whether a frame is of that kind, as far as its IP header.
+#[inline(always)]
+pub fn is_usual(frame: &Frame<'_>) -> bool {
+    link::usual(Bytes::of(frame), frame.link).is_some_and(|packet| ip::usual(packet).is_some())
+}
+
+/// What a frame's outermost headers hide.
+#[derive(Clone, Copy, Debug)]
+pub enum Hidden<'a> {
+    /// Nothing: the frame is a segment's, or of no interest.
+    Nothing,
+    /// A segment, which is in tunnels.
+    Segment(Segment<'a>),
+    /// To which connection the frame belongs: it is, or has inside, a fragment.
+    Connection,
+}
+
+/// Looks for what a frame's outermost headers hide.
+#[cold]
+pub fn hidden<'a>(frame: &Frame<'a>) -> Hidden<'a> {
+    let mut tags = Tags::default();
+    let Ok(layer) = link::inside(Bytes::of(frame), frame.link, &mut tags) else { return Hidden::Nothing };
+    if let Layer::Ip(packet) = layer
+        && ip::datagram(packet).is_ok_and(|datagram| datagram.protocol == PROTOCOL_TCP)
+    {
+        return Hidden::Nothing;
+    }
+    match decode_tunnels(layer, tags) {
+        Ok(segment) => Hidden::Segment(segment),
+        Err(Skip::Fragment) => Hidden::Connection,
+        Err(_) => Hidden::Nothing,
+    }
+}
+
 /// Reads a frame's headers.
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Segment<'a>, Skip> {

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use serde_json::{Map, Value, json};
 
 use crate::capture::fault::{FaultCounts, Faults};
+use crate::capture::nic::drops::CardDrops;
 use crate::connection::ReplicationLink;
 use crate::counters::{Counter, Counters};
 use crate::endpoint::names::Names;
@@ -102,6 +103,8 @@ pub struct InputInterface {
     pub drops: u64,
     /// How often there came to be no room (AF_PACKET).
     pub freezes: u64,
+    /// What its card and driver dropped before.
+    pub nic: CardDrops,
     /// Its receive queues (AF_XDP).
     pub queues: Vec<InputQueue>,
 }
@@ -142,7 +145,27 @@ impl InputInterface {
         self.packets += other.packets;
         self.drops += other.drops;
         self.freezes += other.freezes;
-        self.queues.extend(other.queues);
+        for queue in other.queues {
+            match self.queues.iter_mut().find(|known| known.number == queue.number) {
+                Some(known) => known.add(&queue),
+                None => self.queues.push(queue),
+            }
+        }
+        self.queues.sort_by_key(|queue| queue.number);
+    }
+}
+
+impl InputQueue {
+    /// Adds what another socket on the same queue had.
+    fn add(&mut self, other: &InputQueue) {
+        self.packets += other.packets;
+        self.left += other.left;
+        self.ring_full += other.ring_full;
+        self.dropped += other.dropped;
+        self.fill_empty += other.fill_empty;
+        for ((_, count), (_, more)) in self.xdp.iter_mut().zip(&other.xdp) {
+            *count += more;
+        }
     }
 }
 
@@ -304,12 +327,13 @@ fn input(report: &Report<'_>) -> Value {
         fields
     });
     let interfaces = input.interfaces.iter().map(|interface| {
-        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, queues } = interface;
+        let InputInterface { name, mode, why, rss, link, packets, drops, freezes, nic, queues } = interface;
         let mut fields =
             json!({"name": name, "mode": mode, "why": why, "link": link, "packets": packets, "drops": drops});
         if let Some(rss) = rss {
             fields["rss"] = json!(rss);
         }
+        fields["nic"] = card_drops(nic);
         if queues.is_empty() {
             fields["freezes"] = json!(freezes);
         } else {
@@ -336,6 +360,12 @@ fn input(report: &Report<'_>) -> Value {
         fields["duration"] = json!(report.duration_ns());
     }
     fields
+}
+
+fn card_drops(CardDrops { missed, fifo, dropped, queues }: &CardDrops) -> Value {
+    let queues: Vec<Value> =
+        queues.iter().map(|(queue, dropped)| json!({"queue": queue, "dropped": dropped})).collect();
+    json!({"missed": missed, "fifo": fifo, "dropped": dropped, "queues": queues})
 }
 
 fn queue(queue: &InputQueue) -> Value {

@@ -3,6 +3,7 @@
 //! A [`RecordBatch`] carries many of them through one ring slot, with the bytes of their texts behind one another in one
 //! buffer, so that a record costs no allocation and batches are used again.
 
+use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
@@ -178,6 +179,9 @@ pub struct Texts<'a> {
 }
 
 impl RecordBatch {
+    /// Its bytes at the most, but for the last transaction's texts: a buffer that grew has room for twice as many.
+    pub const BYTES_MAX: usize = RECORD_BATCH * size_of::<Transaction>() + 2 * RECORD_TEXT_BYTES;
+
     /// The texts of one of the batch's transactions.
     pub fn texts(&self, transaction: &Transaction) -> Texts<'_> {
         let (_, text) = self.text.split_at(transaction.text_at as usize);

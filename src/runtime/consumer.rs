@@ -22,8 +22,6 @@ pub(super) type SharedMapping = Arc<Mapping>;
 pub(super) trait Consumer {
     /// Frames, in the order of the capture, which lie in `mapping` if there is one.
     fn frames(&mut self, frames: &[Frame<'_>], mapping: Option<&SharedMapping>) -> Result<(), Closed>;
-    /// Nothing more comes at the moment; all that comes is of `at` or later.
-    fn idle(&mut self, at: Timestamp) -> Result<(), Closed>;
     /// The mapping was read up to `read_to`: up to where nobody needs it any more.
     fn done_to(&mut self, read_to: usize) -> usize;
     /// What comes now lies in another file.
@@ -64,6 +62,16 @@ impl Alone {
         done.ok_or(Closed)
     }
 
+    /// Nothing more comes at the moment; all that comes is of `at` or later.
+    pub(super) fn idle(&mut self, at: Timestamp) -> Result<(), Closed> {
+        self.with(|worker, watermarks| {
+            if let Some(watermark) = watermarks.pass(at) {
+                worker.watermark(watermark);
+            }
+            worker.hand_over();
+        })
+    }
+
     /// The capture has ended, at `last`. `None`: the worker had panicked.
     pub(super) fn finish(self, last: Timestamp) -> Option<WorkerReport> {
         if self.has_failed { None } else { guard(self.number, || self.worker.finish(last)) }
@@ -90,15 +98,6 @@ impl Consumer for Alone {
             if is_drained {
                 worker.announce();
             }
-        })
-    }
-
-    fn idle(&mut self, at: Timestamp) -> Result<(), Closed> {
-        self.with(|worker, watermarks| {
-            if let Some(watermark) = watermarks.pass(at) {
-                worker.watermark(watermark);
-            }
-            worker.hand_over();
         })
     }
 
@@ -140,10 +139,6 @@ impl Consumer for Steered {
         if self.hurries && is_drained { self.steerer.flush(None) } else { Ok(()) }
     }
 
-    fn idle(&mut self, at: Timestamp) -> Result<(), Closed> {
-        self.steerer.idle(at)
-    }
-
     fn done_to(&mut self, read_to: usize) -> usize {
         self.steerer.done_to(read_to)
     }
@@ -158,7 +153,7 @@ impl Consumer for Steered {
 }
 
 /// A worker's thread: takes parcels until there are no more. `last`: where the capture ends, known by then.
-pub(super) fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64, is_live: bool) -> WorkerReport {
+pub(super) fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &AtomicU64) -> WorkerReport {
     while let Some(parcel) = inbox.receive() {
         let mut batch = Batch::new();
         for index in 0..parcel.len() {
@@ -174,9 +169,6 @@ pub(super) fn work(mut worker: Worker, mut inbox: Inbox<Box<Parcel>>, last: &Ato
             worker.watermark(watermark);
         }
         worker.announce();
-        if is_live && (parcel.watermark.is_some() || inbox.is_empty()) {
-            worker.hand_over();
-        }
         inbox.give_back(parcel);
     }
     worker.finish(Timestamp(last.load(Ordering::Acquire)))

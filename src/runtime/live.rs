@@ -1,8 +1,7 @@
 //! Captures interfaces: opens them, has threads follow them, watches over these, and says what came.
 //!
-//! Where a source keeps the two directions of a connection together, each worker follows its own in its own thread. Frames of
-//! several interfaces, or of queues over which connections split, belong together, so one thread brings them into order; with
-//! more than one worker it steers.
+//! Each worker has a thread, which follows the sockets that bring its connections, of all interfaces and queues, in the order of
+//! their frames' times.
 //!
 //! Time is that of the frames. Where none come it is the wall clock's, less the time that a frame may still be under way, so
 //! that timeouts are told and intervals end on an idle interface, too.
@@ -15,25 +14,31 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::capture::live::{Interfaces, Tap};
+use crate::capture::nic::drops::CardMeter;
 use crate::capture::{Condition, Source};
 use crate::clock::{self, Stopwatch};
 use crate::config::values::Poll;
 use crate::config::{Config, Live};
 use crate::counters::{Counter, Counters, Published};
 use crate::export::summary::{Input, InputInterface};
-use crate::flow::hash::Seed;
 use crate::limits::BATCH_FRAMES;
+use crate::steering::mesh::{self, Mesh};
 use crate::units::Timestamp;
 use crate::worker::{Batch, Worker, WorkerReport};
 
-use super::consumer::{Alone, Consumer};
+use super::consumer::Alone;
 use super::input::Read;
+use super::member::Member;
+use super::spawn;
 use super::taps::{Explanation, Taps, described};
-use super::{Steering, spawn};
 
 /// How often, where no packets come, what there is goes on to whoever waits for it, in nanoseconds: not so often that small pieces
 /// fill the rings there.
 const IDLE_NS: u64 = 20_000_000;
+/// How long is waited for frames before it is looked what time it is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// The same where other workers may pass some on, of which waiting tells nothing.
+const IDLE_WAIT_AMONG_OTHERS: Duration = Duration::from_millis(5);
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
@@ -71,6 +76,8 @@ pub struct Status {
     pub requests: u64,
     /// Packets dropped for want of time.
     pub drops: u64,
+    /// Packets that network cards had no room for.
+    pub missed: u64,
     /// Transactions that the sinks were too slow for.
     pub unwritten: u64,
 }
@@ -115,54 +122,41 @@ pub(super) fn capture(
     live: &Live,
     mut taps: Taps,
     workers: Vec<Worker>,
-    seed: Seed,
     observer: &mut dyn Observer,
 ) -> Result<(Read, Vec<Option<WorkerReport>>)> {
     let (clock, explanations) = (taps.clock(), taps.explanations());
-    let is_steered = taps.parts.len() < workers.len();
-    let how = if is_steered { ", which one thread feeds" } else { "" };
-    tracing::info!("capturing {}, with {} workers{how}", taps.describe(), workers.len());
-    let spread = std::mem::take(&mut taps.spread);
-    let (followed, reports) = follow_all(config, live, taps.parts, workers, seed, observer)?;
-    let (mut read, reports) = summed(followed, reports, clock, &explanations);
+    tracing::info!("capturing {}", taps.describe());
+    let (spread, mut cards) = (std::mem::take(&mut taps.spread), std::mem::take(&mut taps.cards));
+    let mesh = mesh::mesh(taps.owners, !taps.are_sorted_out_of_tunnels());
+    let members = workers.into_iter().zip(mesh).zip(taps.parts);
+    let (followed, reports) = follow_all(config, live, members.collect(), &mut cards, observer)?;
+    let (mut read, mut reports) = summed(followed, reports, clock, &explanations);
+    add_drops(&mut cards, &mut read.summary, &mut reports);
     // The sockets are closed.
     read.problems.extend(spread.end());
     Ok((read, reports))
 }
 
-/// Has threads follow the interfaces, each its part, for its worker or for all.
+/// Has threads follow the interfaces, each with a worker, its end of the mesh, and its part of the sockets.
 fn follow_all(
     config: &Config,
     live: &Live,
-    parts: Vec<Interfaces>,
-    workers: Vec<Worker>,
-    seed: Seed,
+    members: Vec<((Worker, Mesh), Interfaces)>,
+    cards: &mut [CardMeter],
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Followed>, Vec<Option<WorkerReport>>)> {
-    let published: Vec<Arc<Published>> = workers.iter().map(Worker::published).collect();
+    let published: Vec<Arc<Published>> = members.iter().map(|((worker, _), _)| worker.published()).collect();
     let control = Arc::new(Control::default());
-    let mut watched = Watched { control: Arc::clone(&control), published, interval_ns: config.interval_ns };
-    let poll = live.poll;
-    if parts.len() < workers.len() {
-        let steering = Steering::start(config, workers, seed, true)?;
-        let follow = move || {
-            let mut steering = steering;
-            let follow = |tap| follow(tap, &mut steering.consumer, &control, poll, true);
-            let followed: Vec<Followed> = parts.into_iter().map(follow).collect();
-            let end = followed.iter().map(|followed| followed.end).max().unwrap_or_default();
-            (followed, steering.finish(end))
-        };
-        let thread = [spawn("steering", None, follow)?];
-        let joined = watched.join(thread, live.duration_ns, observer);
-        return Ok(joined.into_iter().flatten().next().unwrap_or_else(|| (Vec::new(), vec![None])));
-    }
+    let mut watched = Watched { control: Arc::clone(&control), published, cards, interval_ns: config.interval_ns };
+    let (poll, is_alone) = (live.poll, members.len() == 1);
     let mut threads = Vec::new();
-    for (number, (tap, worker)) in parts.into_iter().zip(workers).enumerate() {
+    for (number, ((worker, mesh), tap)) in members.into_iter().enumerate() {
         let (control, interval_ns) = (Arc::clone(&control), config.interval_ns);
         let follow = move || {
-            let mut alone = Alone::new(number, worker, interval_ns, true);
-            let followed = follow(tap, &mut alone, &control, poll, number == 0);
-            let report = alone.finish(followed.end);
+            let alone = Alone::new(number, worker, interval_ns, true);
+            let mut member = Member::new(alone, (!is_alone).then_some(mesh), tap.lag_ns());
+            let followed = follow(tap, &mut member, &control, poll, number == 0);
+            let report = member.finish(followed.end);
             (followed, report)
         };
         threads.push(spawn(&format!("worker-{number}"), config.cpus.get(number).copied(), follow)?);
@@ -171,9 +165,10 @@ fn follow_all(
     Ok(joined.into_iter().map(Option::unwrap_or_default).unzip())
 }
 
-/// Follows interfaces into `consumer` until the end, and reads what is in their rings then.
-fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, poll: Poll, speaks: bool) -> Followed {
+/// Follows interfaces with a worker until the end, and reads what is in their rings then.
+fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
+    let most_wait = if member.has_others() { IDLE_WAIT_AMONG_OTHERS } else { IDLE_WAIT };
     let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
     loop {
         let mut batch = Batch::new();
@@ -185,14 +180,16 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
             }
             followed.last = followed.last.max(frame.at);
         }
-        let mut done = if batch.is_empty() { Ok(()) } else { consumer.frames(&batch, None) };
+        let done = if batch.is_empty() { Ok(()) } else { member.frames(&batch) };
         drop(batch);
+        let received = done.and_then(|()| member.receive());
+        let mut done = received.map(|_| ());
         let reached = last.unwrap_or_else(|| tap.settled());
         followed.end = followed.end.max(reached);
         // Not each time: between two packets there are many.
         if last.is_none() && (reached < idled || reached.since(idled) >= IDLE_NS) {
             idled = reached;
-            done = done.and_then(|()| consumer.idle(reached));
+            done = done.and_then(|()| member.idle(reached));
             if let Some((name, condition)) = tap.news() {
                 followed.hear(name, condition, control, speaks);
             }
@@ -201,8 +198,8 @@ fn follow(mut tap: Interfaces, consumer: &mut impl Consumer, control: &Control, 
             break;
         }
         batches = batches.wrapping_add(1);
-        quiet = if last.is_none() { quiet + 1 } else { 0 };
-        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet);
+        quiet = if last.is_none() && received == Ok(false) { quiet + 1 } else { 0 };
+        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait);
         if has_rested || batches.is_multiple_of(DROPS_BATCHES) {
             let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
             control.drops.fetch_add(drops - told, Ordering::Relaxed);
@@ -235,13 +232,14 @@ impl Followed {
 }
 
 /// What a capture is watched by.
-struct Watched {
+struct Watched<'c> {
     control: Arc<Control>,
     published: Vec<Arc<Published>>,
+    cards: &'c mut [CardMeter],
     interval_ns: u64,
 }
 
-impl Watched {
+impl Watched<'_> {
     /// Waits for the threads to end, or has them end when it is time; answers what each found, unless it panicked.
     fn join<T>(
         &mut self,
@@ -270,13 +268,15 @@ impl Watched {
         threads.into_iter().map(|thread| thread.join().ok()).collect()
     }
 
-    fn status(&self, elapsed: Duration) -> Status {
+    fn status(&mut self, elapsed: Duration) -> Status {
+        let missed = self.cards.iter_mut().map(CardMeter::missed).sum();
         let sum = |counter| self.published.iter().map(|published| published.read(counter)).sum();
         Status {
             elapsed,
             packets: sum(Counter::FramesSeen),
             requests: sum(Counter::Requests),
             drops: self.control.drops.load(Ordering::Relaxed),
+            missed,
             unwritten: sum(Counter::RecordsDropped),
         }
     }
@@ -321,9 +321,24 @@ fn summed(
     (Read { summary: input, clock, unreadable_packets: 0, problems }, reports)
 }
 
+/// Adds what cards dropped of the interfaces. What they missed the first worker's counters take, as if it had.
+fn add_drops(cards: &mut [CardMeter], input: &mut Input, reports: &mut [Option<WorkerReport>]) {
+    for card in cards {
+        let missed = card.missed();
+        if let Some(report) = reports.iter_mut().flatten().next() {
+            report.counters.add(Counter::CaptureDropsNic, missed);
+        }
+        if let Some(interface) = input.interfaces.iter_mut().find(|interface| interface.name == card.name()) {
+            interface.nic = card.drops().clone();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::nic::drops::CardDrops;
+    use crate::capture::nic::drops::testing;
     use crate::export::summary::{InputQueue, UNSTAMPED};
 
     fn followed(first: u64, last: u64, packets: u64) -> Followed {
@@ -353,6 +368,29 @@ mod tests {
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
         assert_eq!(read.problems, ["a is gone"]);
+    }
+
+    #[test]
+    fn what_cards_missed_is_counted_once_and_told_of_each() {
+        let (one, other) = (testing::Counters::new(7, 0, 0), testing::Counters::new(0, 0, 0));
+        let mut cards = [one.meter("a"), other.meter("b")];
+        one.set(9, 0, 3);
+        other.set(40, 1, 0);
+        let of = |name: &str| InputInterface { name: name.to_owned(), ..InputInterface::default() };
+        let mut input = Input { interfaces: vec![of("b"), of("a")], ..Input::default() };
+        let report =
+            || WorkerReport { counters: Counters::default(), memory_peak: 0, replication: Vec::new(), keys: None };
+        let mut reports = [None, Some(report()), Some(report())];
+        add_drops(&mut cards, &mut input, &mut reports);
+        let counted = reports.iter().flatten().map(|report| report.counters[Counter::CaptureDropsNic]);
+        assert_eq!(counted.collect::<Vec<u64>>(), [42, 0]);
+        let told = |missed, fifo, dropped| CardDrops { missed, fifo, dropped, queues: Vec::new() };
+        assert_eq!(
+            input.interfaces.into_iter().map(|one| one.nic).collect::<Vec<_>>(),
+            [told(40, 1, 0), told(2, 0, 3)]
+        );
+        let mut watched = Watched { control: Arc::default(), published: Vec::new(), cards: &mut cards, interval_ns: 1 };
+        assert_eq!(watched.status(Duration::ZERO).missed, 42);
     }
 
     #[test]

@@ -55,18 +55,9 @@ impl Spread {
         Ok(spread)
     }
 
-    /// Whether both directions of a connection come to one queue of the interface, for certain.
-    pub(super) fn is_symmetric(&self, interface: &str) -> bool {
-        self.of(interface).is_some_and(|symmetry| symmetry != Symmetry::None)
-    }
-
     /// What is in force, in a few words.
     pub(super) fn name(&self, interface: &str) -> Option<&'static str> {
-        self.of(interface).map(Symmetry::name)
-    }
-
-    fn of(&self, interface: &str) -> Option<Symmetry> {
-        self.symmetries.iter().find(|(name, _)| name == interface).map(|(_, symmetry)| *symmetry)
+        self.symmetries.iter().find(|(name, _)| name == interface).map(|(_, symmetry)| symmetry.name())
     }
 
     /// Whether a card was changed.
@@ -89,7 +80,7 @@ mod tests {
         put_back_left(&["lo".to_owned(), "no-such-if".to_owned()]);
         for wish in [RssWish::Keep, RssWish::Symmetric] {
             let spread = Spread::arrange(&["lo".to_owned()], wish).unwrap();
-            assert_eq!((spread.is_symmetric("lo"), spread.name("lo")), (true, Some("one queue")));
+            assert_eq!(spread.name("lo"), Some("one queue"));
             assert!(spread.end().is_empty());
         }
     }
@@ -98,7 +89,6 @@ mod tests {
     fn what_is_known_is_known_of_its_interface() {
         let symmetries = vec![("a".to_owned(), Symmetry::Key), ("b".to_owned(), Symmetry::None)];
         let spread = Spread { symmetries, ..Spread::default() };
-        assert_eq!(["a", "b", "c"].map(|name| spread.is_symmetric(name)), [true, false, false]);
         assert_eq!(
             ["a", "b", "c"].map(|name| spread.name(name)),
             [Some("a symmetric key"), Some("not symmetric"), None]

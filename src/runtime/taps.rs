@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use crate::capture::choice::{self, Wanted};
+use crate::capture::interface::queues;
 use crate::capture::live::{Interfaces, Tap};
+use crate::capture::nic::drops::CardMeter;
+use crate::capture::spread::Spread;
 use crate::capture::{LinkType, Way};
 use crate::config::values::RssWish;
 use crate::config::{Config, Live};
@@ -11,19 +14,26 @@ use crate::counters::{Counter, Counters};
 use crate::export::summary::InputInterface;
 #[cfg(feature = "afxdp")]
 use crate::export::summary::InputQueue;
+use crate::flow::hash::Seed;
 
 use super::live::Opened;
-use super::rss::{self, Spread};
+use super::rss::{self, Spread as CardSpread};
 
 /// The interfaces, opened.
 #[derive(Debug)]
 pub(crate) struct Taps {
-    /// One for each thread that follows some of them.
+    /// The sockets that bring each worker's connections.
     pub(super) parts: Vec<Interfaces>,
+    /// Whose connections are whose, where the outermost headers do not tell.
+    pub(super) owners: Spread,
     /// Each interface: its name, the way, and why that.
     chosen: Vec<(String, Way, String)>,
+    /// Whether each worker has a queue of its own.
+    has_own_queues: bool,
+    /// What their cards drop.
+    pub(super) cards: Vec<CardMeter>,
     /// How their cards spread packets. Dropped last: cards forget it when their XDP program is detached.
-    pub(super) spread: Spread,
+    pub(super) spread: CardSpread,
 }
 
 /// How an interface was captured.
@@ -36,40 +46,64 @@ pub(super) struct Explanation {
     pub(super) rss: Option<&'static str>,
 }
 
-/// Opens the interfaces. Copies of one interface's frames are shared by its workers, connection by connection. The two directions
-/// of a connection may come to different interfaces, and to different queues of one: one thread follows all of these. Only where
-/// a card was asked to bring them to one queue each worker has a queue of its own.
-pub(super) fn open(config: &Config, live: &Live) -> Result<Taps> {
+/// Opens the interfaces. Each worker has sockets that bring both directions of its connections: of copies the kernel chooses by a
+/// hash, the same on all interfaces; of AF_XDP the XDP program does, on each queue. Only where a card was asked to bring both
+/// directions to one queue, and there is one for each worker, that is its own.
+pub(super) fn open(config: &Config, live: &Live, without_xdp: Option<&str>) -> Result<Taps> {
     rss::put_back_left(&live.interfaces);
-    let is_alone = live.interfaces.len() == 1;
+    let workers = config.workers;
+    let has_own_queues = match &live.interfaces[..] {
+        [alone] => live.rss == RssWish::Symmetric && queues(alone) == workers,
+        _ => false,
+    };
+    let secret = Seed::random().hash_of(&"whose connection it is");
+    let owners = Spread { workers: workers as u32, secret };
     let wanted = Wanted {
         way: live.way,
         ports: &config.ports,
         others: live.others,
+        without_xdp,
         consume: live.consume,
-        sockets: if is_alone { config.workers } else { 1 },
-        rings: config.workers.max(live.interfaces.len()),
+        spread: Spread { workers: if has_own_queues { 1 } else { owners.workers }, secret },
+        interfaces: live.interfaces.len(),
     };
-    let (mut all, mut chosen) = (Vec::new(), Vec::new());
-    for name in &live.interfaces {
-        let choice::Opened { taps, way, why } = choice::open(name, &wanted)?;
-        tracing::info!("{name}: {way} ({why})");
-        all.extend(taps);
+    let opened = open_alike(live, &wanted)?;
+    let spread = CardSpread::arrange(&live.interfaces, live.rss)?;
+    let mut chosen = Vec::new();
+    let mut parts: Vec<Vec<Tap>> = (0..workers).map(|_| Vec::new()).collect();
+    for (name, choice::Opened { taps, way, why, node }) in live.interfaces.iter().zip(opened) {
+        let near = node
+            .map(|node| format!("; memory for packets is of the card's NUMA node, {node}, while that has any"))
+            .unwrap_or_default();
+        tracing::info!("{name}: {way} ({why}){near}");
         chosen.push((name.clone(), way, why));
+        for (number, tap) in taps.into_iter().enumerate() {
+            parts[number % workers].push(tap);
+        }
     }
-    let spread = Spread::arrange(&live.interfaces, live.rss)?;
-    let keeps_together = |name: &str, way| match way {
-        Way::AfPacket => true,
-        // Not unless it is asked for: of tunnels the card sees the outside only, whose two directions may differ.
-        _ => live.rss == RssWish::Symmetric && spread.is_symmetric(name) && all.len() == config.workers,
+    let parts = parts.into_iter().map(Interfaces::new).collect();
+    // Cards are set up anew when an XDP program comes: what they drop meanwhile is not of the capture.
+    let cards = live.interfaces.iter().map(|name| CardMeter::of(name)).collect();
+    Ok(Taps { parts, owners, chosen, has_own_queues, cards, spread })
+}
+
+/// Opens all interfaces in ways that spread connections over the workers alike.
+fn open_alike(live: &Live, wanted: &Wanted<'_>) -> Result<Vec<choice::Opened>> {
+    let open_all = |wanted: &Wanted<'_>| -> Result<Vec<choice::Opened>> {
+        live.interfaces.iter().map(|name| Ok(choice::open(name, wanted)?)).collect()
     };
-    let is_shared = is_alone && chosen.iter().all(|(name, way, _)| keeps_together(name, *way));
-    let parts = if is_shared {
-        all.into_iter().map(|tap| Interfaces::new(vec![tap])).collect()
-    } else {
-        vec![Interfaces::new(all)]
-    };
-    Ok(Taps { parts, chosen, spread })
+    let opened = open_all(wanted)?;
+    let copies = opened.iter().filter(|opened| opened.way == Way::AfPacket).count();
+    if copies == 0 || copies == opened.len() {
+        return Ok(opened);
+    }
+    let whys: Vec<String> =
+        opened.into_iter().filter(|opened| opened.way == Way::AfPacket).map(|opened| opened.why).collect();
+    let mut opened = open_all(&Wanted { way: Some(Way::AfPacket), ..*wanted })?;
+    for one in &mut opened {
+        one.why = format!("all interfaces in the same way, and one has no better: {}", whys.join("; "));
+    }
+    Ok(opened)
 }
 
 impl Taps {
@@ -81,13 +115,23 @@ impl Taps {
         }
     }
 
-    /// What is captured, and how.
+    /// Whether packets in tunnels, too, come to the worker whose connection they are of.
+    pub(super) fn are_sorted_out_of_tunnels(&self) -> bool {
+        !self.has_own_queues && self.chosen.iter().all(|(_, way, _)| *way != Way::AfPacket)
+    }
+
+    /// What is captured, how, and by whom.
     pub(super) fn describe(&self) -> String {
         let names = self.chosen.iter().map(|(name, way, _)| match way {
             Way::AfPacket => format!("{name} by AF_PACKET"),
             way => format!("{name} by AF_XDP ({way})"),
         });
-        names.collect::<Vec<_>>().join(" and ")
+        let workers = match (self.parts.len(), self.has_own_queues) {
+            (1, _) => "with one worker".to_owned(),
+            (count, false) => format!("with {count} workers"),
+            (count, true) => format!("with {count} workers, each with a queue of its own"),
+        };
+        format!("{}, {workers}", names.collect::<Vec<_>>().join(" and "))
     }
 
     /// Whose clock the frames' times are, and how fine.

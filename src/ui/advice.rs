@@ -57,6 +57,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
         return vec![nothing_found(counters, observed)];
     }
     let advice = [
+        missed(counters),
         dropped(counters),
         unwritten(counters),
         cut_off(counters),
@@ -189,6 +190,17 @@ const DECRYPTED: &str = "Capture where it is decrypted: between the TLS proxy an
 const BOTH_DIRECTIONS: &str = "A mirror port must copy both directions (received and transmitted). A passive tap has an \
                                interface for each: name both with resptap capture --interface A --interface B, or merge \
                                two captures by time with mergecap -w both.pcap A B.";
+
+fn missed(counters: &Counters) -> Option<String> {
+    let packets = counters[Counter::CaptureDropsNic];
+    (packets > 0).then(|| {
+        format!(
+            "The network card missed {}: the host did not take them out of its rings in time. Give it larger rings, or more \
+             queues; resptap check --interface IF tells the commands.",
+            counted(packets, "packet")
+        )
+    })
+}
 
 fn dropped(counters: &Counters) -> Option<String> {
     let packets = counters[Counter::CaptureDropsRing] + counters[Counter::CaptureDropsMemory];

@@ -26,7 +26,7 @@ pub fn run(config: &Config, live: &Live) -> Result<bool> {
     let finds_processes = config.processes;
     let mut watch = Watch { line: Line::new(), signals, before: Status::default(), user, finds_processes };
     let summary = config.summary.as_ref().map(Destination::open).transpose()?;
-    let outcome = runtime::capture(config, live, &mut watch);
+    let outcome = runtime::capture(config, live, sandbox::without_af_xdp().as_deref(), &mut watch);
     watch.line.finish();
     let outcome = outcome?;
     if live.rss == RssWish::Symmetric
@@ -95,12 +95,16 @@ fn describe(status: &Status, before: &Status) -> String {
     let rate = |now: u64, before: u64| count((now.saturating_sub(before) as f64 / seconds).round() as u64);
     let drops =
         if status.drops == 0 { "none dropped".to_owned() } else { counted(status.drops, "packet") + " dropped" };
+    let missed = match status.missed {
+        0 => String::new(),
+        packets => format!(", {} missed by the card", count(packets)),
+    };
     let unwritten = match status.unwritten {
         0 => String::new(),
         records => format!(", {} not written", counted(records, "transaction")),
     };
     format!(
-        "{} s: {} packets/s, {} requests/s, {drops}{unwritten}",
+        "{} s: {} packets/s, {} requests/s, {drops}{missed}{unwritten}",
         status.elapsed.as_secs(),
         rate(status.packets, before.packets),
         rate(status.requests, before.requests)
@@ -133,6 +137,7 @@ mod tests {
             packets,
             requests,
             drops,
+            missed: 0,
             unwritten: 0,
         };
         let before = status(10_000, 5_000, 900, 0);
@@ -142,6 +147,8 @@ mod tests {
         );
         assert!(describe(&status(12_000, 5_000, 900, 1), &before).ends_with("0 requests/s, 1 packet dropped"));
         assert!(describe(&status(12_000, 5_000, 900, 2_000), &before).ends_with("2,000 packets dropped"));
+        let missed = Status { missed: 4_000, ..status(12_000, 5_000, 900, 1) };
+        assert!(describe(&missed, &before).ends_with("1 packet dropped, 4,000 missed by the card"));
         let slow = Status { unwritten: 3, ..status(12_000, 5_000, 900, 0) };
         assert!(describe(&slow, &before).ends_with("none dropped, 3 transactions not written"));
     }

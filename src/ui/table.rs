@@ -96,9 +96,12 @@ impl Page<'_> {
             }
         }
         for interface in &report.input.interfaces {
-            let InputInterface { name, mode, link, packets, drops, .. } = interface;
+            let InputInterface { name, mode, link, packets, drops, nic, .. } = interface;
             let dropped = if *drops == 0 { "none".to_owned() } else { count(*drops) };
-            writeln!(self.out, "  {name}: {mode}, {link}, {}, {dropped} dropped", counted(*packets, "packet"))?;
+            let missed =
+                if nic.missed == 0 { String::new() } else { format!(", {} missed by the card", count(nic.missed)) };
+            let packets = counted(*packets, "packet");
+            writeln!(self.out, "  {name}: {mode}, {link}, {packets}, {dropped} dropped{missed}")?;
         }
         if report.input.first.is_known() {
             let (first, last) = (instant(report.input.first), instant(report.input.last));
@@ -501,7 +504,10 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         Counter::CaptureDropsMemory => {
             ("dropped by the kernel: no memory was free for them, or they were too long", true)
         }
+        Counter::CaptureDropsSteering => ("for another worker, who had no room for them", true),
+        Counter::FramesSteered => ("out of tunnels or fragments, passed on to another worker", false),
         Counter::CaptureDropsNoSocket => ("came on a queue that was not there when the capture began", true),
+        Counter::CaptureDropsNic => ("missed by the network card: the host had left it no room for them", true),
         Counter::Gaps => ("stretches of a connection that the capture does not have", true),
         Counter::GapBytesMirror => ("lost on the way to the capture: the receiver had acknowledged them", true),
         Counter::GapBytesNetwork => ("never seen and never acknowledged", true),

@@ -3,7 +3,7 @@
 use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
-use crate::limits::{OVERALL_BYTES, RECORD_BATCH, STATISTICS_BOXES};
+use crate::limits::{OVERALL_BYTES, RECORD_BATCH, RECORD_TEXT_BYTES, STATISTICS_BOXES};
 use crate::record::Message;
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
@@ -256,7 +256,7 @@ impl Recording {
         }
         counters.count(Counter::RecordsEmitted);
         self.append(exchange, times, error);
-        if self.batch.transactions.len() >= RECORD_BATCH {
+        if self.batch.transactions.len() >= RECORD_BATCH || self.batch.text.len() >= RECORD_TEXT_BYTES {
             self.send_batch(counters);
         }
     }

@@ -99,6 +99,10 @@ fn four_capabilities_are_enough_and_each_that_is_missing_is_named_with_the_comma
         assert!(said.contains(&format!("not permitted: {missing} is missing")), "{missing}: {said}");
         assert!(said.contains("setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep /"), "{missing}: {said}");
     }
+    let (status, said) = by_nobody(&bed, "-all,+net_admin,+net_raw,+bpf", "--mode auto");
+    assert_eq!(status, Some(0), "{said}");
+    let expected = "t1: af-packet (not AF_XDP, the faster way, for which CAP_PERFMON is missing: setcap cap_net_admin,cap_net_raw,";
+    assert!(said.contains(expected) && said.matches("CAP_PERFMON").count() == 1, "{said}");
     let (status, said) = by_nobody(&bed, "-all,+net_raw", "--mode af-packet --user daemon");
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("only root can become another user"), "{said}");

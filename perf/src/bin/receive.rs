@@ -6,13 +6,18 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::spawn;
+use std::time::Duration;
 
 use clap::Parser;
 
 use resptap::capture::choice::{self, Opened, Wanted};
 use resptap::capture::live::{Interfaces, Tap};
+use resptap::capture::spread::Spread;
 use resptap::capture::{Others, Source, Way};
 use resptap::limits::BATCH_FRAMES;
+
+/// How long is waited at a time, as `resptap capture` does.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// Receives frames, and does nothing with them.
 #[derive(Parser, Debug)]
@@ -33,7 +38,15 @@ fn way(text: &str) -> Result<Way, String> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { interface, mode } = Arguments::parse();
     let ports = [6379];
-    let wanted = Wanted { way: Some(mode), ports: &ports, others: Others::Pass, consume: false, sockets: 1, rings: 1 };
+    let wanted = Wanted {
+        way: Some(mode),
+        ports: &ports,
+        others: Others::Pass,
+        without_xdp: None,
+        consume: false,
+        spread: Spread { workers: 1, secret: 1 },
+        interfaces: 1,
+    };
     let Opened { taps, .. } = choice::open(&interface, &wanted)?;
     let mut tap = Interfaces::new(taps);
     let has_ended = Arc::new(AtomicBool::new(false));
@@ -49,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let Ok(_) = tap.poll(BATCH_FRAMES, &mut |_| frames += 1);
         quiet = if frames == 0 { quiet + 1 } else { 0 };
         if quiet > 0 {
-            tap.rest(quiet);
+            tap.rest(quiet, IDLE_WAIT);
         }
     }
     let packets: u64 = tap.sources().iter().map(Tap::packets).sum();

@@ -4,7 +4,7 @@
 //! The kernel copies whole frames into the ring, each with its time, and hands over blocks of them: when a block is full, or
 //! after [`BLOCK_TIMEOUT_MS`]. Where the ring is full it drops frames, and counts them. Several sockets may share the frames of
 //! an interface (`PACKET_FANOUT_HASH`): both directions of a connection then come to one socket, whatever is around them,
-//! except for tunnels in UDP (VXLAN, Geneve), whose outer ports differ between the directions.
+//! except for tunnels in UDP (VXLAN, Geneve), whose outer ports differ between the directions: the steering mesh is for these.
 
 #![allow(unsafe_code)]
 

@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::capture::Way;
-use crate::limits::{UMEM_FRAME_BYTES, XDP_QUEUES_MAX};
+use crate::limits::XDP_QUEUES_MAX;
 
-use super::queue::rx_ring_frames;
+use super::queue::Shape;
 
 /// See the messages.
 #[derive(Debug, thiserror::Error)]
@@ -60,20 +60,16 @@ pub enum XdpError {
     Mtu { name: String },
     #[error(
         "the memory of queue {queue} of {name}, {} MiB, may not be locked: raise the limit (ulimit -l unlimited, or \
-         LimitMEMLOCK=infinity in a systemd unit), or give the program CAP_IPC_LOCK", umem_mib(*queues)
+         LimitMEMLOCK=infinity in a systemd unit), or give the program CAP_IPC_LOCK", shape.memory_bytes() >> 20
     )]
-    LockedMemory { name: String, queue: u32, queues: usize },
+    LockedMemory { name: String, queue: u32, shape: Shape },
     #[error(
-        "there is no memory for queue {queue} of {name}, which takes {} MiB for each of {queues} queues ({source}); lower their \
-         number (ethtool -L {name} combined N), or free memory", umem_mib(*queues)
+        "there is no memory for queue {queue} of {name}, which takes {} MiB for each of {} queues ({source}); lower their \
+         number (ethtool -L {name} combined N), or free memory", shape.memory_bytes() >> 20, shape.queues
     )]
-    Memory { name: String, queue: u32, queues: usize, source: io::Error },
+    Memory { name: String, queue: u32, shape: Shape, source: io::Error },
     #[error(
         "{what} on {name} failed: {source}; AF_XDP in this way needs Linux 5.18 or newer: take --mode af-packet on older ones"
     )]
     Setup { name: String, what: &'static str, source: io::Error },
-}
-
-fn umem_mib(queues: usize) -> usize {
-    (2 * rx_ring_frames(queues) * UMEM_FRAME_BYTES) >> 20
 }

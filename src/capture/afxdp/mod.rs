@@ -1,6 +1,7 @@
 //! Live frames by `AF_XDP` (the kernel's `af_xdp.rst`): an XDP program on the interface keeps what is of interest and hands it to
-//! a socket for each receive queue, which shares memory with the kernel: no byte is copied where the driver can do without
-//! (zero-copy), else each is once.
+//! a socket that shares memory with the kernel: no byte is copied where the driver can do without (zero-copy), else each is
+//! once. Each receive queue has a socket for each worker, and the program chooses the one whose connection it is
+//! ([`Spread`]).
 //!
 //! The frames that are kept are taken away from the host. Those that come in several pieces of memory are put together here, by
 //! copying. Each is stamped by the program as the driver receives it; the stamp's clock is never set, and is taken for the wall
@@ -22,6 +23,7 @@ use xsk_rs::FrameDesc;
 use super::afpacket::socket::Socket;
 use super::afpacket::this_program;
 use super::interface::queues;
+use super::spread::Spread;
 use super::{Condition, Frame, LinkType, Others, Way};
 use crate::clock;
 use crate::limits::{JOINED_FRAME_BYTES_MAX, XDP_BATCH_FRAMES, XDP_QUEUES_MAX};
@@ -31,7 +33,7 @@ pub use error::XdpError;
 use holders::holders;
 use program::{Hook, Program};
 pub use program::{Verdict, Verdicts};
-use queue::{Failed, Queue};
+use queue::{Failed, Queue, Shape};
 
 /// How far the wall clock and that of the stamps move apart before it is taken for a step of the wall clock, in nanoseconds:
 /// below are the errors of reading both.
@@ -46,13 +48,14 @@ struct Attached {
     _promiscuous: Socket,
 }
 
-/// A receive queue of an interface, with its socket.
+/// A worker's socket on a receive queue of an interface.
 #[derive(Debug)]
 pub struct AfXdp {
     // Before the program, whose map has its socket.
     queue: Queue,
     attached: Arc<Attached>,
     number: u32,
+    worker: u32,
     way: Way,
     /// Frames that were taken out of the ring: those up to `given` were given back, those up to `next` were handed out, those up
     /// to `count` were not.
@@ -95,10 +98,10 @@ enum JoinedState {
     HandedOut,
 }
 
-/// What was counted of a queue's frames.
+/// What was counted of a socket's frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Account {
-    /// What the XDP program did with them.
+    /// What the XDP program did with the queue's; only the first worker's socket tells.
     pub verdicts: Verdicts,
     /// Frames handed out.
     pub received: u64,
@@ -106,16 +109,23 @@ pub struct Account {
     pub dropped: u64,
     /// Frames for which the ring had no room.
     pub ring_full: u64,
-    /// How often no memory was free.
+    /// How often no memory of the queue was free; only the first worker's socket tells.
     pub fill_empty: u64,
     /// Frames that were in the ring at the end.
     pub left: u64,
 }
 
 impl AfXdp {
-    /// Opens all receive queues of an interface, which has this number, in one of AF_XDP's ways. Frames of TCP of these ports come
-    /// from now on.
-    pub fn open(name: &str, number: i32, way: Way, ports: &[u16], others: Others) -> Result<Vec<AfXdp>, XdpError> {
+    /// Opens all receive queues of an interface, which has this number, in one of AF_XDP's ways: of each a socket for each worker.
+    /// Frames of TCP of these ports come from now on.
+    pub fn open(
+        name: &str,
+        number: i32,
+        way: Way,
+        ports: &[u16],
+        others: Others,
+        spread: Spread,
+    ) -> Result<Vec<AfXdp>, XdpError> {
         let failed = |what| move |source| setup_error(name, way, what, source);
         let promiscuous = Socket::new().map_err(failed("opening a packet socket"))?;
         promiscuous.bind(number, 0).map_err(failed("binding a packet socket"))?;
@@ -127,28 +137,35 @@ impl AfXdp {
         if count > XDP_QUEUES_MAX {
             return Err(XdpError::TooManyQueues { name: name.to_owned(), queues: count });
         }
-        let loaded = Program::load(number, count as u32, ports, others);
+        let loaded = Program::load(number, count as u32, ports, others, spread);
         let mut program = loaded.map_err(failed("loading the XDP program"))?;
-        let mut opened = Vec::with_capacity(count);
+        let shape = Shape { queues: count, workers: spread.workers as usize };
+        let mut opened = Vec::with_capacity(count * shape.workers);
         for queue in 0..count as u32 {
-            let socket = open_queue(name, number, queue, count, way)?;
-            program.set_socket(queue, socket.fd()).map_err(failed("giving the XDP program its sockets"))?;
-            opened.push(socket);
+            let sockets = open_queue(name, number, queue, shape, way)?;
+            for (socket, worker) in sockets.into_iter().zip(0..) {
+                let set = program.set_socket(queue, worker, socket.fd());
+                set.map_err(failed("giving the XDP program its sockets"))?;
+                opened.push((socket, queue, worker));
+            }
         }
         promiscuous.hold_promiscuous(number).map_err(failed("setting promiscuous mode"))?;
         // From here on frames come.
         let hook = if way == Way::Generic { Hook::Generic } else { Hook::Driver };
         program.attach(hook).map_err(|source| attach_error(name, number, way, source))?;
         let attached = Arc::new(Attached { name: name.to_owned(), program, _promiscuous: promiscuous });
-        let queues = opened.into_iter().zip(0..);
-        Ok(queues.map(|(queue, number)| AfXdp::new(queue, number, way, Arc::clone(&attached))).collect())
+        let sockets = opened.into_iter();
+        Ok(sockets
+            .map(|(queue, number, worker)| AfXdp::new(queue, number, worker, way, Arc::clone(&attached)))
+            .collect())
     }
 
-    fn new(queue: Queue, number: u32, way: Way, attached: Arc<Attached>) -> AfXdp {
+    fn new(queue: Queue, number: u32, worker: u32, way: Way, attached: Arc<Attached>) -> AfXdp {
         AfXdp {
             queue,
             attached,
             number,
+            worker,
             way,
             frames: [FrameDesc::default(); XDP_BATCH_FRAMES],
             given: 0,
@@ -173,6 +190,11 @@ impl AfXdp {
     /// The queue.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Whose it is.
+    pub fn worker(&self) -> usize {
+        self.worker as usize
     }
 
     /// How its frames come.
@@ -218,7 +240,7 @@ impl AfXdp {
         self.statistics.dropped + self.statistics.ring_full
     }
 
-    /// Takes the program off the interface, and what is left out of the ring: the account of this queue.
+    /// Takes the program off the interface, and what is left out of the ring: the account of this socket.
     pub fn close(&mut self) -> Account {
         self.attached.program.detach();
         self.drops();
@@ -235,12 +257,14 @@ impl AfXdp {
             left += self.frames[..taken].iter().map(is_last).sum::<u64>();
         }
         (self.given, self.next, self.count) = (0, 0, 0);
+        let tells_of_queue = self.worker == 0;
+        let verdicts = || self.attached.program.verdicts(self.number).unwrap_or_default();
         Account {
-            verdicts: self.attached.program.verdicts(self.number).unwrap_or_default(),
+            verdicts: if tells_of_queue { verdicts() } else { Verdicts::default() },
             received: self.packets,
             dropped: self.statistics.dropped,
             ring_full: self.statistics.ring_full,
-            fill_empty: self.statistics.fill_empty,
+            fill_empty: if tells_of_queue { self.statistics.fill_empty } else { 0 },
             left,
         }
     }
@@ -382,18 +406,20 @@ impl Joined {
     }
 }
 
-/// A socket for a queue, which is as it was asked for.
-fn open_queue(name: &str, number: i32, queue: u32, queues: usize, way: Way) -> Result<Queue, XdpError> {
+/// Sockets for a queue, which are as they were asked for.
+fn open_queue(name: &str, number: i32, queue: u32, shape: Shape, way: Way) -> Result<Vec<Queue>, XdpError> {
     let is_zero_copy = way == Way::ZeroCopy;
-    let opened = Queue::open(name, queue, queues, is_zero_copy);
-    let opened = opened.map_err(|failed| match queue_error(name, queue, queues, way, failed) {
+    let opened = queue::open(name, queue, shape, is_zero_copy);
+    let opened = opened.map_err(|failed| match queue_error(name, queue, shape, way, failed) {
         XdpError::QueueTaken { name, queue, .. } => XdpError::QueueTaken { name, queue, holders: holders(number) },
         other => other,
     })?;
-    let told = opened.is_zero_copy();
-    let told = told.map_err(|source| setup_error(name, way, "asking for the way of a socket", source))?;
-    if is_zero_copy && !told {
-        return Err(XdpError::NotZeroCopy { name: name.to_owned(), queue });
+    for socket in &opened {
+        let told = socket.is_zero_copy();
+        let told = told.map_err(|source| setup_error(name, way, "asking for the way of a socket", source))?;
+        if is_zero_copy && !told {
+            return Err(XdpError::NotZeroCopy { name: name.to_owned(), queue });
+        }
     }
     Ok(opened)
 }
@@ -406,20 +432,20 @@ fn setup_error(name: &str, way: Way, what: &'static str, source: io::Error) -> X
     }
 }
 
-fn queue_error(name: &str, queue: u32, queues: usize, way: Way, failed: Failed) -> XdpError {
+fn queue_error(name: &str, queue: u32, shape: Shape, way: Way, failed: Failed) -> XdpError {
     let owned = name.to_owned();
     match failed {
         Failed::Umem(source) => match source.raw_os_error() {
-            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, queues },
-            Some(libc::ENOMEM | libc::EAGAIN) => XdpError::Memory { name: owned, queue, queues, source },
+            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, shape },
+            Some(libc::ENOMEM | libc::EAGAIN) => XdpError::Memory { name: owned, queue, shape, source },
             _ => setup_error(name, way, "making the memory of a queue", source),
         },
         Failed::Bind(source) => match source.raw_os_error() {
             Some(libc::EBUSY) => XdpError::QueueTaken { name: owned, queue, holders: String::new() },
             Some(libc::EOPNOTSUPP) if way == Way::ZeroCopy => XdpError::NoZeroCopy { name: owned },
             Some(libc::EINVAL) => XdpError::NoQueue { name: owned, queue, source },
-            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, queues },
-            Some(libc::ENOMEM) => XdpError::Memory { name: owned, queue, queues, source },
+            Some(libc::ENOBUFS) => XdpError::LockedMemory { name: owned, queue, shape },
+            Some(libc::ENOMEM) => XdpError::Memory { name: owned, queue, shape, source },
             _ => setup_error(name, way, "binding a socket to a queue", source),
         },
     }

@@ -13,6 +13,7 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 
 use crate::capture::Others;
+use crate::capture::spread::Spread;
 
 static OBJECT: &[u8] = include_bytes_aligned!("program/tap.bpf.o");
 
@@ -108,12 +109,13 @@ impl Verdicts {
 pub(super) struct Program {
     bpf: Ebpf,
     number: i32,
+    workers: u32,
     link: Mutex<Option<OwnedFd>>,
 }
 
 impl Program {
-    /// Loads it for an interface with so many queues.
-    pub(super) fn load(number: i32, queues: u32, ports: &[u16], others: Others) -> io::Result<Program> {
+    /// Loads it for an interface with so many queues, whose frames it spreads over the workers.
+    pub(super) fn load(number: i32, queues: u32, ports: &[u16], others: Others, spread: Spread) -> io::Result<Program> {
         // `enum xdp_action` of linux/bpf.h.
         let action: u32 = match others {
             Others::Drop => 1,
@@ -121,7 +123,9 @@ impl Program {
         };
         let mut loader = EbpfLoader::new();
         loader.override_global("others", &action, true);
-        loader.map_max_entries("sockets", queues).map_max_entries("counts", queues * VERDICTS);
+        loader.override_global("workers", &spread.workers, true);
+        loader.override_global("secret", &spread.secret, true);
+        loader.map_max_entries("sockets", queues * spread.workers).map_max_entries("counts", queues * VERDICTS);
         let mut bpf = loader.load(OBJECT).map_err(|error| os_error(&error))?;
         let mut bits = [0u8; 8192];
         for port in ports {
@@ -132,13 +136,13 @@ impl Program {
         let program = bpf.program_mut("resptap_tap").ok_or(io::ErrorKind::NotFound)?;
         let program: &mut Xdp = program.try_into().map_err(|error| os_error(&error))?;
         program.load().map_err(|error| refused(&error))?;
-        Ok(Program { bpf, number, link: Mutex::new(None) })
+        Ok(Program { bpf, number, workers: spread.workers, link: Mutex::new(None) })
     }
 
-    /// A queue's frames go to this socket.
-    pub(super) fn set_socket(&mut self, queue: u32, socket: RawFd) -> io::Result<()> {
+    /// A worker's frames of a queue go to this socket.
+    pub(super) fn set_socket(&mut self, queue: u32, worker: u32, socket: RawFd) -> io::Result<()> {
         let mut sockets: XskMap<&mut MapData> = map(self.bpf.map_mut("sockets"))?;
-        sockets.set(queue, socket, 0).map_err(|error| os_error(&error))
+        sockets.set(queue * self.workers + worker, socket, 0).map_err(|error| os_error(&error))
     }
 
     /// Attaches it.
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     #[ignore = "needs root: scripts/test runs it"]
     fn the_kernels_verifier_takes_the_program() {
-        Program::load(1, 2, &[6379], Others::Pass).unwrap();
+        Program::load(1, 2, &[6379], Others::Pass, Spread { workers: 3, secret: 7 }).unwrap();
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::rss::{Rss, Transform};
 /// `ETHTOOL_GDRVINFO` and its like.
 const GET_DRIVER: u32 = 0x03;
 const GET_RINGS: u32 = 0x10;
+const GET_STRINGS: u32 = 0x1b;
+const GET_COUNTERS: u32 = 0x1d;
 const GET_FLAGS: u32 = 0x25;
 const GET_FLOW_HASH: u32 = 0x29;
 const GET_GRO: u32 = 0x2b;
@@ -22,6 +24,14 @@ const SET_RSS: u32 = 0x47;
 
 /// Words of `struct ethtool_drvinfo`, of which 32 bytes each are the driver's name and version.
 const DRIVER_WORDS: usize = 49;
+/// Which of them says how many counters the driver has.
+const DRIVER_COUNTERS: usize = 45;
+/// Words of `struct ethtool_gstrings` and `struct ethtool_stats` before what they are for.
+const STRINGS_WORDS: usize = 3;
+const COUNTERS_WORDS: usize = 2;
+/// `ETH_SS_STATS`: the counters' names, each with 32 bytes.
+const COUNTERS_NAMES: u32 = 1;
+const NAME_WORDS: usize = 8;
 /// Words of `struct ethtool_rxnfc`.
 const FLOW_HASH_WORDS: usize = 48;
 /// Words of `struct ethtool_rxfh` before the table.
@@ -34,6 +44,9 @@ const TCP_IPV4: u32 = 1;
 /// Most entries of a table and bytes of a key that are believed: more than any card has.
 const TABLE_MAX: u32 = 1 << 16;
 const KEY_MAX: u32 = 1 << 12;
+/// Most counters of a driver that are believed. The kernel writes as many as there are then, not as many as there is room for: so
+/// there is always room for these.
+const COUNTERS_MAX: usize = 1 << 16;
 
 /// How many there are, and how many there could be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,6 +111,37 @@ impl Ethtool {
             let bytes: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
             (text(&bytes[..32]), text(&bytes[32..64]))
         }))
+    }
+
+    /// The names of the driver's counters, in their order.
+    pub fn counters_named(&self) -> io::Result<Option<Vec<String>>> {
+        let Some(count) = self.counters_count()? else { return Ok(None) };
+        let mut words = vec![0; STRINGS_WORDS + COUNTERS_MAX * NAME_WORDS];
+        (words[0], words[1], words[2]) = (GET_STRINGS, COUNTERS_NAMES, count as u32);
+        if !self.ask(&mut words)? || words[2] as usize != count {
+            return Ok(None);
+        }
+        let name = |words: &[u32]| text(&words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>());
+        Ok(Some(words[STRINGS_WORDS..].chunks(NAME_WORDS).take(count).map(name).collect()))
+    }
+
+    /// The driver's counters.
+    pub fn counters(&self) -> io::Result<Option<Vec<u64>>> {
+        let Some(count) = self.counters_count()? else { return Ok(None) };
+        let mut words = vec![0; COUNTERS_WORDS + COUNTERS_MAX * 2];
+        (words[0], words[1]) = (GET_COUNTERS, count as u32);
+        if !self.ask(&mut words)? || words[1] as usize != count {
+            return Ok(None);
+        }
+        Ok(Some(words[COUNTERS_WORDS..].chunks(2).take(count).map(|pair| two_words(pair[0], pair[1])).collect()))
+    }
+
+    /// How many counters the driver has; `None`: none, or too many.
+    fn counters_count(&self) -> io::Result<Option<usize>> {
+        let mut words = [0; DRIVER_WORDS];
+        words[0] = GET_DRIVER;
+        let count = if self.ask(&mut words)? { words[DRIVER_COUNTERS] as usize } else { 0 };
+        Ok((1..=COUNTERS_MAX).contains(&count).then_some(count))
     }
 
     /// Packets for which the rings of each queue have room.
@@ -179,7 +223,8 @@ impl Ethtool {
     }
 
     /// Whether the driver knows the question, which must be one of those above, in an array that has room for its answer: the
-    /// fixed size of the question's structure, or, of RSS, a table and a key as long as the question says.
+    /// fixed size of the question's structure, or, of RSS, a table and a key as long as the question says, or, of counters, as
+    /// many as any driver has.
     fn ask(&self, words: &mut [u32]) -> io::Result<bool> {
         // SAFETY: a request of zeroes is one.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -221,6 +266,7 @@ mod tests {
         }
         let loopback = Ethtool::of("lo").unwrap();
         assert_eq!((loopback.rss().unwrap(), loopback.channels().unwrap()), (None, None));
+        assert_eq!((loopback.counters_named().unwrap(), loopback.counters().unwrap()), (None, None));
     }
 
     #[test]

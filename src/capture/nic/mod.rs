@@ -4,9 +4,11 @@
 //! Everything is asked anew each time, and only asked: nothing is attached, bound or changed to find out. What a driver or an older
 //! kernel does not tell is [`None`].
 
+pub mod drops;
 pub mod ethtool;
 pub mod host;
 pub mod kept;
+pub mod numa;
 pub mod rss;
 pub mod xdp;
 
@@ -75,7 +77,7 @@ impl Facts {
             in_use: use_of(name),
             mtu: number("mtu").and_then(|mtu| u32::try_from(mtu).ok()).unwrap_or_default(),
             // -1 where there is one node only.
-            node: number("device/numa_node").and_then(|node| usize::try_from(node).ok()),
+            node: numa::of_device(&folder, "numa_node").and_then(|node| node.trim().parse().ok()),
             queues: host::numbered(&folder.join("queues"), "rx-").len().max(1),
             channels: ethtool.channels().ok().flatten(),
             rings: ethtool.rings().ok().flatten(),

@@ -182,9 +182,20 @@ mod tests {
         flipped[37] ^= 0x80;
         let mut unused = repeated.clone();
         unused[39] ^= 0x01;
-        for (key, is_symmetric) in
-            [(MICROSOFT.to_vec(), false), (repeated, true), (flipped, false), (vec![0xff; 40], true), (unused, true)]
-        {
+        // Under which only IPv4's addresses, and only its ports, tell the directions apart.
+        let of_block = |one: [u8; 2], count: usize, other: [u8; 2]| {
+            let block = [one.repeat(count), other.repeat(8 - count)].concat();
+            block.into_iter().cycle().take(40).collect::<Vec<u8>>()
+        };
+        for (key, is_symmetric) in [
+            (MICROSOFT.to_vec(), false),
+            (repeated, true),
+            (flipped, false),
+            (of_block(SYMMETRIC, 4, [0x11, 0x22]), false),
+            (of_block(SYMMETRIC, 6, [0x11, 0x22]), false),
+            (vec![0xff; 40], true),
+            (unused, true),
+        ] {
             let all = (4..=16).step_by(12).flat_map(|bytes| (0..=255).map(move |seed| both_ways(bytes, seed)));
             let same = all.into_iter().all(|[there, back]| toeplitz(&key, &there) == toeplitz(&key, &back));
             assert_eq!(same, is_symmetric, "{key:02x?}");
@@ -205,6 +216,20 @@ mod tests {
             (all & !DESTINATION_PORT, Symmetry::None),
         ] {
             assert_eq!(Rss { fields: Some(fields), ..rss(&repeated) }.symmetry(), expected, "{fields:x}");
+        }
+    }
+
+    #[test]
+    fn settings_are_in_force_if_each_of_them_is() {
+        let wanted = rss(&MICROSOFT);
+        assert!(wanted.is_in_force_in(&Rss { fields: Some(1), ..wanted.clone() }), "which are no settings of it");
+        for other in [
+            Rss { function: XOR, ..wanted.clone() },
+            Rss { transform: Transform::SYMMETRIC_XOR, ..wanted.clone() },
+            Rss { key: vec![1; 40], ..wanted.clone() },
+            Rss { table: vec![0; 4], ..wanted.clone() },
+        ] {
+            assert!(!wanted.is_in_force_in(&other), "{other:?}");
         }
     }
 

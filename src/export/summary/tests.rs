@@ -1,6 +1,7 @@
 //! The summary against counters and totals that are known.
 
 use super::*;
+use crate::capture::nic::drops::CardDrops;
 use crate::flow::hash::Seed;
 use crate::record::histograms::{DIGITS, ErrorCode, histogram};
 use crate::record::room::Bounded;
@@ -285,6 +286,7 @@ fn interfaces_stand_in_the_place_of_files() {
                     packets: 7,
                     drops: 2,
                     freezes: 1,
+                    nic: CardDrops { missed: 3, fifo: 4, dropped: 5, queues: vec![(0, 6), (1, 7)] },
                     queues: Vec::new(),
                 },
                 InputInterface {
@@ -296,6 +298,7 @@ fn interfaces_stand_in_the_place_of_files() {
                     packets: 8,
                     drops: 9,
                     freezes: 0,
+                    nic: CardDrops::default(),
                     queues: vec![InputQueue {
                         number: 3,
                         huge_pages: true,
@@ -320,8 +323,10 @@ fn interfaces_stand_in_the_place_of_files() {
         memory: Memory::default(),
     };
     let expected = concat!(
-        r#"{"interfaces":[{"name":"eth1","mode":"af-packet","why":"asked for","link":"Ethernet","packets":7,"drops":2,"freezes":1},"#,
+        r#"{"interfaces":[{"name":"eth1","mode":"af-packet","why":"asked for","link":"Ethernet","packets":7,"drops":2,"#,
+        r#""nic":{"missed":3,"fifo":4,"dropped":5,"queues":[{"queue":0,"dropped":6},{"queue":1,"dropped":7}]},"freezes":1},"#,
         r#"{"name":"eth2","mode":"copy","why":"nothing is better","link":"Ethernet","packets":8,"drops":9,"rss":"symmetric-xor","#,
+        r#""nic":{"missed":0,"fifo":0,"dropped":0,"queues":[]},"#,
         r#""queues":[{"queue":3,"huge_pages":true,"packets":8,"left":1,"ring_full":4,"dropped":5,"fill_empty":6,"#,
         r#""xdp":{"kept":18,"not_ip":2}}]}]}"#
     );

@@ -93,6 +93,8 @@ fn losses_are_explained_with_their_cure() {
     says(&[&lost[..], &gap].concat(), None, &["2.0 KiB are missing, in 1 place.", "-B 65536"]);
     says(&[&lost[..], &[(Counter::GapBytesCut, 512)]].concat(), None, &["512 B are cut off", "tcpdump -s 0"]);
     let midstream = [&lost[..], &[(Counter::ConnectionsMidstream, 2)]].concat();
+    let missed = [(Counter::Requests, 9), (Counter::CaptureDropsNic, 4_000)];
+    says(&missed, None, &["The network card missed 4,000 packets", "larger rings", "resptap check"]);
     says(&midstream, None, &["2 connections were already open", "--resync-silence"]);
     says(&[(Counter::Requests, 9), (Counter::RequestsOneSided, 9), (Counter::Gaps, 1)], None, &["9 requests", "both"]);
     says(&[(Counter::Requests, 9), (Counter::OneSidedServer, 2)], None, &["Of 2 connections", "no requests", "both"]);

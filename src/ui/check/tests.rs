@@ -250,3 +250,55 @@ eth1
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
+
+/// The finding on a topic, if there is one: whether all is well, and what it says.
+fn on<'f>(findings: &'f [Finding], topic: &str) -> Option<(bool, &'f str)> {
+    let finding = findings.iter().find(|finding| finding.topic == topic)?;
+    Some((finding.grade == Grade::Ok, &finding.text))
+}
+
+#[test]
+fn what_does_not_matter_or_can_not_be_changed_is_no_fault() {
+    let in_use = Some("it has the address 10.0.0.1".to_owned());
+    let short = Some(XdpFeatures { driver: true, zero_copy: true, several_pieces: false });
+    for (facts, what) in [
+        (Facts { queues: 8, channels: None, ..good() }, "more queues than cores, whose number is fixed"),
+        (Facts { queues: 1, channels: None, rss: None, ..good() }, "one queue"),
+        (Facts { rss: None, in_use: in_use.clone(), ..good() }, "AF_PACKET, whatever the card does"),
+        (Facts { rings: Some(Size::default()), ..good() }, "rings without a size"),
+        (Facts { interrupts: vec![], ..good() }, "no interrupts of its own"),
+        (Facts { xdp: short, in_use, ..good() }, "long packets by AF_PACKET"),
+    ] {
+        let findings = judged(&facts);
+        assert!(findings.iter().all(|finding| finding.grade == Grade::Ok), "{what}: {findings:#?}");
+    }
+    assert_eq!(on(&judged(&Facts { rings: Some(Size::default()), ..good() }), "ring"), None);
+    let one_node = Host { nodes: vec![vec![0, 1, 2, 3]], ..good_host() };
+    assert_eq!(on(&interface::judge(&good(), &one_node, None), "NUMA"), None);
+    assert_eq!(on(&judged(&good()), "MTU"), Some((true, "9000")));
+    let usual = judged(&Facts { mtu: 1500, ..good() });
+    assert!(on(&usual, "MTU").is_some_and(|(is_ok, text)| is_ok && text.ends_with("ip link set eth1 mtu 9000")));
+}
+
+#[test]
+fn queues_that_only_receive_are_set_as_such() {
+    let receiving = Size { now: 2, most: 8 };
+    let channels = Some(Channels { receiving, combined: Size::default() });
+    let (_, topic, text, mend) = only(judged(&Facts { queues: 2, channels, ..good() }));
+    assert_eq!((topic, &mend[..]), ("queues", "ethtool -L eth1 rx 4"), "{text}");
+}
+
+#[test]
+fn cores_and_memory_are_judged_by_what_may_be_used() {
+    let judge = |host: Host| machine::judge(&host, &Privileges::default(), 4);
+    let root = judge(Host { locked_memory: Some(8 << 20), ..good_host() });
+    assert!(root.iter().all(|finding| finding.grade == Grade::Ok), "no limit for who may lock any: {root:#?}");
+    assert_eq!(on(&judge(Host { huge_pages: Some((0, 0)), ..good_host() }), "huge pages"), None);
+    let text = |host: Host| on(&judge(host), "cores").map(|(_, text)| text.to_owned()).unwrap();
+    assert!(text(good_host()).starts_with("2,3 are kept free"));
+    assert!(text(Host { isolated: vec![3, 9], ..good_host() }).starts_with("3 are kept free"));
+    assert!(text(Host { isolated: vec![9], ..good_host() }).starts_with("4, shared with all other programs"));
+    assert_eq!(text(Host { cores: vec![0], isolated: vec![], ..good_host() }), "one, which does everything");
+    let two = judge(Host { cores: vec![0, 1], isolated: vec![], ..good_host() });
+    assert!(only(two).3.contains("isolcpus=1\""));
+}

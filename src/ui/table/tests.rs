@@ -1,6 +1,7 @@
 //! The table, as people see it.
 
 use super::*;
+use crate::capture::nic::drops::CardDrops;
 use crate::endpoint::names::Names;
 use crate::export::summary::{Input, InputFile, InputInterface, Memory};
 use crate::flow::hash::Seed;
@@ -207,10 +208,13 @@ fn interfaces_are_told_with_what_was_dropped() {
         ..InputInterface::default()
     };
     let tun0 = InputInterface { name: "tun0".into(), link: "IP", packets: 1, drops: 1_000, ..eth1.clone() };
-    let input = Input { interfaces: vec![eth1, tun0], ..Input::default() };
+    let nic = CardDrops { missed: 2_000, fifo: 3, ..CardDrops::default() };
+    let eth2 = InputInterface { name: "eth2".into(), nic, ..eth1.clone() };
+    let input = Input { interfaces: vec![eth1, tun0, eth2], ..Input::default() };
     let text = print_input(&input, &healthy(), &totals(), None, Style::default());
     assert!(text.contains("\n  eth1: af-packet, Ethernet, 2,504,011 packets, none dropped\n"), "{text}");
     assert!(text.contains("\n  tun0: af-packet, IP, 1 packet, 1,000 dropped\n"), "{text}");
+    assert!(text.contains(" 2,504,011 packets, none dropped, 2,000 missed by the card\n"), "{text}");
 }
 
 #[test]
@@ -249,7 +253,8 @@ fn everything_that_is_not_as_it_should_be_is_explained() {
     }
     for expected in [
         "  cut short in packet 2504012\n",
-        "\nWHAT TO DO\n  The kernel dropped 14 packets before the capture could read them.",
+        "\nWHAT TO DO\n  The network card missed 7 packets: the host did not take them",
+        "\n  The kernel dropped 14 packets before the capture could read them.",
         "\n  7 transactions were not written: what --sink writes to was too slow,",
         "\n  The capture keeps only the beginning of each packet",
         "  lost                          7  their reply, or the proof of pairing, is not\n",

@@ -7,6 +7,11 @@
  * src/decode decides again, and counts. The rest is passed to the host, or dropped. Each frame is counted once, by its queue and
  * by what became of it. Before a frame that is kept stands when it was received.
  *
+ * A queue has a socket for each worker. A frame goes to that of the worker who owns its connection, by a hash of the innermost
+ * addresses and ports that is the same for both directions: src/capture/spread.rs has it, too. So both meet there whatever queues
+ * the card has put them on. Fragments go to the first worker, who puts them together.
+ *
+ *
  * The usual frame, TCP in IPv4 in untagged Ethernet, is read in place; headers of all others are copied out, which also reaches
  * those beyond a frame's first buffer and keeps the verifier's work small.
  *
@@ -40,8 +45,11 @@ enum verdict {
 	VERDICTS,
 };
 
-/* What is done with those that are not kept: XDP_PASS or XDP_DROP. Set when the program is loaded. */
+/* Set when the program is loaded: what is done with those that are not kept, XDP_PASS or XDP_DROP; sockets of a queue; what makes
+ * hashes unpredictable from outside. */
 const volatile __u32 others = XDP_PASS;
+const volatile __u32 workers = 1;
+const volatile __u64 secret = 0;
 
 /* A bit for each observed port. */
 struct port_set {
@@ -55,7 +63,7 @@ struct {
 	__type(value, struct port_set);
 } ports SEC(".maps");
 
-/* A socket for each queue; the loader says how many. */
+/* The workers' sockets for each queue; the loader says how many. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -93,6 +101,50 @@ static __always_inline __u16 be16(const __u8 *bytes)
 	return bytes[0] << 8 | bytes[1];
 }
 
+static __always_inline __u64 be32(const __u8 *bytes)
+{
+	return (__u64)be16(bytes) << 16 | be16(bytes + 2);
+}
+
+static __always_inline __u64 be64(const __u8 *bytes)
+{
+	return be32(bytes) << 32 | be32(bytes + 4);
+}
+
+/* One of the two steps of src/capture/spread.rs that are done to each half of an address, and to its port. */
+static __always_inline __u64 mix(__u64 sum, __u64 word)
+{
+	sum = (sum ^ word) * 0x9e3779b97f4a7c15ull;
+	return sum ^ sum >> 32;
+}
+
+static __always_inline __u64 endpoint(__u64 high, __u64 low, __u16 port)
+{
+	return mix(mix(mix(secret, high), low), port);
+}
+
+/* The worker who owns what goes between two ends. */
+static __always_inline __u32 owner(__u64 one, __u64 other)
+{
+	return (mix(one + other, secret) >> 32) * workers >> 32;
+}
+
+static __always_inline __u64 endpoint4(const __u8 *address, __u16 port)
+{
+	return endpoint(0, 0xffff00000000ull | be32(address), port);
+}
+
+static __always_inline __u64 endpoint6(const __u8 *address, __u16 port)
+{
+	return endpoint(be64(address), be64(address + 8), port);
+}
+
+/* A verdict, and the worker to whom a frame that is kept goes. */
+static __always_inline __u64 decided(__u32 verdict, __u32 worker)
+{
+	return (__u64)worker << 32 | verdict;
+}
+
 static __always_inline int is_known_ethertype(__u16 type)
 {
 	return type == 0x0800 || type == 0x86dd || type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x8847 ||
@@ -107,7 +159,7 @@ static __always_inline int is_in(const struct port_set *set, __u32 port)
 	return set->bits[port >> 3] >> (port & 7) & 1;
 }
 
-static __always_inline int by_ports(__u16 source, __u16 destination)
+static __always_inline __u32 by_ports(__u16 source, __u16 destination)
 {
 	__u32 only = 0;
 	struct port_set *set = bpf_map_lookup_elem(&ports, &only);
@@ -194,11 +246,28 @@ static __always_inline __u32 behind_labels(struct xdp_md *frame, __u32 *at)
 	return 0;
 }
 
+/* Who owns a packet, from its IP header, with these ports. */
+static __always_inline __u32 owner_of(struct xdp_md *frame, __u32 ip_at, __u32 is_ipv6, __u16 source, __u16 destination)
+{
+	__u8 ends[32];
+
+	if (workers == 1)
+		return 0;
+	if (is_ipv6) {
+		if (bpf_xdp_load_bytes(frame, ip_at + 8, ends, 32))
+			return 0;
+		return owner(endpoint6(ends, source), endpoint6(ends + 16, destination));
+	}
+	if (bpf_xdp_load_bytes(frame, ip_at + 12, ends, 8))
+		return 0;
+	return owner(endpoint4(ends, source), endpoint4(ends + 4, destination));
+}
+
 /* Looks behind one header after the other. */
-static __attribute__((noinline)) int by_headers(struct xdp_md *frame)
+static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 {
 	__u8 bytes[20];
-	__u32 at = 0, next = ETHERNET;
+	__u32 at = 0, ip_at = 0, is_ipv6 = 0, next = ETHERNET, verdict;
 
 	for (int passed = 0; passed < HEADERS_MAX; passed++) {
 		switch (next) {
@@ -233,6 +302,8 @@ static __attribute__((noinline)) int by_headers(struct xdp_md *frame)
 		case 0x86dd:
 			if (bpf_xdp_load_bytes(frame, at, bytes, 20))
 				return OTHER_BROKEN;
+			ip_at = at;
+			is_ipv6 = bytes[0] >> 4 == 6;
 			switch (bytes[0] >> 4) {
 			case 4:
 				if (be16(bytes + 6) & 0x3fff)
@@ -279,7 +350,10 @@ static __attribute__((noinline)) int by_headers(struct xdp_md *frame)
 		case IPV6_PROTOCOL + 6:
 			if (bpf_xdp_load_bytes(frame, at, bytes, 4))
 				return OTHER_BROKEN;
-			return by_ports(be16(bytes), be16(bytes + 2));
+			verdict = by_ports(be16(bytes), be16(bytes + 2));
+			if (verdict > KEPT_UNDECIDED)
+				return verdict;
+			return decided(verdict, owner_of(frame, ip_at, is_ipv6, be16(bytes), be16(bytes + 2)));
 		case IPV4_PROTOCOL + 17: /* UDP */
 		case IPV6_PROTOCOL + 17:
 			next = behind_udp(frame, &at);
@@ -309,14 +383,21 @@ static __attribute__((noinline)) int by_headers(struct xdp_md *frame)
 	return KEPT_UNDECIDED;
 }
 
-static __always_inline int verdict_on(struct xdp_md *frame)
+static __always_inline __u64 decide(struct xdp_md *frame)
 {
 	const __u8 *bytes = (void *)(long)frame->data;
+	__u16 source, destination;
+	__u32 verdict;
 
-	if ((void *)(bytes + 38) <= (void *)(long)frame->data_end && be16(bytes + 12) == 0x0800 && bytes[14] == 0x45 &&
-	    !(be16(bytes + 20) & 0x3fff) && bytes[23] == 6)
-		return by_ports(be16(bytes + 34), be16(bytes + 36));
-	return by_headers(frame);
+	if ((void *)(bytes + 38) > (void *)(long)frame->data_end || be16(bytes + 12) != 0x0800 || bytes[14] != 0x45 ||
+	    be16(bytes + 20) & 0x3fff || bytes[23] != 6)
+		return by_headers(frame);
+	source = be16(bytes + 34);
+	destination = be16(bytes + 36);
+	verdict = by_ports(source, destination);
+	if (workers == 1 || verdict > KEPT_UNDECIDED)
+		return verdict;
+	return decided(verdict, owner(endpoint4(bytes + 26, source), endpoint4(bytes + 30, destination)));
 }
 
 static __always_inline void count(struct xdp_md *frame, __u32 verdict)
@@ -331,7 +412,8 @@ static __always_inline void count(struct xdp_md *frame, __u32 verdict)
 SEC("xdp.frags")
 int resptap_tap(struct xdp_md *frame)
 {
-	int verdict = verdict_on(frame);
+	__u64 decision = decide(frame);
+	__u32 verdict = decision, worker = decision >> 32;
 	struct stamp *stamp;
 	int action;
 
@@ -348,7 +430,7 @@ int resptap_tap(struct xdp_md *frame)
 	} else {
 		count(frame, UNSTAMPED);
 	}
-	action = bpf_redirect_map(&sockets, frame->rx_queue_index, others);
+	action = bpf_redirect_map(&sockets, frame->rx_queue_index * workers + worker, others);
 	count(frame, action == XDP_REDIRECT ? verdict : LOST_NO_SOCKET);
 	return action;
 }
