@@ -18,6 +18,8 @@ pub mod hostile; // or of many connections at once, that want too much memory
 pub mod mirror; // and what is missing
 // For measurements: as much as is wanted, fast.
 pub mod generator; // frames by a plan, and their truth
+pub mod harness; // what they cost
+pub mod replay; // to an interface
 // What resptap makes of it.
 pub mod judge; // pairs against the truth
 pub mod surroundings; // what led to a wrong one

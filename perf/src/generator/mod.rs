@@ -29,7 +29,7 @@ const CONNECTIONS_PER_CLIENT: u32 = 100;
 const CLIENTS_MAX: u32 = 4000;
 
 /// A connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Link {
     /// Of all that ever were.
     number: u32,
@@ -103,10 +103,13 @@ pub struct Generator {
 impl Generator {
     /// Makes traffic by a plan, without end.
     pub fn new(plan: &Plan, seed: u64) -> Generator {
+        // Touched at once, so that what is measured meanwhile is not disturbed by it.
+        let mut links = vec![Link { is_waiting: true, ..Link::default() }; plan.connections as usize];
+        links.clear();
         Generator {
             random: Random(seed),
             wire: Wire::new(plan, seed),
-            links: Vec::with_capacity(plan.connections as usize),
+            links,
             clients: (plan.connections / CONNECTIONS_PER_CLIENT).clamp(1, CLIENTS_MAX),
             bursts: Vec::new(),
             facts: Facts::default(),
