@@ -159,6 +159,12 @@ impl Resources {
             + self.labels.in_use()
     }
 
+    #[inline(never)]
+    fn give_unfinished_back(&mut self, handle: u32) {
+        self.unfinished.get_mut(handle).reply.trim();
+        self.unfinished.give_back(handle);
+    }
+
     /// What a request does to its session.
     fn act(&self, request: u32) -> Act {
         self.settings.acts.of(self.requests.get(request).command)
@@ -429,11 +435,11 @@ impl Connection {
     }
 
     /// Gives the message that is unfinished in a direction back to the pool.
+    #[inline]
     fn drop_unfinished(&mut self, direction: Direction, resources: &mut Resources) {
-        let handle = std::mem::replace(&mut self.unfinished[direction as usize], NONE);
-        if handle != NONE {
-            resources.unfinished.get_mut(handle).reply.trim();
-            resources.unfinished.give_back(handle);
+        if self.has_unfinished(direction) {
+            let handle = std::mem::replace(&mut self.unfinished[direction as usize], NONE);
+            resources.give_unfinished_back(handle);
         }
     }
 

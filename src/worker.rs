@@ -42,6 +42,7 @@ struct Arrival<'a> {
     key: FlowKey,
     direction: Direction,
     hash: u64,
+    print: Print,
 }
 
 /// Frames after which counters are published.
@@ -204,7 +205,9 @@ impl Worker {
         self.seen(frame);
         self.resources.counters.count(Counter::FramesAnalysed);
         let hash = self.table.hash(&key);
-        arrivals.push(Arrival { segment, at: frame.at, key, direction, hash });
+        let print = Print::of(&segment, direction, hash);
+        self.recent.prefetch(print);
+        arrivals.push(Arrival { segment, at: frame.at, key, direction, hash, print });
     }
 
     fn skipped(&mut self, frame: &Frame<'_>, skip: Skip) {
@@ -228,11 +231,11 @@ impl Worker {
         } else {
             slot
         };
-        let Arrival { segment, at, direction, hash, .. } = arrival;
+        let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
         let connection = self.table.get_mut(slot);
         let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
-        if self.recent.is_copy(Print::of(segment, *direction, *hash), *at, is_next) {
+        if self.recent.is_copy(*print, *at, is_next) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         if !is_next {
@@ -264,8 +267,7 @@ impl Worker {
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
     fn open_unless_copy(&mut self, arrival: &Arrival<'_>) {
-        let Arrival { segment, at, direction, hash, .. } = arrival;
-        if self.recent.is_copy(Print::of(segment, *direction, *hash), *at, false) {
+        if self.recent.is_copy(arrival.print, arrival.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         self.open(arrival);
@@ -275,7 +277,7 @@ impl Worker {
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.is_changed = true;
         self.recent.connection_begins(arrival.at);
-        let Arrival { segment, at, key, direction, hash } = arrival;
+        let Arrival { segment, at, key, direction, hash, .. } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
             return self.resources.counters.count(Counter::Stray);

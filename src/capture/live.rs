@@ -75,6 +75,24 @@ impl Tap {
         }
     }
 
+    /// Frames that have come, those that the kernel does not show yet among them; none where it shows each at once.
+    fn arrived(&mut self) -> u64 {
+        match self {
+            Tap::AfPacket(source) => source.arrived(),
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(_) => 0,
+        }
+    }
+
+    /// Of these, those that were handed out or left out.
+    fn taken(&self) -> u64 {
+        match self {
+            Tap::AfPacket(source) => source.taken(),
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(_) => 0,
+        }
+    }
+
     fn fd(&self) -> RawFd {
         ask!(self, source => source.fd())
     }
@@ -169,6 +187,16 @@ impl Interfaces {
     /// Where the last poll brought nothing: all frames before this time have been handed out.
     pub fn settled(&self) -> Timestamp {
         self.settled
+    }
+
+    /// Asks the kernel how many frames have come, those that it does not show yet among them.
+    pub fn arrived(&mut self) -> u64 {
+        self.sources.iter_mut().map(Tap::arrived).sum()
+    }
+
+    /// How many of these were taken.
+    pub fn taken(&self) -> u64 {
+        self.sources.iter().map(Tap::taken).sum()
     }
 
     /// Waits after the last `quiet` polls have brought nothing: briefly where frames have just come, else until there may be some,

@@ -389,7 +389,7 @@ impl<T> Default for Entries<T> {
 }
 
 impl<T> Entries<T> {
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
         let at = number as usize;
         if at >= self.made.len() {

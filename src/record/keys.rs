@@ -2,8 +2,9 @@
 //! biggest messages.
 //!
 //! Each worker has a [`KeyStatistics`] for the whole run; at the end they are [added up](KeyStatistics::absorb). Uses are counted
-//! in batches: the tables are larger than a processor's caches, and of a batch the misses overlap. A prefix gets what its keys
-//! had when they leave the table of keys, so that it misses nothing of them; its own table has its own bound.
+//! in batches: the tables are larger than a processor's caches, and what a use needs of them comes while the next requests are
+//! read. A prefix gets what its keys had when they leave the table of keys, so that it misses nothing of them; its own table
+//! has its own bound.
 //!
 //! An operation counts for each of its request's keys; bytes and latency count once, for the first one. Commands that wait on
 //! purpose have no latency here. Hits and misses are of commands that only read one key's data and are answered with one value
@@ -60,6 +61,11 @@ struct Use {
     is_cut: bool,
     facts: u8,
 }
+
+/// When so many other uses have come, a use's place in the table is asked for: its part of the index has come by then.
+const PLACE_BEHIND: usize = 8;
+/// The same of its name, which is found by its place.
+const NAME_BEHIND: usize = 2 * PLACE_BEHIND;
 
 // Facts of a use.
 const OPERATION: u8 = 1;
@@ -207,6 +213,13 @@ impl KeyStatistics {
                 facts,
             });
             self.text.extend_from_slice(kept);
+            let newest = self.batch.len() - 1;
+            if let Some(earlier) = newest.checked_sub(PLACE_BEHIND) {
+                self.keys.prefetch_place(self.batch[earlier].hash);
+            }
+            if let Some(earlier) = newest.checked_sub(NAME_BEHIND) {
+                self.keys.prefetch_name(self.batch[earlier].hash);
+            }
         }
         if request.counts {
             counters.add(Counter::KeyOperations, u64::from(number));
@@ -242,10 +255,10 @@ impl KeyStatistics {
     /// Counts what waits.
     fn count_batch(&mut self, counters: &mut Counters) {
         let KeyStatistics { keys, prefixes, batch, text, seed, separator, .. } = self;
-        for key_use in batch.iter() {
+        for key_use in &batch[batch.len().saturating_sub(PLACE_BEHIND)..] {
             keys.prefetch_place(key_use.hash);
         }
-        for key_use in batch.iter() {
+        for key_use in &batch[batch.len().saturating_sub(NAME_BEHIND)..] {
             keys.prefetch_name(key_use.hash);
         }
         for key_use in batch.drain(..) {

@@ -142,6 +142,26 @@ struct Place {
     is_cut: bool,
 }
 
+/// A place of the index: the number of a name + 1, or 0 if it is free, and a part of the name's hash, so that hardly any other
+/// name is looked at on the way to one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    number: u32,
+    tag: u32,
+}
+
+impl Slot {
+    fn new(at: usize, hash: u64) -> Slot {
+        Slot { number: at as u32 + 1, tag: tag(hash) }
+    }
+}
+
+/// The part of a hash that does not tell its place in the index.
+#[inline]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
 /// Names in the sample that decides who leaves.
 const SAMPLE: usize = 1024;
 /// A purge that would free less than the n-th part of the table goes on.
@@ -154,8 +174,8 @@ const LIGHT_PERCENT: [usize; 3] = [50, 75, 88];
 #[derive(Debug)]
 pub struct Top {
     capacity: usize,
-    /// By hash, linear probing; a power of two, at most half full. 0 is free, else the number of the name + 1.
-    index: Vec<u32>,
+    /// By hash, linear probing; a power of two, at most half full.
+    index: Vec<Slot>,
     places: Vec<Place>,
     tallies: Vec<Tally>,
     /// What each may have had before it came in, if it is kept: not as long as none has left, as that is nothing.
@@ -171,7 +191,7 @@ pub struct Top {
 impl Top {
     /// Bytes that a name costs at most.
     pub const NAME_BYTES: usize =
-        size_of::<Place>() + size_of::<Tally>() + size_of::<PerMetric>() + 4 * size_of::<u32>() + KEY_NAME_BYTES_MAX;
+        size_of::<Place>() + size_of::<Tally>() + size_of::<PerMetric>() + 4 * size_of::<Slot>() + KEY_NAME_BYTES_MAX;
 
     /// An empty table for so many names.
     pub fn new(capacity: usize) -> Top {
@@ -179,7 +199,7 @@ impl Top {
         assert!(capacity > 0 && u32::try_from(text).is_ok(), "a table holds something, and numbers are of 32 bits");
         Top {
             capacity,
-            index: vec![0; (2 * capacity).next_power_of_two()],
+            index: vec![Slot::default(); (2 * capacity).next_power_of_two()],
             places: Vec::with_capacity(capacity),
             tallies: Vec::with_capacity(capacity),
             errors: Vec::with_capacity(capacity),
@@ -194,7 +214,7 @@ impl Top {
     pub fn memory(&self) -> u64 {
         (self.places.len() * (size_of::<Place>() + size_of::<Tally>())
             + self.errors.len() * size_of::<PerMetric>()
-            + self.index.len() * size_of::<u32>()
+            + self.index.len() * size_of::<Slot>()
             + self.text.len()) as u64
     }
 
@@ -250,28 +270,36 @@ impl Top {
     /// See [`Top::prefetch`].
     #[inline]
     pub fn prefetch_place(&self, hash: u64) {
-        if let Some((place, tally)) = self.likely(hash) {
-            prefetch(place);
-            prefetch(tally);
+        if let Some(at) = self.likely(hash) {
+            prefetch(&self.places[at]);
+            prefetch(&self.tallies[at]);
         }
     }
 
     /// See [`Top::prefetch`].
     #[inline]
     pub fn prefetch_name(&self, hash: u64) {
-        let Some((place, _)) = self.likely(hash) else { return };
-        let at = place.name_at as usize;
-        if let [first, .., last] = &self.text[at..at + usize::from(place.length)] {
+        if let Some([first, .., last]) = self.likely(hash).map(|at| self.name(at)) {
             prefetch(first);
             prefetch(last);
         }
     }
 
-    /// What is found with the first look at the index: mostly what is looked for.
+    /// The number of the name that this hash is of, unless it is not in the table. Of another one hardly ever.
     #[inline]
-    fn likely(&self, hash: u64) -> Option<(&Place, &Tally)> {
-        let at = (self.index[hash as usize & (self.index.len() - 1)] as usize).wrapping_sub(1);
-        self.places.get(at).zip(self.tallies.get(at))
+    fn likely(&self, hash: u64) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            let Slot { number, tag: found } = self.index[slot];
+            if number == 0 {
+                return None;
+            }
+            if found == tag(hash) {
+                return Some(number as usize - 1);
+            }
+            slot = (slot + 1) & mask;
+        }
     }
 
     /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`
@@ -291,14 +319,16 @@ impl Top {
         let mask = self.index.len() - 1;
         let mut slot = wanted.hash as usize & mask;
         loop {
-            let found = self.index[slot];
-            if found == 0 {
+            let Slot { number, tag: found } = self.index[slot];
+            if number == 0 {
                 return Err(slot);
             }
-            let at = found as usize - 1;
-            let place = &self.places[at];
-            if place.hash == wanted.hash && place.is_cut == wanted.is_cut && same(self.name(at), wanted.name) {
-                return Ok(at);
+            if found == tag(wanted.hash) {
+                let at = number as usize - 1;
+                let place = &self.places[at];
+                if place.hash == wanted.hash && place.is_cut == wanted.is_cut && same(self.name(at), wanted.name) {
+                    return Ok(at);
+                }
             }
             slot = (slot + 1) & mask;
         }
@@ -319,8 +349,8 @@ impl Top {
     /// Takes a name in; its error is the caller's to add.
     fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally) -> usize {
         let at = self.len();
-        self.index[slot] = at as u32 + 1;
         let &Hashed { hash, name, is_cut } = wanted;
+        self.index[slot] = Slot::new(at, hash);
         self.places.push(Place { hash, name_at: self.text.len() as u32, length: name.len() as u8, is_cut });
         self.tallies.push(tally);
         self.text.extend_from_slice(name);
@@ -330,7 +360,7 @@ impl Top {
     fn free_slot(&self, hash: u64) -> usize {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
-        while self.index[slot] != 0 {
+        while self.index[slot].number != 0 {
             slot = (slot + 1) & mask;
         }
         slot
@@ -415,10 +445,11 @@ impl Top {
     }
 
     fn rebuild_index(&mut self) {
-        self.index.fill(0);
+        self.index.fill(Slot::default());
         for at in 0..self.len() {
-            let slot = self.free_slot(self.places[at].hash);
-            self.index[slot] = at as u32 + 1;
+            let hash = self.places[at].hash;
+            let slot = self.free_slot(hash);
+            self.index[slot] = Slot::new(at, hash);
         }
     }
 
@@ -435,7 +466,7 @@ impl Top {
         add(&mut self.missed, &other.missed);
         let most = self.len() + other.len();
         if 2 * most > self.index.len() {
-            self.index = vec![0; (2 * most).next_power_of_two()];
+            self.index = vec![Slot::default(); (2 * most).next_power_of_two()];
             self.rebuild_index();
         }
         for (place, entry) in other.places.iter().zip(other.iter()) {

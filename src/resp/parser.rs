@@ -10,9 +10,12 @@
 //! Attributes precede a value and are no elements; a push inside an aggregate is no element either (servers up to 7.0 put
 //! them there).
 
+mod whole;
+
 use crate::limits::{BULK_BYTES_MAX, ELEMENTS_MAX, INLINE_BYTES_MAX, RESP_DEPTH_MAX};
 
 use super::inline::{Tokenizer, Word};
+use whole::short_number;
 
 /// The kind of a RESP value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -237,6 +240,7 @@ impl Parser {
         let mut at = 0;
         while at < input.len() {
             let step = match self.state {
+                State::Start if V::REQUESTS && self.depth == 1 => self.arguments(input, &mut at, visitor),
                 State::Start => self.start(input, &mut at, visitor),
                 State::Number => self.number(input, &mut at),
                 State::NumberLf => expect(input, &mut at, b'\n').and_then(|()| self.header(visitor)),
@@ -670,19 +674,6 @@ impl Parser {
             visitor.bytes(&bytes[..wanted]);
             self.wanted -= wanted;
         }
-    }
-}
-
-/// The number of up to three digits that begins the input, and how many bytes it takes with its CRLF. Most headers are of this
-/// kind, so that they take one step instead of three.
-#[inline]
-fn short_number(input: &[u8]) -> Option<(u64, usize)> {
-    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    match *input {
-        [a, b'\r', b'\n', ..] => Some((digit(a)?, 3)),
-        [a, b, b'\r', b'\n', ..] => Some((digit(a)? * 10 + digit(b)?, 4)),
-        [a, b, c, b'\r', b'\n', ..] => Some((digit(a)? * 100 + digit(b)? * 10 + digit(c)?, 5)),
-        _ => None,
     }
 }
 

@@ -39,6 +39,8 @@ const IDLE_NS: u64 = 20_000_000;
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// The same where other workers may pass some on, of which waiting tells nothing.
 const IDLE_WAIT_AMONG_OTHERS: Duration = Duration::from_millis(5);
+/// How long, after the end, is waited for frames that have come and that a busy kernel has not handed over.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
 /// Batches after which the kernel is asked what it dropped.
@@ -170,6 +172,8 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
     let mut followed = Followed::default();
     let most_wait = if member.has_others() { IDLE_WAIT_AMONG_OTHERS } else { IDLE_WAIT };
     let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
+    // Since when it is over, and how many frames had come then.
+    let mut over: Option<(Stopwatch, u64)> = None;
     loop {
         let mut batch = Batch::new();
         let Ok(_) = tap.poll(BATCH_FRAMES, &mut |frame| batch.push(frame));
@@ -194,7 +198,13 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
                 followed.hear(name, condition, control, speaks);
             }
         }
-        if done.is_err() || control.end().is_some_and(|end| reached >= end) {
+        if control.end().is_some_and(|end| reached >= end) {
+            let (since, arrived) = *over.get_or_insert_with(|| (Stopwatch::start(), tap.arrived()));
+            if tap.taken() >= arrived || since.elapsed() >= LAST_WAIT {
+                break;
+            }
+        }
+        if done.is_err() {
             break;
         }
         batches = batches.wrapping_add(1);

@@ -1,8 +1,8 @@
 //! A transaction as one line of JSON: the record of SPEC section 3, in its fixed order of fields.
 //!
-//! This is the hot output, so it is written by hand into a buffer that is used again: what belongs to a command, a
-//! connection or a second is formatted once and copied from then on. Nothing is allocated for a record. The tests hold
-//! every line against `serde_json`.
+//! This is the hot output, so it is written by hand into room that is used again: what belongs to a command, a
+//! connection or a second is formatted once and copied from then on. Nothing is allocated for a record. What is in most
+//! records is inlined into one function, the rest is apart. The tests hold every line against `serde_json`.
 
 use std::io::Write;
 
@@ -15,12 +15,12 @@ use crate::record::histograms::ErrorCode;
 use crate::record::key_hash::KeyHasher;
 use crate::record::transaction::{Texts, Transaction};
 use crate::redis::arguments::{self, Argument, Payload};
-use crate::redis::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use crate::redis::command::{CommandTable, WORD_BYTES_MAX};
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
 use crate::units::Endpoint;
 
-use super::json_text::{Clock, append_field, append_number, append_text, append_word};
+use super::json_text::{Clock, Line, escaped};
 
 /// What records say beyond their transactions.
 #[derive(Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct RecordFormat {
 /// Connections whose texts are kept ready; a power of two. About 1.5 MB.
 const CONNECTIONS_CACHED: usize = 4096;
 
+/// Room for a record at first.
+const ROOM_BYTES: usize = 4096;
+
 /// Writes records.
 #[derive(Debug)]
 pub struct RecordWriter {
@@ -50,6 +53,8 @@ pub struct RecordWriter {
     clock: Clock,
     connections: Box<[Connection]>,
     scratch: Vec<u8>,
+    /// Where records are put together.
+    room: Vec<u8>,
     /// The name of a command that the table does not have.
     unknown: CommandText,
 }
@@ -70,9 +75,10 @@ struct CommandText {
 }
 
 impl CommandText {
+    /// `name` is ready for JSON.
     fn set(&mut self, name: &[u8]) {
         self.name.clear();
-        append_text(&mut self.name, name);
+        self.name.extend_from_slice(name);
         self.event.clear();
         self.event.extend_from_slice(&self.name);
         self.event.make_ascii_lowercase();
@@ -102,16 +108,12 @@ impl RecordWriter {
     pub fn new(format: &RecordFormat) -> RecordWriter {
         let commands = format.table.iter().map(|command| {
             let mut text = CommandText::default();
-            text.set(command.name.as_bytes());
+            text.set(&escaped(command.name.as_bytes()));
             text
         });
         let status = ["OK", "Error"].map(|status| {
-            let mut text = Vec::new();
-            append_word(&mut text, br#"","status":""#, status);
-            text.extend_from_slice(br#","ecs":{"version":"8.11"},"observer":{"name":""#);
-            append_text(&mut text, format.sensor.as_bytes());
-            text.extend_from_slice(br#""},"event":{"id":""#);
-            text
+            let status = format!(r#"","status":"{status}","ecs":{{"version":"8.11"}},"observer":{{"name":""#);
+            [status.as_bytes(), &escaped(format.sensor.as_bytes()), br#""},"event":{"id":""#].concat()
         });
         RecordWriter {
             payload: format.payload,
@@ -121,6 +123,7 @@ impl RecordWriter {
             clock: Clock::default(),
             connections: std::iter::repeat_with(Connection::default).take(CONNECTIONS_CACHED).collect(),
             scratch: Vec::new(),
+            room: vec![0; ROOM_BYTES],
             unknown: CommandText::default(),
         }
     }
@@ -130,24 +133,20 @@ impl RecordWriter {
         if self.commands.get(usize::from(transaction.command.0)).is_none() {
             self.name_unknown(texts.arguments);
         }
-        let command = command_text(&self.commands, &self.unknown, transaction.command);
+        let command = self.commands.get(usize::from(transaction.command.0)).unwrap_or(&self.unknown);
         let connection = connection(&mut self.connections, &mut self.scratch, transaction, labels);
-        out.push(b'{');
-        // A record without a time could not be stored; the other time that is known stands in.
-        let at = if transaction.t1.is_known() { transaction.t1 } else { transaction.end };
-        if at.is_known() {
-            out.extend_from_slice(br#""@timestamp":""#);
-            self.clock.append(out, at);
-            out.push(b',');
-        }
-        append_request(out, command, self.payload, self.key_hasher.as_ref(), texts);
         let [ok, error] = &self.status;
-        out.extend_from_slice(if status_ok(transaction) { ok } else { error });
-        append_event(out, command, connection, &mut self.clock, transaction);
-        append_parties(out, connection, transaction);
-        self.append_redis(out, command, transaction, texts);
-        append_parent(out, transaction);
-        out.extend_from_slice(b"}}\n");
+        let status = if status_ok(transaction) { ok } else { error };
+        let (payload, key_hasher) = (self.payload, self.key_hasher.as_ref());
+        let record = Record { payload, key_hasher, command, connection, status, transaction, texts };
+        loop {
+            let left = record.put(&mut self.room, &mut self.clock);
+            if left > 0 {
+                return out.extend_from_slice(&self.room[..self.room.len() - left]);
+            }
+            // A request or reply that is shown is longer than what is usual.
+            self.room.resize(2 * self.room.len(), 0);
+        }
     }
 
     /// Names an unknown command by its words, if they look like a command's.
@@ -167,113 +166,6 @@ impl RecordWriter {
         }
         self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch });
     }
-
-    /// The object `redis`, its closing brace left to come.
-    fn append_redis(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
-        append_field(out, &command.redis, u64::from(transaction.args));
-        append_field(out, br#","keys":"#, u64::from(transaction.keys));
-        // The slot tells something about the key, so it is shown only where the key may be.
-        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
-            append_field(out, br#","slot":"#, u64::from(slot));
-        }
-        if let Some(db) = transaction.db {
-            append_field(out, br#","db":"#, u64::from(db));
-        }
-        if !texts.script.is_empty() {
-            out.extend_from_slice(br#","script":""#);
-            append_text(out, texts.script);
-            out.push(b'"');
-        }
-        if let Some(kind) = transaction.reply {
-            append_word(out, br#","reply":""#, kind.name());
-        }
-        append_word(out, br#","pairing":""#, transaction.outcome.name());
-        match transaction.outcome {
-            Outcome::Resynced(proof) => append_word(out, br#","proof":""#, proof.name()),
-            Outcome::Unanswered(reason) => append_word(out, br#","reason":""#, reason.name()),
-            _ => {}
-        }
-        if let Some(times) = &transaction.times {
-            append_field(out, br#","send":"#, times.send);
-            append_field(out, br#","queue":"#, times.queue);
-            append_field(out, br#","server":"#, times.server);
-            append_field(out, br#","transfer":"#, times.transfer);
-            append_field(out, br#","latency":"#, times.latency());
-        }
-        append_field(out, br#","pipeline":"#, u64::from(transaction.pipeline));
-        append_flags(out, transaction.flags);
-        self.append_payload(out, command, transaction, texts);
-    }
-
-    /// The error, and with `--payload full` the texts of request and reply.
-    fn append_payload(&self, out: &mut Vec<u8>, command: &CommandText, transaction: &Transaction, texts: Texts<'_>) {
-        let full = self.payload == Payload::Full;
-        let shows_reply = full && self.key_hasher.is_none();
-        let is_error = transaction.reply == Some(Kind::Error);
-        if is_error && !texts.error.is_empty() {
-            let code = ErrorCode::of(texts.error);
-            out.extend_from_slice(br#","error":""#);
-            append_text(out, if shows_reply { texts.error } else { code.as_str().as_bytes() });
-            append_word(out, br#"","error_code":""#, code.as_str());
-            if !texts.redirect.is_empty() {
-                out.extend_from_slice(br#","redirect":""#);
-                append_text(out, texts.redirect);
-                out.push(b'"');
-            }
-        }
-        if shows_reply && transaction.reply.is_some() && !is_error {
-            out.extend_from_slice(br#","return_value":""#);
-            append_text(out, texts.response);
-            out.push(b'"');
-        }
-        append_client(out, texts.client);
-        if !full {
-            return;
-        }
-        out.extend_from_slice(br#","request":""#);
-        out.extend_from_slice(&command.name);
-        append_arguments(out, texts.arguments, true, self.key_hasher.as_ref());
-        out.push(b'"');
-        if shows_reply && transaction.reply.is_some() {
-            out.extend_from_slice(br#","response":""#);
-            append_text(out, if is_error && texts.response.is_empty() { texts.error } else { texts.response });
-            out.push(b'"');
-        }
-    }
-}
-
-/// The `event.id` of the EXEC that executed it.
-fn append_parent(out: &mut Vec<u8>, transaction: &Transaction) {
-    let Some(parent) = transaction.parent else { return };
-    out.extend_from_slice(br#","parent":""#);
-    out.extend_from_slice(&id_text(transaction.connection));
-    append_number(out, parent);
-    out.push(b'"');
-}
-
-/// The object `client` of what its connection said of itself: name, user, library.
-fn append_client(out: &mut Vec<u8>, list: &[u8]) {
-    let mut lead: &[u8] = br#","client":{"#;
-    for label in arguments::iter(list) {
-        let (name, text): (&[u8], _) = match label {
-            Argument::Word(text) => (br#""name":""#, text),
-            Argument::Key(text) => (br#""user":""#, text),
-            Argument::Value(text) => (br#""lib":""#, text),
-            _ => continue,
-        };
-        out.extend_from_slice(lead);
-        out.extend_from_slice(name);
-        append_text(out, text);
-        out.push(b'"');
-        lead = b",";
-    }
-    if !list.is_empty() {
-        out.push(b'}');
-    }
-}
-
-fn command_text<'a>(commands: &'a [CommandText], unknown: &'a CommandText, id: CommandId) -> &'a CommandText {
-    commands.get(usize::from(id.0)).unwrap_or(unknown)
 }
 
 /// `OK`: answered without an error, or no answer was due. Everything else is an `Error`, as Packetbeat has it.
@@ -284,162 +176,333 @@ fn status_ok(transaction: &Transaction) -> bool {
     }
 }
 
+/// What a record is made of.
+struct Record<'a> {
+    payload: Payload,
+    key_hasher: Option<&'a KeyHasher>,
+    command: &'a CommandText,
+    connection: &'a Connection,
+    status: &'a [u8],
+    transaction: &'a Transaction,
+    texts: Texts<'a>,
+}
+
+impl Record<'_> {
+    /// Puts the record and a line feed into `room`; answers how many bytes are left of that. Not inlined: in a loop numbers
+    /// would be formatted before it is known whether that is needed, and kept in memory.
+    #[inline(never)]
+    fn put(&self, room: &mut [u8], clock: &mut Clock) -> usize {
+        let mut line = Line::new(room);
+        let transaction = self.transaction;
+        let (t1, end) = (transaction.t1, transaction.end);
+        if t1.is_known() && end.is_known() {
+            let (start, end_text) = (clock.text(t1), clock.text(end));
+            line.put(br#"{"@timestamp":""#);
+            line.time(&start, br#"Z","#);
+            self.put_request(&mut line);
+            self.put_event(&mut line);
+            line.put(br#","start":""#);
+            line.time(&start, br#"Z","end":""#);
+            line.time(&end_text, br#"Z","duration":"#);
+            line.number(end.since(t1));
+        } else {
+            line.apart(|line| self.put_untimed(line, clock));
+        }
+        self.put_parties(&mut line);
+        self.put_redis(&mut line);
+        line.put(b"}}\n");
+        line.left()
+    }
+
+    /// The same up to the object `event`, its closing brace left to come, of one of whose times one is not known.
+    #[cold]
+    fn put_untimed(&self, line: &mut Line<'_>, clock: &mut Clock) {
+        let (t1, end) = (self.transaction.t1, self.transaction.end);
+        line.put(b"{");
+        // A record without a time could not be stored; the other time that is known stands in.
+        let at = if t1.is_known() { t1 } else { end };
+        if at.is_known() {
+            line.put(br#""@timestamp":""#);
+            line.time(&clock.text(at), br#"Z","#);
+        }
+        self.put_request(line);
+        self.put_event(line);
+        if t1.is_known() {
+            line.put(br#","start":""#);
+            line.time(&clock.text(t1), br#"Z""#);
+        }
+        if end.is_known() {
+            line.put(br#","end":""#);
+            line.time(&clock.text(end), br#"Z""#);
+        }
+    }
+
+    /// `type` to `query`, the latter's closing quote left to come.
+    #[inline(always)]
+    fn put_request(&self, line: &mut Line<'_>) {
+        line.copy(&self.command.method);
+        if self.payload != Payload::None
+            && let Some(key) = arguments::iter(self.texts.arguments).find(is_key)
+        {
+            line.put(br#"","resource":""#);
+            self.put_argument(line, key, false);
+        }
+        line.copy(&self.command.query);
+        if self.payload != Payload::None {
+            self.put_arguments(line, false);
+        }
+    }
+
+    /// All arguments after the command's words, a space before each.
+    #[inline(always)]
+    fn put_arguments(&self, line: &mut Line<'_>, values: bool) {
+        for argument in arguments::iter(self.texts.arguments) {
+            if !matches!(argument, Argument::Word(_)) {
+                line.put(b" ");
+                self.put_argument(line, argument, values);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put_argument(&self, line: &mut Line<'_>, argument: Argument<'_>, values: bool) {
+        match argument {
+            Argument::Key(name) if self.key_hasher.is_none() => line.text(name),
+            Argument::Hidden => line.put(b"?"),
+            _ => line.apart(|line| self.put_unusual(line, argument, values)),
+        }
+    }
+
+    #[inline(never)]
+    fn put_unusual(&self, line: &mut Line<'_>, argument: Argument<'_>, values: bool) {
+        match argument {
+            Argument::Word(text) => line.text(text),
+            Argument::Key(name) => self.put_key(line, name, false),
+            Argument::KeyCut(name) => self.put_key(line, name, true),
+            Argument::Value(text) if values => line.text(text),
+            Argument::ValueCut(text) if values => put_cut(line, text),
+            Argument::Value(_) | Argument::ValueCut(_) | Argument::Hidden => line.put(b"?"),
+            Argument::Redacted => line.put(b"(redacted)"),
+            Argument::More => line.copy("…".as_bytes()),
+        }
+    }
+
+    /// A key, or of one that is not kept whole the beginning; either by its hash if there is to be one.
+    fn put_key(&self, line: &mut Line<'_>, name: &[u8], is_cut: bool) {
+        match self.key_hasher {
+            Some(hasher) => {
+                line.put(&hasher.hash(name));
+                if is_cut {
+                    line.copy("…".as_bytes());
+                }
+            }
+            None if is_cut => put_cut(line, name),
+            None => line.text(name),
+        }
+    }
+
+    /// The query's closing quote, and what follows up to `outcome` in the object `event`.
+    #[inline(always)]
+    fn put_event(&self, line: &mut Line<'_>) {
+        let transaction = self.transaction;
+        line.copy(self.status);
+        line.put(&self.connection.id_text);
+        line.number(transaction.index);
+        line.copy(&self.command.event);
+        match (transaction.outcome.is_paired(), transaction.reply) {
+            (false, _) => line.put(br#"unknown""#),
+            (true, Some(Kind::Error)) => line.put(br#"failure""#),
+            (true, _) => line.put(br#"success""#),
+        }
+    }
+
+    /// The closing brace of `event`, and `source` to `network`.
+    #[inline(always)]
+    fn put_parties(&self, line: &mut Line<'_>) {
+        line.put(br#"},"source":{"#);
+        self.put_client(line);
+        line.put(br#"},"destination":{"#);
+        self.put_server(line);
+        line.put(br#"},"client":{"#);
+        self.put_client(line);
+        line.put(br#"},"server":{"#);
+        self.put_server(line);
+        line.copy(&self.connection.network_text);
+    }
+
+    #[inline(always)]
+    fn put_client(&self, line: &mut Line<'_>) {
+        line.copy(&self.connection.client_text);
+        line.number(self.transaction.request_bytes);
+        if let Some(labels) = &self.connection.labels {
+            line.copy(&labels.client);
+        }
+    }
+
+    #[inline(always)]
+    fn put_server(&self, line: &mut Line<'_>) {
+        let text = &self.connection.server_text[..];
+        if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided) {
+            // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
+            line.copy(text.strip_suffix(BYTES).unwrap_or(text));
+        } else {
+            line.copy(text);
+            line.number(self.transaction.reply_bytes);
+        }
+        if let Some(labels) = &self.connection.labels {
+            line.copy(&labels.server);
+        }
+    }
+
+    /// The object `redis`, its closing brace left to come.
+    #[inline(always)]
+    fn put_redis(&self, line: &mut Line<'_>) {
+        let Record { transaction, texts, .. } = self;
+        line.copy(&self.command.redis);
+        line.number(u64::from(transaction.args));
+        line.field(br#","keys":"#, u64::from(transaction.keys));
+        // The slot tells something about the key, so it is shown only where the key may be.
+        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
+            line.field(br#","slot":"#, u64::from(slot));
+        }
+        if let Some(db) = transaction.db {
+            line.field(br#","db":"#, u64::from(db));
+        }
+        if !texts.script.is_empty() {
+            line.put(br#","script":""#);
+            line.text(texts.script);
+            line.put(b"\"");
+        }
+        if let Some(kind) = transaction.reply {
+            line.word(br#","reply":""#, kind.name());
+        }
+        match transaction.outcome {
+            Outcome::Exact => line.put(br#","pairing":"exact""#),
+            _ => line.apart(|line| self.put_pairing(line)),
+        }
+        if let Some(times) = &transaction.times {
+            line.field(br#","send":"#, times.send);
+            line.field(br#","queue":"#, times.queue);
+            line.field(br#","server":"#, times.server);
+            line.field(br#","transfer":"#, times.transfer);
+            line.field(br#","latency":"#, times.latency());
+        }
+        line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
+        let is_usual = transaction.flags == Flags::default()
+            && self.payload != Payload::Full
+            && transaction.reply != Some(Kind::Error)
+            && texts.client.is_empty()
+            && transaction.parent.is_none();
+        if !is_usual {
+            line.apart(|line| self.put_rest(line));
+        }
+    }
+
+    #[inline(never)]
+    fn put_pairing(&self, line: &mut Line<'_>) {
+        let outcome = self.transaction.outcome;
+        line.word(br#","pairing":""#, outcome.name());
+        match outcome {
+            Outcome::Resynced(proof) => line.word(br#","proof":""#, proof.name()),
+            Outcome::Unanswered(reason) => line.word(br#","reason":""#, reason.name()),
+            _ => {}
+        }
+    }
+
+    /// What few records have: flags, the error, what is known of the client, with `--payload full` the texts of request and
+    /// reply, and the EXEC that executed it.
+    #[inline(never)]
+    fn put_rest(&self, line: &mut Line<'_>) {
+        let Record { transaction, texts, .. } = self;
+        put_flags(line, transaction.flags);
+        let full = self.payload == Payload::Full;
+        let shows_reply = full && self.key_hasher.is_none();
+        let is_error = transaction.reply == Some(Kind::Error);
+        if is_error && !texts.error.is_empty() {
+            let code = ErrorCode::of(texts.error);
+            put_text(line, br#","error":""#, if shows_reply { texts.error } else { code.as_str().as_bytes() });
+            line.word(br#","error_code":""#, code.as_str());
+            if !texts.redirect.is_empty() {
+                put_text(line, br#","redirect":""#, texts.redirect);
+            }
+        }
+        if shows_reply && transaction.reply.is_some() && !is_error {
+            put_text(line, br#","return_value":""#, texts.response);
+        }
+        put_client_labels(line, texts.client);
+        if full {
+            line.put(br#","request":""#);
+            line.copy(&self.command.name);
+            self.put_arguments(line, true);
+            line.put(b"\"");
+            if shows_reply && transaction.reply.is_some() {
+                let response = if is_error && texts.response.is_empty() { texts.error } else { texts.response };
+                put_text(line, br#","response":""#, response);
+            }
+        }
+        if let Some(parent) = transaction.parent {
+            line.put(br#","parent":""#);
+            line.put(&id_text(transaction.connection));
+            line.number(parent);
+            line.put(b"\"");
+        }
+    }
+}
+
 fn is_key(argument: &Argument<'_>) -> bool {
     matches!(argument, Argument::Key(_) | Argument::KeyCut(_))
 }
 
-/// All arguments after the command's words, a space before each.
-fn append_arguments(out: &mut Vec<u8>, list: &[u8], values: bool, key_hasher: Option<&KeyHasher>) {
-    for argument in arguments::iter(list) {
-        if !matches!(argument, Argument::Word(_)) {
-            out.push(b' ');
-            append_argument(out, argument, values, key_hasher);
-        }
-    }
-}
-
-fn append_argument(out: &mut Vec<u8>, argument: Argument<'_>, values: bool, key_hasher: Option<&KeyHasher>) {
-    match argument {
-        Argument::Word(text) => append_text(out, text),
-        Argument::Key(name) => append_key(out, name, false, key_hasher),
-        Argument::KeyCut(name) => append_key(out, name, true, key_hasher),
-        Argument::Value(text) if values => append_text(out, text),
-        Argument::ValueCut(text) if values => append_cut(out, text),
-        Argument::Value(_) | Argument::ValueCut(_) | Argument::Hidden => out.push(b'?'),
-        Argument::Redacted => out.extend_from_slice(b"(redacted)"),
-        Argument::More => out.extend_from_slice("…".as_bytes()),
-    }
-}
-
-/// A key, or of one that is not kept whole the beginning; either by its hash if there is to be one.
-fn append_key(out: &mut Vec<u8>, name: &[u8], is_cut: bool, key_hasher: Option<&KeyHasher>) {
-    match key_hasher {
-        Some(hasher) => {
-            out.extend_from_slice(&hasher.hash(name));
-            if is_cut {
-                out.extend_from_slice("…".as_bytes());
-            }
-        }
-        None if is_cut => append_cut(out, name),
-        None => append_text(out, name),
-    }
+/// `name` (with its punctuation), a text from traffic, and the closing quote.
+fn put_text<const N: usize>(line: &mut Line<'_>, name: &[u8; N], text: &[u8]) {
+    line.put(name);
+    line.text(text);
+    line.put(b"\"");
 }
 
 /// The beginning of a text. A character that was cut in two is left out, so that it does not look like a foreign byte.
-fn append_cut(out: &mut Vec<u8>, text: &[u8]) {
+fn put_cut(line: &mut Line<'_>, text: &[u8]) {
     let whole = match std::str::from_utf8(text) {
         Err(error) if error.error_len().is_none() => &text[..error.valid_up_to()],
         _ => text,
     };
-    append_text(out, whole);
-    out.extend_from_slice("…".as_bytes());
+    line.text(whole);
+    line.copy("…".as_bytes());
 }
 
-/// `type` to `query`, the latter's closing quote left to come.
-fn append_request(
-    out: &mut Vec<u8>,
-    command: &CommandText,
-    payload: Payload,
-    key_hasher: Option<&KeyHasher>,
-    texts: Texts<'_>,
-) {
-    out.extend_from_slice(&command.method);
-    if payload != Payload::None
-        && let Some(key) = arguments::iter(texts.arguments).find(is_key)
-    {
-        out.extend_from_slice(br#"","resource":""#);
-        append_argument(out, key, false, key_hasher);
+fn put_flags(line: &mut Line<'_>, flags: Flags) {
+    let mut set = Flags::NAMES.into_iter().filter(|&(flag, _)| flags.has(flag));
+    let Some((_, first)) = set.next() else { return };
+    line.word(br#","flags":[""#, first);
+    for (_, name) in set {
+        line.word(br#",""#, name);
     }
-    out.extend_from_slice(&command.query);
-    if payload != Payload::None {
-        append_arguments(out, texts.arguments, false, key_hasher);
+    line.put(b"]");
+}
+
+/// The object `client` of what its connection said of itself: name, user, library.
+fn put_client_labels(line: &mut Line<'_>, list: &[u8]) {
+    let mut lead: &[u8] = br#","client":{"#;
+    for label in arguments::iter(list) {
+        let (name, text): (&[u8], _) = match label {
+            Argument::Word(text) => (br#""name":""#, text),
+            Argument::Key(text) => (br#""user":""#, text),
+            Argument::Value(text) => (br#""lib":""#, text),
+            _ => continue,
+        };
+        line.copy(lead);
+        line.copy(name);
+        line.text(text);
+        line.put(b"\"");
+        lead = b",";
+    }
+    if !list.is_empty() {
+        line.put(b"}");
     }
 }
 
-/// The object `event` from the value of its `id` on.
-fn append_event(
-    out: &mut Vec<u8>,
-    command: &CommandText,
-    connection: &Connection,
-    clock: &mut Clock,
-    transaction: &Transaction,
-) {
-    out.extend_from_slice(&connection.id_text);
-    append_number(out, transaction.index);
-    out.extend_from_slice(&command.event);
-    match (transaction.outcome.is_paired(), transaction.reply) {
-        (false, _) => out.extend_from_slice(br#"unknown""#),
-        (true, Some(Kind::Error)) => out.extend_from_slice(br#"failure""#),
-        (true, _) => out.extend_from_slice(br#"success""#),
-    }
-    let (t1, end) = (transaction.t1, transaction.end);
-    if t1.is_known() {
-        out.extend_from_slice(br#","start":""#);
-        clock.append(out, t1);
-    }
-    if end.is_known() {
-        out.extend_from_slice(br#","end":""#);
-        clock.append(out, end);
-    }
-    if t1.is_known() && end.is_known() {
-        append_field(out, br#","duration":"#, end.since(t1));
-    }
-    out.push(b'}');
-}
-
-const BYTES: &[u8; 9] = br#","bytes":"#;
-
-/// `source` to `network`.
-fn append_parties(out: &mut Vec<u8>, connection: &Connection, transaction: &Transaction) {
-    out.extend_from_slice(br#","source":"#);
-    let source = out.len();
-    out.push(b'{');
-    out.extend_from_slice(&connection.client_text);
-    append_field(out, BYTES, transaction.request_bytes);
-    if let Some(labels) = &connection.labels {
-        out.extend_from_slice(&labels.client);
-    }
-    out.push(b'}');
-    let source = source..out.len();
-    out.extend_from_slice(br#","destination":"#);
-    let destination = out.len();
-    out.push(b'{');
-    out.extend_from_slice(&connection.server_text);
-    // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
-    if !matches!(transaction.outcome, Outcome::Lost | Outcome::OneSided) {
-        append_field(out, BYTES, transaction.reply_bytes);
-    }
-    if let Some(labels) = &connection.labels {
-        out.extend_from_slice(&labels.server);
-    }
-    out.push(b'}');
-    let destination = destination..out.len();
-    out.extend_from_slice(br#","client":"#);
-    out.extend_from_within(source);
-    out.extend_from_slice(br#","server":"#);
-    out.extend_from_within(destination);
-    out.extend_from_slice(&connection.network_text);
-}
-
-fn append_flags(out: &mut Vec<u8>, flags: Flags) {
-    if flags == Flags::default() {
-        return;
-    }
-    let mut before: &[u8] = br#","flags":["#;
-    let begin = out.len();
-    for (flag, name) in Flags::NAMES {
-        if flags.has(flag) {
-            out.extend_from_slice(before);
-            out.push(b'"');
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'"');
-            before = b",";
-        }
-    }
-    if out.len() > begin {
-        out.push(b']');
-    }
-}
+/// What stands before the number of bytes.
+const BYTES: &[u8] = br#","bytes":"#;
 
 /// What records repeat of their connection.
 #[derive(Debug, Default)]
@@ -449,10 +512,10 @@ struct Connection {
     server: Endpoint,
     /// The beginning of its records' ids.
     id_text: [u8; 17],
-    /// `"ip":"10.0.0.1","port":40001`; IPv6 takes up to 65 bytes.
-    client_text: ArrayVec<u8, 72>,
-    server_text: ArrayVec<u8, 72>,
-    /// `,"network":{…}`, 110 bytes and up to 52 for VLANs.
+    /// `"ip":"10.0.0.1","port":40001,"bytes":`; IPv6 takes up to 74 bytes.
+    client_text: ArrayVec<u8, 80>,
+    server_text: ArrayVec<u8, 80>,
+    /// `},"network":{…}`, 111 bytes and up to 52 for VLANs.
     network_text: ArrayVec<u8, 168>,
     /// Who is at its ends, if anything is known of them.
     labels: Option<Box<LabelTexts>>,
@@ -506,12 +569,13 @@ impl Connection {
         for (text, end) in [(&mut self.client_text, client), (&mut self.server_text, server)] {
             scratch.clear();
             let _ = write!(scratch, r#""ip":"{}","port":{}"#, end.address, end.port);
+            scratch.extend_from_slice(BYTES);
             fill(text, scratch);
         }
         scratch.clear();
         let kind = if client.address.is_ipv4() && server.address.is_ipv4() { "ipv4" } else { "ipv6" };
         let _ =
-            write!(scratch, r#","network":{{"type":"{kind}","transport":"tcp","protocol":"redis","community_id":""#);
+            write!(scratch, r#"}},"network":{{"type":"{kind}","transport":"tcp","protocol":"redis","community_id":""#);
         append_community_id(scratch, client, server);
         scratch.push(b'"');
         // A tag is a name, so ECS has it as a text. The inner one of two has an object of its own.
@@ -540,14 +604,13 @@ fn label_text(label: Label<'_>) -> Vec<u8> {
     let mut text = Vec::new();
     if let Some(name) = label.name {
         text.extend_from_slice(br#","name":""#);
-        append_text(&mut text, name.as_bytes());
+        text.extend_from_slice(&escaped(name.as_bytes()));
         text.push(b'"');
     }
     if let Some(process) = label.process {
         text.extend_from_slice(br#","process":{"name":""#);
-        append_text(&mut text, &process.name);
-        append_field(&mut text, br#"","pid":"#, u64::from(process.pid));
-        text.push(b'}');
+        text.extend_from_slice(&escaped(&process.name));
+        let _ = write!(text, r#"","pid":{}}}"#, process.pid);
     }
     text
 }

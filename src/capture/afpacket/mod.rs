@@ -105,6 +105,8 @@ pub struct AfPacket {
     ring: Ring,
     is_gone: bool,
     packets: u64,
+    /// Frames that the kernel has put into the ring, when it was last asked.
+    arrived: u64,
     drops: Drops,
 }
 
@@ -165,6 +167,7 @@ impl AfPacket {
             ring: Ring::new(memory, link, hardware == libc::ARPHRD_LOOPBACK),
             is_gone: false,
             packets: 0,
+            arrived: 0,
             drops: Drops::default(),
         })
     }
@@ -205,10 +208,23 @@ impl AfPacket {
         let mut counted: libc::tpacket_stats_v3 = unsafe { std::mem::zeroed() };
         // Being asked sets the kernel's numbers back. It answers whatever has become of the interface.
         if self.socket.get(libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut counted).is_ok() {
+            // The kernel counts those that it drops among all.
+            self.arrived += u64::from(counted.tp_packets.saturating_sub(counted.tp_drops));
             self.drops.frames += u64::from(counted.tp_drops);
             self.drops.freezes += u64::from(counted.tp_freeze_q_cnt);
         }
         self.drops
+    }
+
+    /// Asks the kernel how many frames it has put into the ring, those among them that it does not show yet.
+    pub(super) fn arrived(&mut self) -> u64 {
+        self.drops();
+        self.arrived
+    }
+
+    /// Frames that were taken out of the ring.
+    pub(super) fn taken(&self) -> u64 {
+        self.ring.taken()
     }
 
     /// Whether the interface is there no more.
@@ -334,6 +350,7 @@ pub(super) mod testing {
                 ring: ring::testing::ring(blocks, LinkType::Ethernet, false),
                 is_gone: false,
                 packets: 0,
+                arrived: 0,
                 drops: Drops::default(),
             }
         }

@@ -42,6 +42,8 @@ pub(super) struct Ring {
     left: u32,
     /// Where in the memory the next one is.
     at: usize,
+    /// Frames that it is done with.
+    taken: u64,
 }
 
 impl Ring {
@@ -49,7 +51,7 @@ impl Ring {
     pub(super) fn new(memory: MmapRaw, link: LinkType, leaves_out_sent: bool) -> Ring {
         let blocks = memory.len() / RING_BLOCK_BYTES;
         assert!(blocks > 0, "a ring has blocks");
-        Ring { memory, link, leaves_out_sent, blocks, block: 0, is_ours: false, left: 0, at: 0 }
+        Ring { memory, link, leaves_out_sent, blocks, block: 0, is_ours: false, left: 0, at: 0, taken: 0 }
     }
 
     /// The time of the next frame, if there is one. Gives a block back that has been read: its frames are gone then.
@@ -128,8 +130,14 @@ impl Ring {
         begin
     }
 
+    /// Frames that were handed out, or left out.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     fn step(&mut self) {
         self.left -= 1;
+        self.taken += 1;
         self.at += self.header().tp_next_offset as usize;
     }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::endpoint::names::Names;
 use crate::endpoint::process::{Process, Processes};
 use crate::record::transaction::{RecordBatch, Times};
+use crate::redis::command::CommandId;
 use crate::redis::pairing::{Proof, Reason};
 use crate::units::{Address, Timestamp};
 
@@ -107,6 +108,16 @@ fn the_example_of_the_specification_is_reproduced_in_its_order() {
             "\n"
         )
     );
+}
+
+#[test]
+fn a_record_that_is_longer_than_its_room_is_put_whole() {
+    for length in (ROOM_BYTES - 2000..ROOM_BYTES + 200).chain([9 * ROOM_BYTES]) {
+        let response = vec![b'x'; length];
+        let record = parsed(&line(Payload::Full, set(), &SET, b"", &response));
+        assert_eq!(record["redis"]["return_value"].as_str().map(str::len), Some(length));
+        assert_eq!(record["redis"]["response"], record["redis"]["return_value"]);
+    }
 }
 
 #[test]
@@ -451,9 +462,7 @@ fn redis(
 }
 
 fn shown(text: &[u8]) -> String {
-    let mut json = b"\"".to_vec();
-    append_text(&mut json, text);
-    json.push(b'"');
+    let json = [&b"\""[..], &escaped(text), b"\""].concat();
     serde_json::from_slice(&json).expect("the tests of json_text hold the text itself against the rule")
 }
 

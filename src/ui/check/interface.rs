@@ -110,8 +110,6 @@ fn queues(facts: &Facts, host: &Host) -> Finding {
 /// Whether both directions of a connection come to one queue.
 fn spread(facts: &Facts) -> Finding {
     const TOPIC: &str = "RSS";
-    const SPLIT: &str =
-        "the two directions of a connection come to different queues, and workers have to hand packets over";
     let name = &facts.name;
     if facts.queues == 1 {
         return Finding::ok(TOPIC, "one queue, so both directions of a connection come to it");
@@ -123,22 +121,14 @@ fn spread(facts: &Facts) -> Finding {
         }
         Some(Symmetry::None) => Finding::warn(
             TOPIC,
-            format!("not symmetric: {SPLIT}"),
+            "not symmetric: the two directions of a connection come to different queues, so each worker reads all of them, \
+             which costs more",
             format!("resptap capture --interface {name} --rss symmetric"),
         ),
         Some(symmetry) => {
             Finding::ok(TOPIC, format!("both directions of a connection come to one queue ({})", symmetry.name()))
         }
-        None if facts.in_use.is_some() => {
-            Finding::ok(TOPIC, "the driver does not tell how it spreads packets, which does not matter to AF_PACKET")
-        }
-        None => Finding::warn(
-            TOPIC,
-            format!(
-                "the driver does not tell how it spreads packets; it may be that {SPLIT}. With AF_PACKET the kernel brings them together"
-            ),
-            format!("resptap capture --interface {name} --mode af-packet"),
-        ),
+        None => Finding::ok(TOPIC, "the driver does not tell how it spreads packets, so each worker reads all queues"),
     }
 }
 

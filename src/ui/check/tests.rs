@@ -97,7 +97,6 @@ fn each_fault_of_an_interface_has_its_command() {
             "not symmetric",
             "resptap capture --interface eth1 --rss symmetric",
         ),
-        (Facts { rss: None, ..good() }, "RSS", "does not tell", af_packet),
         (
             Facts { offloads: offloads(true, false, false), ..good() },
             "VLAN tags",
@@ -264,7 +263,7 @@ fn what_does_not_matter_or_can_not_be_changed_is_no_fault() {
     for (facts, what) in [
         (Facts { queues: 8, channels: None, ..good() }, "more queues than cores, whose number is fixed"),
         (Facts { queues: 1, channels: None, rss: None, ..good() }, "one queue"),
-        (Facts { rss: None, in_use: in_use.clone(), ..good() }, "AF_PACKET, whatever the card does"),
+        (Facts { rss: None, ..good() }, "several queues of which nothing is told, as each worker reads all of them"),
         (Facts { rings: Some(Size::default()), ..good() }, "rings without a size"),
         (Facts { interrupts: vec![], ..good() }, "no interrupts of its own"),
         (Facts { xdp: short, in_use, ..good() }, "long packets by AF_PACKET"),

@@ -1,0 +1,54 @@
+//! What is here from its first to its last byte, as nearly all headers and arguments are: read in one step, not resumed.
+//!
+//! All of it can be read in pieces as well, by [`Parser::feed`], which gives the same. Never panics.
+
+use super::{Kind, NotResp, Parser, Step, Visitor};
+
+/// The number of up to three digits that begins the input, and how many bytes it takes with its CRLF. Most headers are of this
+/// kind, so that they take one step instead of three.
+#[inline]
+pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    match *input {
+        [a, b'\r', b'\n', ..] => Some((digit(a)?, 3)),
+        [a, b, b'\r', b'\n', ..] => Some((digit(a)? * 10 + digit(b)?, 4)),
+        [a, b, c, b'\r', b'\n', ..] => Some((digit(a)? * 100 + digit(b)? * 10 + digit(c)?, 5)),
+        _ => None,
+    }
+}
+
+/// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
+#[inline(always)]
+fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+    let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
+    let (length, header) = short_number(behind)?;
+    let (content, behind) = behind[header..].split_at_checked(length as usize)?;
+    behind.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
+}
+
+impl Parser {
+    /// Reads arguments of a client's multibulk command: those that are here as a whole, or the beginning of the next one.
+    #[inline]
+    pub(super) fn arguments<V: Visitor>(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        visitor: &mut V,
+    ) -> Result<Step, NotResp> {
+        while let Some((argument, bytes)) = bulk(&input[*at..]) {
+            let wanted = visitor.begin(1, Kind::Bulk, argument.len() as u64).min(argument.len());
+            if wanted > 0 {
+                visitor.bytes(&argument[..wanted]);
+            }
+            visitor.end(1);
+            *at += bytes;
+            self.left[0] -= 1;
+            if self.left[0] == 0 {
+                self.depth = 0;
+                visitor.end(0);
+                return Ok(Step::Value);
+            }
+        }
+        if *at < input.len() { self.start(input, at, visitor) } else { Ok(Step::More) }
+    }
+}
