@@ -129,9 +129,9 @@ fn what_is_sent_arrives_in_order_at_its_rate_and_with_other_addresses_in_the_nex
     for arguments in [&["--pps", "5000", "--threads", "3"][..], &["--bps", "8000000"]] {
         let (arrived, told) = replay(&cable, &capture, packets, arguments);
         assert!(frames(&arrived) == sent, "{arguments:?}");
-        assert_eq!(number(&told, "packets"), facts.happened.packets as f64, "{told}");
-        assert_eq!(number(&told, "bytes"), facts.happened.bytes as f64, "{told}");
-        assert_eq!(number(&told, "errors"), 0.0, "{told}");
+        let [packets, bytes] = [facts.happened.packets, facts.happened.bytes];
+        assert!(told.starts_with(&format!("{{\"packets\":{packets},\"bytes\":{bytes},")), "{told}");
+        assert!(told.contains("\"errors\":0,"), "{told}");
         if let ["--pps", _, ..] = arguments {
             assert!((4000.0..5005.0).contains(&number(&told, "pps")), "{told}");
         }
