@@ -195,7 +195,7 @@ pub struct Counted {
     pub imbalance: f64,
 }
 
-/// Has a variant take `packets` frames of a profile within [`counted`], for valgrind to count its instructions there, when its
+/// Has a variant take `packets` frames of a profile within `counted`, for valgrind to count its instructions there, when its
 /// connections have been opened and as many frames have warmed it up. With several shards each takes its own.
 pub fn count(profile: Profile, variant: Variant, packets: usize, shards: usize, seed: u64) -> io::Result<Counted> {
     let plan = profile.plan();
