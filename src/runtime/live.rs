@@ -37,7 +37,7 @@ use super::taps::{Explanation, Taps, described};
 const IDLE_NS: u64 = 20_000_000;
 /// How long is waited for frames before it is looked what time it is.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// The same where other workers may pass some on, of which waiting tells nothing.
+/// The same where other workers have passed some on and may do so again, of which waiting tells nothing.
 const IDLE_WAIT_AMONG_OTHERS: Duration = Duration::from_millis(5);
 /// How long, after the end, is waited for frames that have come and that a busy kernel has not handed over.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -170,7 +170,6 @@ fn follow_all(
 /// Follows interfaces with a worker until the end, and reads what is in their rings then.
 fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
-    let most_wait = if member.has_others() { IDLE_WAIT_AMONG_OTHERS } else { IDLE_WAIT };
     let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
     // Since when it is over, and how many frames had come then.
     let mut over: Option<(Stopwatch, u64)> = None;
@@ -209,7 +208,7 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
         }
         batches = batches.wrapping_add(1);
         quiet = if last.is_none() && received == Ok(false) { quiet + 1 } else { 0 };
-        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait);
+        let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait(member));
         if has_rested || batches.is_multiple_of(DROPS_BATCHES) {
             let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
             control.drops.fetch_add(drops - told, Ordering::Relaxed);
@@ -220,6 +219,10 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
         followed.interfaces.push(described(source, &mut followed.counters));
     }
     followed
+}
+
+fn most_wait(member: &Member) -> Duration {
+    if member.has_received() { IDLE_WAIT_AMONG_OTHERS } else { IDLE_WAIT }
 }
 
 impl Followed {

@@ -25,9 +25,9 @@ impl Member {
         Member { alone, mesh, hold_ns: lag_ns + MESH_LAG_NS }
     }
 
-    /// Whether others may pass something on to it.
-    pub(super) fn has_others(&self) -> bool {
-        self.mesh.is_some()
+    /// Whether others have passed something on to it.
+    pub(super) fn has_received(&self) -> bool {
+        self.mesh.as_ref().is_some_and(Mesh::has_received)
     }
 
     /// Frames have come.

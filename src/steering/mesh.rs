@@ -43,7 +43,9 @@ pub struct Mesh {
     lanes: Vec<Lane>,
     /// From each worker.
     inboxes: Vec<Inbox<Box<Parcel>>>,
-    /// Another worker has passed something on, or will.
+    /// Another worker has passed something on.
+    has_received: bool,
+    /// Or will, so that it is to be held.
     is_merging: bool,
     held: Held,
 }
@@ -77,6 +79,7 @@ pub fn mesh(spread: Spread, is_merging: bool) -> Vec<Mesh> {
             counters: Counters::default(),
             lanes: Vec::with_capacity(workers),
             inboxes: Vec::with_capacity(workers),
+            has_received: false,
             is_merging,
             held: Held::default(),
         })
@@ -152,7 +155,8 @@ impl Mesh {
         for from in 0..self.inboxes.len() {
             while let Some(parcel) = self.inboxes[from].take() {
                 any = true;
-                self.is_merging |= from != self.number;
+                self.has_received |= from != self.number;
+                self.is_merging |= self.has_received;
                 self.hold(from, parcel);
             }
         }
@@ -209,6 +213,11 @@ impl Mesh {
                 self.inboxes[from].give_back(parcel);
             }
         }
+    }
+
+    /// Whether another worker has passed something on.
+    pub fn has_received(&self) -> bool {
+        self.has_received
     }
 
     /// Whether frames whose outermost headers do not tell are held.
