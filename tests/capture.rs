@@ -461,7 +461,8 @@ fn whoever_reads_the_records_too_slowly_costs_records_but_neither_packets_nor_co
     let summary = bed.summary();
     let (dropped, total) = (&summary["records"]["dropped"], &summary["requests"]["total"]);
     assert_eq!(sum(&summary["packets"]["capture_drops"]), 0, "{said}");
-    assert!(sum(dropped) > 100_000, "{dropped}");
+    // 64 batches of 1,024 may wait for each of the two workers.
+    assert!(sum(dropped) > 30_000, "{dropped}");
     assert_eq!((&summary["records"]["emitted"], &summary["requests"]["exact"]), (total, total));
     assert_eq!([&summary["commands"]["GET"]["count"], &summary["commands"]["SET"]["count"]], [96_000, 96_000]);
     assert!(said.contains("transactions not written"), "{said}");
