@@ -42,7 +42,10 @@ fn all_is_seen(options: &[&str], mirrors: &[&str], prepare: impl Fn(&Bed), argum
         match overrun(&bed, mirrors) {
             0 if !cables_lost => return bed.assert_all_seen(arguments),
             lost => {
-                println!("the mirror port was overrun by {lost} packets, or a cable: once more; {}", summary["packets"])
+                println!(
+                    "the mirror port was overrun by {lost} packets, or a cable: once more; {}",
+                    summary["packets"]
+                );
             }
         }
     }
