@@ -454,21 +454,21 @@ fn whoever_reads_the_records_too_slowly_costs_records_but_neither_packets_nor_co
     let log = bed.path("latencies.hlog");
     let capture =
         bed.capture("tap", &format!("--interface t1 --workers 2 --interval 200ms --hist-log {}", log.display()));
-    bed.client("redis-benchmark -h 10.77.0.2 -q -n 96000 -c 50 -P 16 -t set,get >/dev/null; sleep 1");
+    bed.client("redis-benchmark -h 10.77.0.2 -q -n 144000 -c 50 -P 16 -t set,get >/dev/null; sleep 1");
     // It is read only now, so that it can end.
     std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     let said = capture.end();
     let summary = bed.summary();
     let (dropped, total) = (&summary["records"]["dropped"], &summary["requests"]["total"]);
     assert_eq!(sum(&summary["packets"]["capture_drops"]), 0, "{said}");
-    // 64 batches of 1,024 may wait for each of the two workers.
-    assert!(sum(dropped) > 30_000, "{dropped}");
+    // 64 batches of 1,024 may wait for each of the two workers; the others are lost.
+    assert!(sum(dropped) > 100_000, "{dropped}");
     assert_eq!((&summary["records"]["emitted"], &summary["requests"]["exact"]), (total, total));
-    assert_eq!([&summary["commands"]["GET"]["count"], &summary["commands"]["SET"]["count"]], [96_000, 96_000]);
+    assert_eq!([&summary["commands"]["GET"]["count"], &summary["commands"]["SET"]["count"]], [144_000, 144_000]);
     assert!(said.contains("transactions not written"), "{said}");
     let output = success(Command::new(PROGRAM).arg("hist").arg(&log));
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(told.contains("192,0"), "each latency is in some interval: {told}");
+    assert!(told.contains("288,0"), "each latency is in some interval: {told}");
 }
 
 #[test]
