@@ -169,7 +169,8 @@ impl Mesh {
         for index in 0..parcel.len() {
             let frame = parcel.frame(index);
             // A fragment that was passed on to be put together is so at once.
-            if matches!(hidden(&frame), Hidden::Connection) && !is_usual(&frame) && self.takes_hidden(&frame) {
+            let is_joined = self.number == JOINER && matches!(hidden(&frame), Hidden::Connection);
+            if is_joined && self.takes_hidden(&frame) {
                 continue;
             }
             self.held.frames.push(Reverse((frame.at, free, index)));

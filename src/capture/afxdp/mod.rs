@@ -192,11 +192,6 @@ impl AfXdp {
         self.number
     }
 
-    /// Whose it is.
-    pub fn worker(&self) -> usize {
-        self.worker as usize
-    }
-
     /// How its frames come.
     pub fn way(&self) -> Way {
         self.way
