@@ -16,6 +16,7 @@ mod parse;
 mod recognise;
 mod resync;
 mod scarcity;
+mod usual;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use crate::redis::possible::Possible;
 use crate::redis::queue::Queue;
 use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
+use crate::redis::request::usual::UsualCommands;
 use crate::redis::request::{Request, Shown};
 use crate::redis::session::{Act, Acts, Session};
 use crate::resp::parser::{Kind, Parser};
@@ -94,6 +96,7 @@ pub struct Resources {
     pub counters: Counters,
     /// Out-of-order data.
     pub pages: Pages,
+    usual: UsualCommands,
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
     resyncs: Pool<Resyncing>,
@@ -117,6 +120,7 @@ impl Resources {
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
+            usual: UsualCommands::new(settings.table, &settings.acts, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
@@ -359,6 +363,8 @@ pub struct Connection {
     /// The end that was taken for the server sent the SYN: it is the client.
     swapped: bool,
     closed: bool,
+    /// It can go the short way, see [`usual`].
+    plain: bool,
     may_push: bool,
     unpairable: bool,
     /// An acknowledgement was seen before what it acknowledges: the directions come through different ways.

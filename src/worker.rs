@@ -234,12 +234,22 @@ impl Worker {
         let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
         let connection = self.table.get_mut(slot);
+        if connection.is_usual(segment, *direction, *at, &self.resources) {
+            if self.recent.is_copy(*print, *at, true) {
+                return self.resources.counters.count(Counter::Duplicates);
+            }
+            connection.take_usual(segment, *direction, *at, &mut self.resources, &mut self.recording);
+            return self.after(slot);
+        }
         let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
         if self.recent.is_copy(*print, *at, is_next) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         if !is_next {
-            return self.admit(arrival, slot);
+            if !connection.take_acknowledgement(segment, *direction, *at, &self.resources) {
+                self.admit(arrival, slot);
+            }
+            return;
         }
         connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
         self.after(slot);

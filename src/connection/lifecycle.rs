@@ -85,6 +85,7 @@ impl Connection {
             first: known.then(|| Seq::of(streams[Direction::Request as usize].next())),
             swapped,
             closed: false,
+            plain: false,
             may_push: !known,
             unpairable: false,
             skewed: false,
@@ -366,6 +367,7 @@ impl Connection {
         }
         self.drop_building(resources);
         self.closed = true;
+        self.plain = false;
     }
 
     /// If data was seen of one side, and of the other not one segment: the first one's acknowledgements tell how many bytes the

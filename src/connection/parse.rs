@@ -133,7 +133,7 @@ impl Connection {
         }
     }
 
-    fn parse_requests<R: Recorder>(
+    pub(super) fn parse_requests<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
         time: Timestamp,
@@ -147,6 +147,13 @@ impl Connection {
         while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
             let begins = self.building == NONE;
+            if begins
+                && self.plain
+                && let Some(bytes) = self.usual_request(&bytes[at..], here, received, time, resources)
+            {
+                at += bytes;
+                continue;
+            }
             if begins {
                 self.building = self.take_request(resources)?;
             }
@@ -179,10 +186,13 @@ impl Connection {
                 Step::Empty => self.drop_unfinished(Direction::Request, resources),
                 Step::Value => {
                     self.drop_unfinished(Direction::Request, resources);
+                    self.plain = false;
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
+                    self.note_plain();
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
+                    self.plain = false;
                     self.drop_unfinished(Direction::Request, resources);
                     return self.request_malformed(from.plus(at as u64), time, resources, recorder);
                 }
@@ -194,7 +204,7 @@ impl Connection {
         Ok(())
     }
 
-    fn parse_replies<R: Recorder>(
+    pub(super) fn parse_replies<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
         time: Timestamp,
@@ -206,6 +216,13 @@ impl Connection {
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
+            if handle == NONE
+                && self.plain
+                && let Some(bytes) = self.usual_reply(&bytes[at..], here, meta.ack, time, resources, recorder)
+            {
+                at += bytes;
+                continue;
+            }
             let waits_for = if self.watchful && handle == NONE { self.waits_for(resources) } else { None };
             if self.link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {
                 at += self.link_bytes(&bytes[at..], meta.at, resources)?;
@@ -235,11 +252,14 @@ impl Connection {
             match step {
                 Step::More => self.keep_unfinished(Direction::Reply, resources)?,
                 Step::Value | Step::Empty => {
+                    self.plain = false;
                     self.reply_complete(from.plus(at as u64), time, resources, recorder)?;
                     self.drop_unfinished(Direction::Reply, resources);
+                    self.note_plain();
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
+                    self.plain = false;
                     self.drop_unfinished(Direction::Reply, resources);
                     self.contradiction(resources, recorder);
                     self.framing[Direction::Reply as usize] = Framing::Seeking;

@@ -20,6 +20,8 @@ impl Flags {
     pub const PSH: Flags = Flags(0x08);
     /// The acknowledgement field is significant.
     pub const ACK: Flags = Flags(0x10);
+    /// Both of these.
+    pub const ACK_PSH: Flags = Flags(0x18);
 
     /// Whether any bit of `other` is set.
     #[inline]

@@ -73,6 +73,14 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     }
 }
 
+/// Appends a whole key, of a length that its field can say.
+#[inline(always)]
+pub fn append_key(list: &mut Vec<u8>, key: &[u8], role: KeyRole) {
+    let [low, high] = (key.len() as u16).to_le_bytes();
+    list.extend_from_slice(&[KEY | role.bits(), low, high]);
+    list.extend_from_slice(key);
+}
+
 /// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key of that text and role, or
 /// a value.
 #[inline]

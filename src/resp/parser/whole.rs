@@ -4,6 +4,9 @@
 
 use super::{Kind, NotResp, Parser, Step, Visitor};
 
+/// As many as any length or integer that is not negative has at the most, but for a few that are read in pieces.
+const LONG_DIGITS_MAX: usize = 18;
+
 /// The number of up to three digits that begins the input, and how many bytes it takes with its CRLF. Most headers are of this
 /// kind, so that they take one step instead of three.
 #[inline]
@@ -17,13 +20,43 @@ pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
     }
 }
 
+/// As [`short_number`], of more digits.
+#[inline(never)]
+fn long_number(input: &[u8]) -> Option<(u64, usize)> {
+    let digits = input.iter().take(LONG_DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, behind) = input.split_at_checked(digits)?;
+    let number = digits.iter().fold(0, |number, &digit| number * 10 + u64::from(digit - b'0'));
+    (!digits.is_empty() && behind.starts_with(b"\r\n")).then_some((number, digits.len() + 2))
+}
+
 /// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
 #[inline(always)]
-fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
     let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
-    let (length, header) = short_number(behind)?;
+    let (length, header) = short_number(behind).or_else(|| long_number(behind))?;
     let (content, behind) = behind[header..].split_at_checked(length as usize)?;
     behind.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
+}
+
+/// The kind of a reply that the input begins with, and its bytes: of those without elements that say nothing but their kind. An
+/// `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
+#[inline(always)]
+pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
+    match *input {
+        [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((Kind::Null, 5)),
+        [b'$', ..] => bulk(input).map(|(_, bytes)| (Kind::Bulk, bytes)),
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((Kind::Simple, 5)),
+        [b'_', b'\r', b'\n', ..] => Some((Kind::Null, 3)),
+        [b':', b'-', ref number @ ..] => integer(number).map(|bytes| (Kind::Integer, 2 + bytes)),
+        [b':', ref number @ ..] => integer(number).map(|bytes| (Kind::Integer, 1 + bytes)),
+        _ => None,
+    }
+}
+
+/// Bytes of a number, with its end.
+#[inline(always)]
+fn integer(input: &[u8]) -> Option<usize> {
+    short_number(input).or_else(|| long_number(input)).map(|(_, bytes)| bytes)
 }
 
 impl Parser {

@@ -1,0 +1,216 @@
+//! The short way: what nearly all segments take.
+//!
+//! A connection is *plain* while nothing about it needs to be thought of: both streams are known and whole, the pairing is
+//! settled, its session is as any session begins. That is decided when something unusual has happened ([`Connection::is_plain`]
+//! says what it takes) and remembered in a flag, so that a segment asks one question. What is done here for a plain connection
+//! is what the long way ([`Connection::segment`] and below) would have done: where anything is not as usual, nothing has
+//! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for.
+
+use crate::counters::Counter;
+use crate::decode::seq::Seq;
+use crate::decode::{Flags as TcpFlags, Segment};
+use crate::limits::PENDING_PER_CONNECTION_MAX;
+use crate::pool::NONE;
+use crate::reassembly::pages::{Meta, Piece};
+use crate::redis::pairing::Outcome;
+use crate::redis::session::Act;
+use crate::resp::parser::scalar;
+use crate::units::{Direction, Offset, Timestamp};
+
+use super::{Certainty, Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources};
+
+impl Connection {
+    /// Notes whether it is plain.
+    pub(super) fn note_plain(&mut self) {
+        self.plain = self.is_plain();
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.closed
+            && !self.swapped
+            && !self.unpairable
+            && !self.watchful
+            && !self.is_closing
+            && self.candidate.is_none()
+            && self.certainty.is_settled()
+            && self.framing == [Framing::Known; 2]
+            && self.requests > 0
+            && self.internal == 0
+            && [self.resync, self.link, self.recognition] == [NONE; 3]
+            && !self.queue.is_marked()
+            && self.children.is_empty()
+            && self.session.is_plain()
+            && self.streams.iter().all(|stream| stream.is_plain())
+    }
+
+    /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.
+    #[inline(always)]
+    pub fn is_usual(
+        &self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> bool {
+        debug_assert!(!self.plain || self.is_plain());
+        let stream = self.stream(direction);
+        self.plain
+            && Seq::of(stream.next()) == segment.seq
+            && matches!(segment.flags, TcpFlags::ACK | TcpFlags::ACK_PSH)
+            && segment.payload.len() == segment.wire_payload_len as usize
+            && !segment.payload.is_empty()
+            && self.is_timely(at, resources)
+            && stream.acked() <= stream.next()
+            && segment.ack.distance(Seq::of(self.stream(direction.reverse()).next())) <= 0
+    }
+
+    /// Whether time decides nothing: it has not gone backwards, and nothing has waited for too long.
+    #[inline(always)]
+    fn is_timely(&self, at: Timestamp, resources: &Resources) -> bool {
+        let settings = &resources.settings;
+        at >= self.last_at
+            && at.since(self.last_at) < settings.idle_timeout_ns
+            && (self.queue.is_empty() || at.since(self.head_at) < settings.timeout_ns)
+    }
+
+    /// Takes a segment of which [`Connection::is_usual`] holds.
+    #[inline(always)]
+    pub fn take_usual<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let opposite = self.stream_mut(direction.reverse());
+        let ack = segment.ack.unwrap_near(opposite.next());
+        opposite.acknowledge(ack);
+        opposite.window_closed = false;
+        let stream = self.stream_mut(direction);
+        stream.offer(segment.window);
+        let from = stream.next();
+        let time = stream.advance(segment.payload.len() as u64, at);
+        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: false };
+        let piece = Piece { from, bytes: segment.payload, cut: 0, fin: false, meta };
+        let taken = match direction {
+            Direction::Request => self.parse_requests(&piece, time, resources, recorder),
+            Direction::Reply => self.parse_replies(&piece, time, resources, recorder),
+        };
+        if let Err(Exhausted(what)) = taken {
+            self.give_up(what, resources, recorder);
+        }
+        self.last_at = at;
+        if !self.plain {
+            self.note_plain();
+        }
+    }
+
+    /// Takes a segment that only acknowledges, if it is a usual one of a plain connection; answers whether it was.
+    #[inline(always)]
+    pub fn take_acknowledgement(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> bool {
+        debug_assert!(!self.plain || self.is_plain());
+        let next = self.stream(direction.reverse()).next();
+        let is_usual = self.plain
+            && segment.flags == TcpFlags::ACK
+            && segment.wire_payload_len == 0
+            && segment.ack.distance(Seq::of(next)) <= 0
+            && self.is_timely(at, resources);
+        if is_usual {
+            self.stream_mut(direction.reverse()).acknowledge(segment.ack.unwrap_near(next));
+            self.stream_mut(direction).offer(segment.window);
+            self.last_at = at;
+        }
+        is_usual
+    }
+
+    /// Takes the request that some bytes of a plain connection begin with, if it is of the usual form; answers its bytes.
+    #[inline(always)]
+    pub(super) fn usual_request(
+        &mut self,
+        bytes: &[u8],
+        here: Offset,
+        received: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+    ) -> Option<usize> {
+        let usual = resources.usual.read(bytes)?;
+        if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
+            return None;
+        }
+        let handle = self.take_request(resources).ok()?;
+        let request = resources.requests.get_mut(handle);
+        usual.fill(request);
+        request.t1 = time;
+        request.t2 = time;
+        request.begin = here;
+        request.end = here.plus(usual.bytes as u64);
+        request.received = received;
+        request.index = self.requests;
+        request.pipeline = self.queue.len();
+        self.requests += 1;
+        resources.counters.count(Counter::Requests);
+        if self.queue.is_empty() {
+            self.head_at = time;
+        }
+        self.queue.push(handle, &mut resources.requests);
+        Some(usual.bytes)
+    }
+
+    /// Pairs the reply that some bytes of a plain connection begin with, if it is of the usual form and answers a usual
+    /// request; answers its bytes.
+    #[inline(always)]
+    pub(super) fn usual_reply<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        here: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Option<usize> {
+        let (kind, length) = scalar(bytes)?;
+        let head = self.queue.head()?;
+        let Resources { settings, requests, counters, .. } = resources;
+        let request = requests.get_mut(head);
+        if request.timed_out
+            || request.end > ack
+            || settings.acts.of(request.command) != Act::None
+            || !settings.possible.of(request.command).has(kind)
+            || settings.shown.payload_bytes > 0
+        {
+            return None;
+        }
+        let outcome = match self.certainty {
+            Certainty::Exact => Outcome::Exact,
+            Certainty::Assumed(proof) => Outcome::Resynced(proof),
+            Certainty::Open => return None,
+        };
+        let end = here.plus(length as u64);
+        counters.count(Counter::Replies);
+        counters.count(Counter::RepliesPaired);
+        self.head_at = time;
+        self.habit.paired(request.received, end);
+        self.queue.pop(requests);
+        let bytes = length as u64;
+        let facts =
+            ReplyFacts { kind, begin: here, t3: time, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
+        self.decide(head, outcome, Some(facts), resources, recorder);
+        resources.requests.give_back(head);
+        self.previous = self.previous.max(time);
+        // One that is executed silently is decided as soon as it is the first.
+        if let Some(next) = self.queue.head()
+            && resources.act(next) != Act::None
+        {
+            self.execute_silent(resources, recorder);
+            self.note_plain();
+        }
+        Some(length)
+    }
+}
