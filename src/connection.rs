@@ -16,13 +16,14 @@ mod parse;
 mod recognise;
 mod resync;
 mod scarcity;
-mod usual;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 pub use lifecycle::Admission;
 use recognise::Recognition;
 use resync::{Held, Resyncing};
+pub use usual::Arrived;
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;

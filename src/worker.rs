@@ -16,10 +16,10 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
-use crate::connection::{Admission, Connection, ReplicationLink, Resources, Settings};
+use crate::connection::{Arrived, Connection, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Segment, Skip, decode, decode_usual};
+use crate::decode::{Packet, Segment, Skip, decode, decode_usual};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
@@ -43,6 +43,7 @@ struct Arrival<'a> {
     direction: Direction,
     hash: u64,
     print: Print,
+    vlans: [u16; 2],
 }
 
 /// Frames after which counters are published.
@@ -177,20 +178,32 @@ impl Worker {
     /// of interest is counted and left out.
     #[inline]
     fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
-        for (done, frame) in frames.iter().enumerate() {
+        let (mut bytes, mut done) = (0, frames.len());
+        for (at, frame) in frames.iter().enumerate() {
             // Each kind of frame has its own copy of what follows: what is read of a frame goes from registers into its arrival.
-            if let Some(segment) = decode_usual(frame) {
-                self.decoded(frame, segment, arrivals);
+            let skip = if let Some(packet) = decode_usual(frame) {
+                self.decoded(frame, packet, arrivals)
             } else {
                 match decode(frame) {
-                    Ok(segment) => self.decoded(frame, segment, arrivals),
+                    Ok(packet) => self.decoded(frame, packet, arrivals),
                     // Counted when its fate is known.
-                    Err(Skip::Fragment) => return done,
-                    Err(skip) => self.skipped(frame, skip),
+                    Err(Skip::Fragment) => {
+                        done = at;
+                        break;
+                    }
+                    Err(skip) => Err(skip),
                 }
+            };
+            bytes += u64::from(frame.wire_len);
+            if let Err(skip) = skip {
+                self.resources.counters.count(skip.counter());
             }
         }
-        frames.len()
+        let counters = &mut self.resources.counters;
+        counters.add(Counter::FramesSeen, done as u64);
+        counters.add(Counter::FrameBytes, bytes);
+        counters.add(Counter::FramesAnalysed, arrivals.len() as u64);
+        done
     }
 
     /// A segment, if anybody asked for its ports, becomes an arrival.
@@ -198,27 +211,16 @@ impl Worker {
     fn decoded<'a>(
         &mut self,
         frame: &Frame<'a>,
-        segment: Segment<'a>,
+        packet: Packet<'a>,
         arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    ) {
-        let Some((key, direction)) = self.keying.of(&segment) else { return self.skipped(frame, Skip::OtherPort) };
-        self.seen(frame);
-        self.resources.counters.count(Counter::FramesAnalysed);
+    ) -> Result<(), Skip> {
+        let (key, direction) = self.keying.of(&packet).ok_or(Skip::OtherPort)?;
         let hash = self.table.hash(&key);
-        let print = Print::of(&segment, direction, hash);
+        let print = Print::of(&packet, direction, hash);
         self.recent.prefetch(print);
-        arrivals.push(Arrival { segment, at: frame.at, key, direction, hash, print });
-    }
-
-    fn skipped(&mut self, frame: &Frame<'_>, skip: Skip) {
-        self.seen(frame);
-        self.resources.counters.count(skip.counter());
-    }
-
-    #[inline(always)]
-    fn seen(&mut self, frame: &Frame<'_>) {
-        self.resources.counters.count(Counter::FramesSeen);
-        self.resources.counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
+        let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
+        arrivals.push(Arrival { segment: packet.segment, at: frame.at, key, direction, hash, print, vlans });
+        Ok(())
     }
 
     /// Brings a segment to its connection.
@@ -233,41 +235,11 @@ impl Worker {
         };
         let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
-        let connection = self.table.get_mut(slot);
-        if connection.is_usual(segment, *direction, *at, &self.resources) {
-            if self.recent.is_copy(*print, *at, true) {
-                return self.resources.counters.count(Counter::Duplicates);
-            }
-            connection.take_usual(segment, *direction, *at, &mut self.resources, &mut self.recording);
-            return self.after(slot);
-        }
-        let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
-        if self.recent.is_copy(*print, *at, is_next) {
-            return self.resources.counters.count(Counter::Duplicates);
-        }
-        if !is_next {
-            if !connection.take_acknowledgement(segment, *direction, *at, &self.resources) {
-                self.admit(arrival, slot);
-            }
-            return;
-        }
-        connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
-        self.after(slot);
-    }
-
-    /// A segment comes that does not simply go on with its connection.
-    #[inline(never)]
-    fn admit(&mut self, arrival: &Arrival<'_>, slot: u32) {
-        let Arrival { segment, at, direction, .. } = arrival;
-        let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, &self.resources) {
-            Admission::Take => {
-                connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
-                self.after(slot);
-            }
-            Admission::Ignore => self.resources.counters.count(Counter::Stray),
-            Admission::Replace(reason) => {
-                connection.close(reason, &mut self.resources, &mut self.recording);
+        let Worker { table, recent, resources, recording, .. } = self;
+        let connection = table.get_mut(slot);
+        match connection.arrive(segment, *direction, *at, *print, recent, resources, recording) {
+            Arrived::Done => self.after(slot),
+            Arrived::Begins => {
                 self.table.remove(slot);
                 self.open(arrival);
             }
@@ -287,9 +259,9 @@ impl Worker {
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.is_changed = true;
         self.recent.connection_begins(arrival.at);
-        let Arrival { segment, at, key, direction, hash, .. } = arrival;
+        let Arrival { segment, at, key, direction, hash, vlans, .. } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
-        let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
         let counters = &mut self.resources.counters;

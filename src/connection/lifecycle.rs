@@ -36,6 +36,7 @@ impl Connection {
         direction: Direction,
         at: Timestamp,
         key: &FlowKey,
+        vlans: [u16; 2],
         may_swap: bool,
     ) -> Option<Connection> {
         let syn = segment.flags.any(TcpFlags::SYN);
@@ -65,7 +66,6 @@ impl Connection {
         if key.tags != Tags::default() {
             id ^= Seed::fixed(0).hash_of(&key.tags);
         }
-        let vlans = [segment.tags.vlan, segment.tags.inner_vlan];
         Some(Connection {
             identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
             streams,

@@ -11,15 +11,82 @@ use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
+use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::redis::pairing::Outcome;
 use crate::redis::session::Act;
 use crate::resp::parser::scalar;
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Certainty, Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources};
+use super::{Admission, Certainty, Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources};
+
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrived {
+    /// The connection has taken it, or it is no one's.
+    Done,
+    /// It begins another connection: this one has ended, and is to be removed.
+    Begins,
+}
 
 impl Connection {
+    /// A segment between its ends arrives. `print`: what copies of its packet have in common, `recent`: the packets of late.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn arrive<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        print: Print,
+        recent: &mut Recent,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Arrived {
+        if self.is_usual(segment, direction, at, resources) {
+            if recent.is_copy(print, at, true) {
+                resources.counters.count(Counter::Duplicates);
+            } else {
+                self.take_usual(segment, direction, at, resources, recorder);
+            }
+            return Arrived::Done;
+        }
+        let is_next = self.brings_next(segment, direction, at, resources);
+        if recent.is_copy(print, at, is_next) {
+            resources.counters.count(Counter::Duplicates);
+            return Arrived::Done;
+        }
+        if is_next {
+            self.segment(segment, direction, at, resources, recorder);
+            return Arrived::Done;
+        }
+        if self.take_acknowledgement(segment, direction, at, resources) {
+            return Arrived::Done;
+        }
+        self.arrive_unusually(segment, direction, at, resources, recorder)
+    }
+
+    /// A segment arrives that does not simply go on with it.
+    #[inline(never)]
+    fn arrive_unusually<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Arrived {
+        match self.admit(segment, direction, at, resources) {
+            Admission::Take => self.segment(segment, direction, at, resources, recorder),
+            Admission::Ignore => resources.counters.count(Counter::Stray),
+            Admission::Replace(reason) => {
+                self.close(reason, resources, recorder);
+                return Arrived::Begins;
+            }
+        }
+        Arrived::Done
+    }
+
     /// Notes whether it is plain.
     pub(super) fn note_plain(&mut self) {
         self.plain = self.is_plain();
@@ -45,13 +112,7 @@ impl Connection {
 
     /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.
     #[inline(always)]
-    pub fn is_usual(
-        &self,
-        segment: &Segment<'_>,
-        direction: Direction,
-        at: Timestamp,
-        resources: &Resources,
-    ) -> bool {
+    fn is_usual(&self, segment: &Segment<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> bool {
         debug_assert!(!self.plain || self.is_plain());
         let stream = self.stream(direction);
         self.plain
@@ -75,7 +136,7 @@ impl Connection {
 
     /// Takes a segment of which [`Connection::is_usual`] holds.
     #[inline(always)]
-    pub fn take_usual<R: Recorder>(
+    fn take_usual<R: Recorder>(
         &mut self,
         segment: &Segment<'_>,
         direction: Direction,
@@ -108,7 +169,7 @@ impl Connection {
 
     /// Takes a segment that only acknowledges, if it is a usual one of a plain connection; answers whether it was.
     #[inline(always)]
-    pub fn take_acknowledgement(
+    fn take_acknowledgement(
         &mut self,
         segment: &Segment<'_>,
         direction: Direction,

@@ -3,7 +3,6 @@
 use crate::connection::{Admission, Connection, Exchange, Recorder, Resources, Settings};
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
-use crate::decode::tags::Tags;
 use crate::decode::{Flags, Segment};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
@@ -276,19 +275,13 @@ impl Tap {
         let end = |last, port| Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port };
         let (client, server) = (end(1, 40_000), end(9, 6379));
         let direction = packet.direction;
-        let (source, destination) = if direction == Direction::Request { (client, server) } else { (server, client) };
         let segment = Segment {
-            source,
-            destination,
             seq: Seq(packet.seq),
             ack: Seq(packet.ack),
             flags: packet.flags,
             window: packet.window,
             payload: &packet.payload[..packet.payload.len() - packet.cut],
             wire_payload_len: packet.payload.len() as u32,
-            tags: Tags::default(),
-            id: 0,
-            header: &[],
         };
         let at = Timestamp(packet.at);
         let Tap { resources, connection, told } = self;
@@ -302,7 +295,7 @@ impl Tap {
             }
         }
         let key = FlowKey { client, server, ..FlowKey::default() };
-        *connection = Connection::open(&segment, direction, at, &key, false);
+        *connection = Connection::open(&segment, direction, at, &key, [0; 2], false);
         if let Some(connection) = connection {
             resources.counters.count(connection.opened_counter());
             connection.segment(&segment, direction, at, resources, told);
