@@ -264,7 +264,7 @@ pub struct Exchange<'a> {
     /// What became of it.
     pub outcome: Outcome,
     /// Its reply.
-    pub reply: Option<ReplyFacts<'a>>,
+    pub reply: Option<&'a ReplyFacts<'a>>,
     /// Last byte of the reply or push before.
     pub previous: Timestamp,
     /// The database that it used, where that is known.

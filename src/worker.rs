@@ -25,7 +25,6 @@ use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
-use crate::prefetch::prefetch;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -59,8 +58,6 @@ pub struct Worker {
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
-    /// Connections have come or gone since the slots of the batch were looked up.
-    is_changed: bool,
     /// Frames since the counters were published.
     unpublished: usize,
     published: Arc<Published>,
@@ -97,7 +94,6 @@ impl Worker {
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
-            is_changed: false,
             unpublished: 0,
             published: Arc::default(),
         }
@@ -137,12 +133,14 @@ impl Worker {
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
         let mut arrivals = ArrayVec::new();
         let done = self.decode(frames, &mut arrivals);
-        let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
-            arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
-        for slot in slots.iter().flatten() {
-            prefetch(self.table.get(*slot));
+        let mut slots: ArrayVec<Option<u32>, BATCH_FRAMES> = ArrayVec::new();
+        for arrival in &arrivals {
+            let slot = self.table.guess(arrival.hash);
+            if let Some(slot) = slot {
+                self.table.prefetch(slot);
+            }
+            slots.push(slot);
         }
-        self.is_changed = false;
         if self.resources.scarce().is_some()
             && let Some(first) = arrivals.first()
         {
@@ -227,12 +225,10 @@ impl Worker {
     /// Brings a segment to its connection.
     #[inline]
     fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
-        // An earlier frame of the batch may have brought the connection, or ended the one that was found.
-        let slot = if self.is_changed {
-            let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
-            slot.or_else(|| self.table.find(arrival.hash, &arrival.key))
-        } else {
-            slot
+        // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
+        let slot = match slot {
+            Some(slot) if self.table.holds(slot, &arrival.key) => Some(slot),
+            _ => self.table.find(arrival.hash, &arrival.key),
         };
         let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
@@ -258,7 +254,6 @@ impl Worker {
 
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
-        self.is_changed = true;
         self.recent.connection_begins(arrival.at);
         let Arrival { segment, at, key, direction, hash, vlans, .. } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);

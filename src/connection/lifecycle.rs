@@ -422,7 +422,7 @@ impl Connection {
         &self,
         handle: u32,
         outcome: Outcome,
-        reply: Option<ReplyFacts<'_>>,
+        reply: Option<&ReplyFacts<'_>>,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
@@ -434,7 +434,7 @@ impl Connection {
         &self,
         handle: u32,
         outcome: Outcome,
-        reply: Option<ReplyFacts<'_>>,
+        reply: Option<&ReplyFacts<'_>>,
         parent: Option<u64>,
         resources: &mut Resources,
         recorder: &mut R,

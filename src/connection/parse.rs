@@ -62,8 +62,8 @@ impl Connection {
             }
         }
         match direction {
-            Direction::Request => self.parse_requests(piece, time, resources, recorder),
-            Direction::Reply => self.parse_replies(piece, time, resources, recorder),
+            Direction::Request => self.parse_requests(piece, 0, time, resources, recorder),
+            Direction::Reply => self.parse_replies(piece, 0, time, resources, recorder),
         }
     }
 
@@ -133,9 +133,11 @@ impl Connection {
         }
     }
 
+    /// From byte `at` of the piece on.
     pub(super) fn parse_requests<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
+        mut at: usize,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
@@ -143,16 +145,15 @@ impl Connection {
         let Piece { from, bytes, meta, .. } = *piece;
         // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
         let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
-        let mut at = 0;
         while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
             let begins = self.building == NONE;
-            if begins
-                && self.plain
-                && let Some(bytes) = self.usual_request(&bytes[at..], here, received, time, resources)
-            {
-                at += bytes;
-                continue;
+            if begins && self.plain {
+                let usual = self.usual_requests(&bytes[at..], here, received, time, resources);
+                if usual > 0 {
+                    at += usual;
+                    continue;
+                }
             }
             if begins {
                 self.building = self.take_request(resources)?;
@@ -204,24 +205,25 @@ impl Connection {
         Ok(())
     }
 
+    /// From byte `at` of the piece on.
     pub(super) fn parse_replies<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
+        mut at: usize,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         let Piece { from, bytes, meta, .. } = *piece;
-        let mut at = 0;
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
-            if handle == NONE
-                && self.plain
-                && let Some(bytes) = self.usual_reply(&bytes[at..], here, meta.ack, time, resources, recorder)
-            {
-                at += bytes;
-                continue;
+            if handle == NONE && self.plain {
+                let usual = self.usual_replies(&bytes[at..], here, meta.ack, time, resources, recorder);
+                if usual > 0 {
+                    at += usual;
+                    continue;
+                }
             }
             let waits_for = if self.watchful && handle == NONE { self.waits_for(resources) } else { None };
             if self.link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {

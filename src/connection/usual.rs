@@ -15,10 +15,12 @@ use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::redis::pairing::Outcome;
 use crate::redis::session::Act;
-use crate::resp::parser::scalar;
+use crate::resp::parser::{BulkEnd, Kind, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Admission, Certainty, Connection, Exhausted, Framing, Recorder, ReplyFacts, Resources};
+use super::{
+    Admission, Certainty, Connection, Exchange, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unfinished,
+};
 
 /// What became of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,18 +154,42 @@ impl Connection {
         stream.offer(segment.window);
         let from = stream.next();
         let time = stream.advance(segment.payload.len() as u64, at);
-        let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: false };
-        let piece = Piece { from, bytes: segment.payload, cut: 0, fin: false, meta };
-        let taken = match direction {
-            Direction::Request => self.parse_requests(&piece, time, resources, recorder),
-            Direction::Reply => self.parse_replies(&piece, time, resources, recorder),
+        let bytes = segment.payload;
+        let taken = if self.unfinished[direction as usize] != NONE {
+            self.finish_usual(bytes, direction, from, ack, time, resources, recorder)
+        } else if direction == Direction::Request {
+            self.usual_requests(bytes, from, ack, time, resources)
+        } else {
+            self.usual_replies(bytes, from, ack, time, resources, recorder)
         };
-        if let Err(Exhausted(what)) = taken {
-            self.give_up(what, resources, recorder);
+        if taken < bytes.len() {
+            let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: false };
+            let piece = Piece { from, bytes, cut: 0, fin: false, meta };
+            self.take_rest(direction, &piece, taken, time, resources, recorder);
         }
         self.last_at = at;
         if !self.plain {
             self.note_plain();
+        }
+    }
+
+    /// What is left of a segment goes the long way.
+    #[inline(never)]
+    fn take_rest<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        piece: &Piece<'_>,
+        taken: usize,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let done = match direction {
+            Direction::Request => self.parse_requests(piece, taken, time, resources, recorder),
+            Direction::Reply => self.parse_replies(piece, taken, time, resources, recorder),
+        };
+        if let Err(Exhausted(what)) = done {
+            self.give_up(what, resources, recorder);
         }
     }
 
@@ -191,54 +217,129 @@ impl Connection {
         is_usual
     }
 
-    /// Takes the request that some bytes of a plain connection begin with, if it is of the usual form; answers its bytes.
-    #[inline(always)]
-    pub(super) fn usual_request(
+    /// Takes the requests of the usual form that some bytes of a plain connection begin with, between messages; answers how many
+    /// bytes they are.
+    #[inline]
+    pub(super) fn usual_requests(
         &mut self,
         bytes: &[u8],
-        here: Offset,
+        from: Offset,
         received: Offset,
         time: Timestamp,
         resources: &mut Resources,
-    ) -> Option<usize> {
-        let usual = resources.usual.read(bytes)?;
-        if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
-            return None;
+    ) -> usize {
+        let mut at = 0;
+        while let Some(usual) = resources.usual.read(&bytes[at..]) {
+            if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
+                break;
+            }
+            let Ok(handle) = self.take_request(resources) else { break };
+            let request = resources.requests.get_mut(handle);
+            usual.fill(request);
+            request.t1 = time;
+            request.t2 = time;
+            request.begin = from.plus(at as u64);
+            at += usual.bytes;
+            request.end = from.plus(at as u64);
+            request.received = received;
+            request.index = self.requests;
+            request.pipeline = self.queue.len();
+            self.requests += 1;
+            resources.counters.count(Counter::Requests);
+            if self.queue.is_empty() {
+                self.head_at = time;
+            }
+            self.queue.push(handle, &mut resources.requests);
         }
-        let handle = self.take_request(resources).ok()?;
-        let request = resources.requests.get_mut(handle);
-        usual.fill(request);
-        request.t1 = time;
-        request.t2 = time;
-        request.begin = here;
-        request.end = here.plus(usual.bytes as u64);
-        request.received = received;
-        request.index = self.requests;
-        request.pipeline = self.queue.len();
-        self.requests += 1;
-        resources.counters.count(Counter::Requests);
-        if self.queue.is_empty() {
-            self.head_at = time;
-        }
-        self.queue.push(handle, &mut resources.requests);
-        Some(usual.bytes)
+        at
     }
 
-    /// Pairs the reply that some bytes of a plain connection begin with, if it is of the usual form and answers a usual
-    /// request; answers its bytes.
-    #[inline(always)]
-    pub(super) fn usual_reply<R: Recorder>(
+    /// A message goes on: if it is a reply that is one long string, it goes on to the end of the bytes, or ends in them, and then
+    /// is paired, with those behind it; answers how many bytes that are, 0 if it is no such.
+    #[allow(clippy::too_many_arguments)]
+    fn finish_usual<R: Recorder>(
         &mut self,
         bytes: &[u8],
-        here: Offset,
+        direction: Direction,
+        from: Offset,
         ack: Offset,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
-    ) -> Option<usize> {
-        let (kind, length) = scalar(bytes)?;
-        let head = self.queue.head()?;
-        let Resources { settings, requests, counters, .. } = resources;
+    ) -> usize {
+        if direction == Direction::Request {
+            return 0;
+        }
+        let handle = self.unfinished[direction as usize];
+        let Unfinished { parser, reply } = resources.unfinished.get_mut(handle);
+        if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
+            return 0;
+        }
+        let length = match parser.pass_by(bytes) {
+            None => return 0,
+            Some(BulkEnd::Beyond) => return bytes.len(),
+            Some(BulkEnd::At(length)) => length,
+        };
+        let answer = Answer {
+            kind: Kind::Bulk,
+            begin: reply.begin,
+            end: from.plus(length as u64),
+            t3: reply.t3,
+            ack: reply.ack,
+        };
+        if !self.answer_usual(&answer, time, resources, recorder) {
+            return 0;
+        }
+        self.drop_unfinished(direction, resources);
+        if !self.plain {
+            return length;
+        }
+        length + self.usual_replies(&bytes[length..], answer.end, ack, time, resources, recorder)
+    }
+
+    /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
+    /// answer usual requests; answers how many bytes they are.
+    #[inline]
+    pub(super) fn usual_replies<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> usize {
+        let mut at = 0;
+        while let Some((kind, length)) = scalar(&bytes[at..]) {
+            let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
+            if !self.answer_usual(&Answer { kind, begin, end, t3: time, ack }, time, resources, recorder) {
+                break;
+            }
+            at += length;
+            if !self.plain {
+                break;
+            }
+        }
+        at
+    }
+
+    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
+    #[inline(always)]
+    fn answer_usual<R: Recorder>(
+        &mut self,
+        answer: &Answer,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> bool {
+        let Answer { kind, begin, end, t3, ack } = *answer;
+        let (outcome, counter) = match self.certainty {
+            Certainty::Exact => (Outcome::Exact, Counter::RequestsExact),
+            Certainty::Assumed(proof) => (Outcome::Resynced(proof), Counter::RequestsResynced),
+            Certainty::Open => return false,
+        };
+        let Some(head) = self.queue.head() else { return false };
+        let Resources { settings, requests, counters, labels, .. } = &mut *resources;
         let request = requests.get_mut(head);
         if request.timed_out
             || request.end > ack
@@ -246,32 +347,49 @@ impl Connection {
             || !settings.possible.of(request.command).has(kind)
             || settings.shown.payload_bytes > 0
         {
-            return None;
+            return false;
         }
-        let outcome = match self.certainty {
-            Certainty::Exact => Outcome::Exact,
-            Certainty::Assumed(proof) => Outcome::Resynced(proof),
-            Certainty::Open => return None,
-        };
-        let end = here.plus(length as u64);
         counters.count(Counter::Replies);
         counters.count(Counter::RepliesPaired);
+        counters.count(counter);
         self.head_at = time;
         self.habit.paired(request.received, end);
         self.queue.pop(requests);
-        let bytes = length as u64;
-        let facts =
-            ReplyFacts { kind, begin: here, t3: time, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
-        self.decide(head, outcome, Some(facts), resources, recorder);
-        resources.requests.give_back(head);
+        let bytes = end.distance_from(begin);
+        let facts = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
+        let exchange = Exchange {
+            identity: &self.identity,
+            request: requests.get(head),
+            outcome,
+            reply: Some(&facts),
+            previous: self.previous,
+            db: self.db,
+            labels: (self.labels != NONE).then(|| labels.get(self.labels)),
+            parent: None,
+        };
+        recorder.decided(&exchange, counters);
+        requests.give_back(head);
         self.previous = self.previous.max(time);
         // One that is executed silently is decided as soon as it is the first.
         if let Some(next) = self.queue.head()
             && resources.act(next) != Act::None
         {
+            self.plain = false;
             self.execute_silent(resources, recorder);
-            self.note_plain();
         }
-        Some(length)
+        true
     }
+}
+
+/// A reply of the usual form.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    kind: Kind,
+    /// Its place.
+    begin: Offset,
+    end: Offset,
+    /// Its first byte.
+    t3: Timestamp,
+    /// What the segment with that acknowledged.
+    ack: Offset,
 }

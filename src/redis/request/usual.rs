@@ -6,7 +6,7 @@
 
 use crate::resp::parser::bulk;
 
-use super::super::arguments::{self, Argument, ENTRY_HEADER_BYTES};
+use super::super::arguments::{self, ENTRY_HEADER_BYTES, ShortWord};
 use super::super::command::{CommandId, CommandTable, upper};
 use super::super::keys::KeyRole;
 use super::super::pairing::Flags;
@@ -49,7 +49,7 @@ pub struct UsualCommands {
 pub struct UsualRequest<'a> {
     command: CommandId,
     role: KeyRole,
-    name: &'a [u8],
+    name: ShortWord,
     key: &'a [u8],
     words: u32,
     /// Its bytes.
@@ -115,13 +115,13 @@ impl UsualCommands {
             return None;
         }
         let length = usize::from(length);
-        let name = u64::from_le_bytes(*behind.first_chunk()?) & u64::MAX >> (64 - 8 * length);
-        let place = self.find(upper(name), length)?;
+        let bytes = u64::from_le_bytes(*behind.first_chunk()?) & u64::MAX >> (64 - 8 * length);
+        let name = ShortWord { bytes, length };
+        let place = self.find(upper(bytes), length)?;
         if words < place.words_min || words > place.words_max {
             return None;
         }
-        let (name, behind) = behind.split_at_checked(length)?;
-        let mut rest = behind.strip_prefix(b"\r\n")?;
+        let mut rest = behind.get(length..)?.strip_prefix(b"\r\n")?;
         let (key, bytes) = bulk(rest)?;
         let others = usize::from(words) - 2;
         // With room for the mark that more follow, as one that streams by has it.
@@ -166,13 +166,7 @@ impl UsualRequest<'_> {
         request.veiled = false;
         request.is_of_nodes = false;
         request.word_cut = false;
-        let list = &mut request.arguments;
-        list.clear();
-        arguments::append(list, Argument::Word(self.name));
-        arguments::append_key(list, self.key, self.role);
-        for _ in 2..self.words {
-            arguments::append(list, Argument::Hidden);
-        }
+        arguments::fill(&mut request.arguments, self.name, self.key, self.role, self.words as usize - 2);
     }
 }
 
