@@ -137,7 +137,7 @@ fn settings(resync: Resync) -> Settings {
         table,
         acts: Acts::new(table),
         possible: Possible::new(table),
-        shown: Shown { keys: false, payload_bytes: 0 },
+        shown: Shown { keys: true, payload_bytes: 0 },
         timeout_ns: 30 * SECOND,
         idle_timeout_ns: 3600 * SECOND,
         resync,

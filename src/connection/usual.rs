@@ -13,6 +13,7 @@ use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
+use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, scalar};
@@ -109,7 +110,7 @@ impl Connection {
             && !self.queue.is_marked()
             && self.children.is_empty()
             && self.session.is_plain()
-            && self.streams.iter().all(|stream| stream.is_plain())
+            && self.streams.iter().all(HalfStream::is_plain)
     }
 
     /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.

@@ -24,7 +24,8 @@ impl Packet<'_> {
         };
         let kind = u32::from_be_bytes(part(plain, 12));
         let options = match (kind >> 28, self.header.first_chunk::<USUAL_BYTES>()) {
-            (5, _) => 0,
+            // As of no options below; not 0, which would leave the rest with few ones, that don't mix.
+            (5, _) => 1,
             (8, Some(header)) => u64::from_ne_bytes(part(header, 24)),
             (words, _) => unusual_options(self.header, words as usize * 4),
         };
