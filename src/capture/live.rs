@@ -29,6 +29,15 @@ const SHORT_WAITS: [Duration; 5] = [
     Duration::from_millis(1),
 ];
 
+/// How much longer than it asked for a thread sleeps on a machine that has time for it.
+const WAKING: Duration = Duration::from_micros(200);
+
+/// How long a thread that rests so many times ([`Interfaces::rest`]) has nothing to do at the most: if it took longer it had, but was
+/// not let. `None`: that can't be told, as the last rest was until something came.
+pub fn rested_at_most(times: usize) -> Option<Duration> {
+    Some(SHORT_WAITS.get(..times)?.iter().map(|&wait| wait + WAKING).sum())
+}
+
 /// A socket, of either kind, with the frames of an interface, or of a part of it.
 #[derive(Debug)]
 pub enum Tap {

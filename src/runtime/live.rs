@@ -223,7 +223,7 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
         }
         batches = batches.wrapping_add(1);
         quiet = if last.is_none() && received == Ok(false) { quiet + 1 } else { 0 };
-        relief.note(quiet > 0);
+        relief.note(quiet);
         let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait(member));
         if has_rested || batches.is_multiple_of(LOOK_BATCHES) {
             relief.look(&mut tap, member, has_rested || batches.is_multiple_of(DROPS_BATCHES));

@@ -1,8 +1,9 @@
 //! How much a worker leaves out, so that the rest can be carried: decided by how its rings fill, before they run over.
 //!
-//! Pure: time, and how full the rings are, are told. Raised at once, by as much as the rings' filling says there is too much; a ring
-//! that has only been left alone for a moment, and is being emptied, is none. Lowered as far as the time in which the worker has
-//! nothing to do says that it can carry more, which is looked at over a while, a longer one each time that it was mistaken.
+//! Pure: time, and how full the rings are, are told. Raised at once, by as much as the rings' filling since they were emptiest says
+//! there is too much; a ring that has only been left alone for a moment, and is being emptied, is none. Lowered as far as the time in
+//! which the worker has nothing to do says that it can carry more, which is looked at over a while, a longer one each time that it
+//! was mistaken.
 
 use crate::limits::SHED_PARTS;
 
@@ -13,15 +14,17 @@ const HIGH: f64 = 0.625;
 const BRIM: f64 = 0.875;
 /// Below this more may come.
 const LOW: f64 = 0.25;
-/// Over how much the filling is measured: time, and a part of a ring.
-const WINDOW_NS: u64 = 2_000_000;
-const WINDOW_TURN: f64 = 1.0 / 32.0;
+/// How much it must have filled since it was emptiest, and since it became so full.
+const GREW: f64 = 0.125;
+const STILL: f64 = 0.03125;
 /// Of what could be kept, what is: the rest of the time empties the rings.
 const MARGIN: f64 = 0.875;
-/// Where packets were lost: what had come by then says little of how many.
+/// What is kept of what was kept before where packets were lost, of which the rings do not tell how many; and how long it takes until
+/// that has helped, in nanoseconds.
 const LOSS: f64 = 0.5;
-/// Least that is kept of what was kept before.
-const STEP: f64 = 0.25;
+const LOSS_NS: u64 = 10_000_000;
+/// Least that is: where the worker did not run for a while the rings say too little, too.
+const STEP: f64 = 0.5;
 /// How busy the worker is to be when more is kept, and what is not worth the change.
 const BUSY: f64 = 0.8;
 const WORTH: f64 = 1.1;
@@ -51,13 +54,16 @@ pub(super) struct Look {
 pub(super) struct Overload {
     /// Parts that are kept, in fractions.
     kept: f64,
-    /// Where the measurement of the filling began, and that of idleness.
-    window: Look,
+    /// When the rings were emptiest since what is left out was changed.
+    emptiest: Look,
+    /// How full they were when they had become high since then.
+    high: Option<f64>,
+    /// Packets lost before the last look, and when they last made a difference, in nanoseconds.
+    lost: u64,
+    lost_ns: Option<u64>,
+    /// Where the measurement of idleness began, and how full the fullest was since.
     watch: Look,
-    /// The fullest since that began.
     fullest: f64,
-    /// The rings were high, and filling, in the window before.
-    was_filling: bool,
     patience_ns: u64,
     /// When more was kept the last time, in nanoseconds.
     lowered_ns: Option<u64>,
@@ -72,10 +78,12 @@ impl Overload {
     pub(super) fn new() -> Overload {
         Overload {
             kept: SHED_PARTS as f64,
-            window: Look::default(),
+            emptiest: Look::default(),
+            high: None,
+            lost: 0,
+            lost_ns: None,
             watch: Look::default(),
             fullest: 0.0,
-            was_filling: false,
             patience_ns: PATIENCE_NS,
             lowered_ns: None,
             most: 0,
@@ -105,12 +113,7 @@ impl Overload {
     pub(super) fn look(&mut self, look: &Look) -> bool {
         let before = self.parts();
         self.fullest = self.fullest.max(look.fullest);
-        let (took, grew) = (look.turned - self.window.turned, look.filled - self.window.filled);
-        let is_over = look.at_ns - self.window.at_ns >= WINDOW_NS && took + grew.abs() >= WINDOW_TURN;
-        if is_over || look.lost > self.window.lost {
-            self.press(look, took, grew);
-            self.window = *look;
-        }
+        self.press(look);
         if look.at_ns - self.watch.at_ns >= self.patience_ns {
             self.relax(look);
         }
@@ -128,21 +131,30 @@ impl Overload {
     }
 
     /// Leaves more out if the rings will not hold.
-    fn press(&mut self, look: &Look, took: f64, grew: f64) {
-        let has_lost = look.lost > self.window.lost;
-        let is_filling = look.fullest >= HIGH && grew > 0.0;
-        let is_pressed = has_lost || is_filling && (self.was_filling || look.fullest >= BRIM);
-        self.was_filling = is_filling;
-        if !is_pressed {
+    fn press(&mut self, look: &Look) {
+        let (took, grew) = (look.turned - self.emptiest.turned, look.filled - self.emptiest.filled);
+        let is_new = self.lost_ns.is_none_or(|lost| look.at_ns - lost >= LOSS_NS);
+        let has_lost = look.lost > self.lost && is_new;
+        self.lost = look.lost;
+        if look.fullest < HIGH {
+            self.high = None;
+        } else if self.high.is_none() {
+            self.high = Some(look.fullest);
+        }
+        let is_filling = self.high.is_some_and(|high| look.fullest >= high + STILL || look.fullest >= BRIM);
+        if !has_lost && !(is_filling && grew >= GREW) {
+            if grew <= 0.0 {
+                self.emptiest = *look;
+            }
             return;
         }
-        let came = (took + grew).max(f64::MIN_POSITIVE);
-        let mut keeps = (took / came).min(1.0) * MARGIN;
+        let mut keeps = took / (took + grew.max(0.0)).max(f64::MIN_POSITIVE) * MARGIN;
         if has_lost {
             keeps = keeps.min(LOSS);
+            self.lost_ns = Some(look.at_ns);
         }
         self.kept = (self.kept * keeps.max(STEP)).max(1.0);
-        self.was_filling = false;
+        (self.emptiest, self.high) = (*look, None);
         if self.lowered_ns.is_some_and(|lowered| look.at_ns - lowered < 2 * self.patience_ns) {
             self.patience_ns = (2 * self.patience_ns).min(PATIENCE_MAX_NS);
         }
@@ -269,14 +281,15 @@ mod tests {
 
     #[test]
     fn where_packets_are_lost_all_the_same_it_is_not_for_long() {
-        for rate in [8e6, 50e6] {
-            let mut worker = Simulation::new(16_384.0, true);
+        for (room, sheds_before, rate) in [(16_384.0, true, 8e6), (16_384.0, true, 50e6), (20_000.0, false, 8e6)] {
+            let mut worker = Simulation::new(room, sheds_before);
             worker.run(rate, SECOND / 4, true);
             let lost = worker.lost;
             assert!(lost > 0.0 && lost < rate / 10.0, "{rate}: {lost}");
             worker.run(rate, 10 * SECOND, true);
             assert_eq!(worker.lost, lost, "{rate}");
-            assert!(worker.share() < 1.0, "something is kept");
+            let kept = 1.0 - worker.share();
+            assert!(kept > 0.25 * 1e6 / rate, "something is kept: {kept} of {rate}");
         }
     }
 
@@ -316,6 +329,20 @@ mod tests {
             worker.run(5e5, SECOND / 2, true);
         }
         assert_eq!((worker.changes, worker.lost), (0, 0.0));
+    }
+
+    #[test]
+    fn a_worker_who_runs_only_at_times_is_one_that_can_carry_less() {
+        for (room, rate) in [(16_384.0, 1.5e5), (300_000.0, 3e5)] {
+            let mut worker = Simulation::new(room, room < 1e5);
+            for _ in 0..300 {
+                worker.run(rate, 27_000_000, false);
+                worker.run(rate, 3_000_000, true);
+            }
+            let needed = 1.0 - 1e5 / rate;
+            assert!(worker.share() >= needed && worker.share() < needed + 0.4 * (1.0 - needed), "{}", worker.share());
+            assert!(worker.lost == 0.0 && worker.changes < 4, "{} {}", worker.lost, worker.changes);
+        }
     }
 
     #[test]
