@@ -49,7 +49,8 @@ use crate::sink::jsonl::{JsonlSink, JsonlTarget};
 use crate::sink::record_json::RecordFormat;
 use crate::steering::{Parcel, Steerer};
 use crate::units::Timestamp;
-use crate::worker::recording::{Emission, Recording};
+use crate::worker::emission::Emission;
+use crate::worker::recording::Recording;
 use crate::worker::{Worker, WorkerReport};
 use crate::writer::{Writer, WriterReport};
 

@@ -8,6 +8,7 @@
 //! processed, so that the table's cache misses overlap. A worker shares nothing with the others. After warm-up it allocates
 //! nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
+pub mod emission;
 pub mod recording;
 mod shed;
 

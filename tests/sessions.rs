@@ -25,7 +25,8 @@ use resptap::ring::{Inbox, ring};
 use resptap::sink::record_json::{RecordFormat, RecordWriter};
 use resptap::units::Timestamp;
 use resptap::worker::Worker;
-use resptap::worker::recording::{Emission, Recording};
+use resptap::worker::emission::Emission;
+use resptap::worker::recording::Recording;
 use serde_json::Value;
 
 /// A conversation on one connection, as frames.

@@ -1,47 +1,31 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Labels, Recorder, ReplyFacts};
+use crate::connection::{Exchange, Identity, Recorder};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
-use crate::limits::{OVERALL_BYTES, RECORD_BATCH, RECORD_TEXT_BYTES, STATISTICS_BOXES};
+use crate::limits::{OVERALL_BYTES, STATISTICS_BOXES};
 use crate::record::Message;
-use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
 use crate::record::room::Room;
 use crate::record::top::Name;
-use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
-use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, Payload};
+use crate::record::transaction::{RecordBatch, Times};
+use crate::redis::arguments::{self, Key};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
-use crate::redis::redact;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
 use crate::ring::{Outbox, pause};
 use crate::units::Timestamp;
 
-const _: () = assert!(Statistics::RESERVED_BYTES <= OVERALL_BYTES * 5 / 6, "what is always whole has its room");
+use super::emission::{Emission, Records, may_show};
 
-/// What is emitted.
-#[derive(Debug)]
-pub struct Emission {
-    /// There are sinks.
-    pub emits: bool,
-    /// Which transactions they get.
-    pub filter: Filter,
-    /// What of each is shown.
-    pub payload: Payload,
-    /// The traffic is live: what the sinks are too slow for is dropped. A file is read more slowly.
-    pub is_live: bool,
-    /// New connections are made known to the writer before they have records, so that it can find out about them while they live.
-    pub introduces: bool,
-}
+const _: () = assert!(Statistics::RESERVED_BYTES <= OVERALL_BYTES * 5 / 6, "what is always whole has its room");
 
 /// A worker's recorder.
 #[derive(Debug)]
 pub struct Recording {
     table: &'static CommandTable,
-    emission: Emission,
     /// `None` where intervals are not told: then all is one.
     interval_ns: Option<u64>,
     directory: Directory,
@@ -50,9 +34,7 @@ pub struct Recording {
     statistics: Box<Statistics>,
     /// Of the whole run; `None` where keys are not to be known.
     keys: Option<KeyStatistics>,
-    batch: Box<RecordBatch>,
-    /// What is known of a record's client, while it is put together.
-    client: Vec<u8>,
+    records: Records,
     outbox: Outbox<Message>,
     /// Boxes that came back, to be used again.
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
@@ -79,14 +61,12 @@ impl Recording {
         let room = Room::new((bytes - bytes / 6) / boxes, Statistics::RESERVED_BYTES);
         Recording {
             table,
-            emission,
             interval_ns,
             directory: Directory::new(seed, bytes / 6),
             room,
             statistics: Box::new(Statistics::new(room)),
             keys,
-            batch: Box::default(),
-            client: Vec::new(),
+            records: Records::new(table, emission),
             outbox,
             spare_statistics: Vec::new(),
             boxes: 1,
@@ -98,22 +78,19 @@ impl Recording {
     pub fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
         identity.client_number = self.directory.client(identity.client.address, counters);
         identity.server_number = self.directory.server(identity.server, counters);
-        if self.emission.introduces {
-            let Identity { id: connection, client, server, .. } = *identity;
-            self.batch.introduced.push(Introduction { connection, client, server });
-        }
+        self.records.introduce(identity);
     }
 
     /// If connections have begun that are to be introduced, the writer hears of them now.
     pub fn announce(&mut self, counters: &mut Counters) {
-        if !self.batch.introduced.is_empty() {
+        if !self.records.batch.introduced.is_empty() {
             self.send_batch(counters);
         }
     }
 
     /// The writer gets the records that there are.
     pub fn hand_over(&mut self, counters: &mut Counters) {
-        if !self.batch.introduced.is_empty() || !self.batch.transactions.is_empty() {
+        if !self.records.batch.introduced.is_empty() || !self.records.batch.transactions.is_empty() {
             self.send_batch(counters);
         }
     }
@@ -146,7 +123,7 @@ impl Recording {
         };
         let done = std::mem::replace(&mut self.statistics, fresh);
         match self.outbox.offer(Message::Statistics(done)) {
-            Err(Message::Statistics(done)) if self.emission.is_live && !self.outbox.is_closed() => {
+            Err(Message::Statistics(done)) if self.records.emission.is_live && !self.outbox.is_closed() => {
                 self.spare_statistics.push(std::mem::replace(&mut self.statistics, done));
                 self.statistics.to = interval(now);
             }
@@ -171,7 +148,7 @@ impl Recording {
                 self.boxes += 1;
                 return Some(Box::new(Statistics::new(self.room)));
             }
-            if self.emission.is_live {
+            if self.records.emission.is_live {
                 return None;
             }
             pause(&mut waited);
@@ -186,7 +163,7 @@ impl Recording {
         let statistics = std::mem::take(&mut self.statistics);
         self.send(Message::Statistics(statistics));
         // The last ones are waited for.
-        let records = std::mem::take(&mut self.batch);
+        let records = std::mem::take(&mut self.records.batch);
         self.send(Message::Records(records));
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
@@ -197,8 +174,8 @@ impl Recording {
     fn send_batch(&mut self, counters: &mut Counters) {
         self.collect();
         let fresh = self.spare_batches.pop().unwrap_or_default();
-        let full = Message::Records(std::mem::replace(&mut self.batch, fresh));
-        if !self.emission.is_live {
+        let full = Message::Records(std::mem::replace(&mut self.records.batch, fresh));
+        if !self.records.emission.is_live {
             return self.send(full);
         }
         if let Err(Message::Records(mut refused)) = self.outbox.offer(full) {
@@ -226,134 +203,6 @@ impl Recording {
                 }
             }
         }
-    }
-
-    /// Whether the sinks get it; then it is appended to the batch.
-    fn emit(
-        &mut self,
-        exchange: &Exchange<'_>,
-        times: Option<Times>,
-        error: Option<ErrorCode>,
-        counters: &mut Counters,
-    ) {
-        let request = exchange.request;
-        let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
-            Argument::Word(word) => Some(word),
-            _ => None,
-        });
-        let candidate = Candidate {
-            command: request.command,
-            name: name.unwrap_or_default(),
-            connection: exchange.identity.id,
-            client: exchange.identity.client,
-            server: exchange.identity.server,
-            latency: times.map(|times| times.latency()),
-            is_error: error.is_some(),
-            first_key: arguments::first_key(&request.arguments),
-        };
-        if !self.emission.filter.passes(&candidate) {
-            return counters.count(Counter::RecordsFiltered);
-        }
-        counters.count(Counter::RecordsEmitted);
-        self.append(exchange, times, error);
-        if self.batch.transactions.len() >= RECORD_BATCH || self.batch.text.len() >= RECORD_TEXT_BYTES {
-            self.send_batch(counters);
-        }
-    }
-
-    fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
-        let Exchange { identity, request, outcome, reply, .. } = *exchange;
-        let payload = self.emission.payload;
-        let shows_reply = payload == Payload::Full
-            && !redact::hides_reply(self.table, request.command)
-            && !reply.is_some_and(is_foreign);
-        let may_show = payload != Payload::None && may_show(request, reply.is_some(), error);
-        let code = error.unwrap_or_default();
-        self.client.clear();
-        if let Some(labels) = exchange.labels {
-            describe_client(labels, &mut self.client);
-        }
-        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
-        let texts = Texts {
-            redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
-            client: &self.client,
-            arguments: if may_show { &request.arguments } else { &[] },
-            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
-            error: match reply {
-                Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
-                _ => code.as_str().as_bytes(),
-            },
-            response: reply.filter(|_| shows_reply && error.is_none()).map_or(&[], |reply| reply.response),
-        };
-        let ended = reply.map_or(request.t2, |reply| reply.t4.max(request.t2));
-        let transaction = Transaction {
-            connection: identity.id,
-            index: request.index,
-            client: identity.client,
-            server: identity.server,
-            vlans: identity.vlans,
-            t1: request.t1,
-            end: if ended.is_known() { ended } else { request.t1 },
-            times,
-            request_bytes: request.bytes(),
-            reply_bytes: reply.map_or(0, |reply| reply.bytes),
-            args: request.args,
-            keys: request.keys,
-            pipeline: request.pipeline,
-            slot: if may_show { request.slot() } else { None },
-            command: request.command,
-            flags: request.flags,
-            outcome,
-            reply: reply.map(|reply| reply.kind),
-            text_at: 0,
-            arguments_len: 0,
-            error_len: 0,
-            response_len: 0,
-            redirect_len: 0,
-            client_len: 0,
-            script_len: 0,
-            db: exchange.db,
-            parent: exchange.parent,
-        };
-        self.batch.push(transaction, texts);
-    }
-}
-
-/// Whether a request's arguments and the name of its command may be shown, as far as they were kept.
-fn may_show(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
-    request.command.is_known() || redact::is_named(is_answered, error.as_ref().map(ErrorCode::as_str))
-}
-
-/// Whether a reply repeats what other clients sent.
-fn is_foreign(reply: ReplyFacts<'_>) -> bool {
-    reply.kind == Kind::Simple && redact::is_monitor_line(reply.response)
-}
-
-/// Name, user and library of a client, as they are known.
-fn describe_client(labels: &Labels, list: &mut Vec<u8>) {
-    if !labels.name.is_empty() {
-        arguments::append(list, Argument::Word(&labels.name));
-    }
-    if !labels.user.is_empty() {
-        arguments::append(list, Argument::Key(&labels.user));
-    }
-    let at = list.len();
-    arguments::append(list, Argument::Hidden);
-    labels.library_and_version(list);
-    if list.len() == at + ENTRY_HEADER_BYTES {
-        list.truncate(at);
-    } else {
-        arguments::close(list, at, None, false);
-    }
-}
-
-/// The last word of `MOVED 3999 10.0.0.2:6379` or `REDIRECT 10.0.0.2:6379`; of others nothing.
-fn redirect_target(error: &[u8]) -> &[u8] {
-    let mut words = error.split(|&byte| byte == b' ');
-    match words.next() {
-        Some(b"MOVED" | b"ASK") => words.nth(1).unwrap_or_default(),
-        Some(b"REDIRECT") => words.next().unwrap_or_default(),
-        _ => &[],
     }
 }
 
@@ -442,8 +291,8 @@ impl Recorder for Recording {
         {
             count_keys(keys, exchange, &sample, counters);
         }
-        if self.emission.emits {
-            self.emit(exchange, times, error, counters);
+        if self.records.emission.emits && self.records.emit(exchange, times, error, counters) {
+            self.send_batch(counters);
         }
     }
 }

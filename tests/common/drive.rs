@@ -22,7 +22,8 @@ use resptap::ring::{Inbox, ring};
 use resptap::steering::Watermarks;
 use resptap::units::Timestamp;
 use resptap::worker::Worker;
-use resptap::worker::recording::{Emission, Recording};
+use resptap::worker::emission::Emission;
+use resptap::worker::recording::Recording;
 
 use super::packet::{MILLISECOND, Packet, SECOND};
 use super::traffic::{Exchange, FAKE_TOKEN};

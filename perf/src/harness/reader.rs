@@ -25,7 +25,8 @@ use resptap::sink::Sink;
 use resptap::sink::jsonl::{JsonlSink, JsonlTarget};
 use resptap::sink::record_json::RecordFormat;
 use resptap::steering::Watermarks;
-use resptap::worker::recording::{Emission, Recording};
+use resptap::worker::emission::Emission;
+use resptap::worker::recording::Recording;
 use resptap::worker::{Batch, Worker};
 
 use crate::frame::SERVER_PORT;
