@@ -174,6 +174,7 @@ impl Program {
     }
 
     /// Of the frames that go to a worker's socket on a queue, those of connections of the parts below this one are left out.
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins with a page")]
     pub(super) fn leave_out(&self, queue: u32, worker: u32, below: usize) {
         let place = (queue * self.workers + worker) as usize;
         assert!((place + 1) * size_of::<u64>() <= self.shed.len(), "there is one for each socket");
