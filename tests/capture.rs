@@ -132,13 +132,8 @@ impl Bed {
 
     /// Begins a capture in one of the namespaces.
     fn capture(&self, place: &str, arguments: &str) -> Capture {
-        self.capture_by("env", place, arguments)
-    }
-
-    /// The same by a program that becomes it.
-    fn capture_by(&self, program: &str, place: &str, arguments: &str) -> Capture {
-        let mut command = self.inside(place, program);
-        command.args([PROGRAM, "-v", "capture", "--summary"]).arg(self.path("summary.json"));
+        let mut command = self.inside(place, PROGRAM);
+        command.args(["-v", "capture", "--summary"]).arg(self.path("summary.json"));
         command.arg("--sink").arg(format!("jsonl:{}", self.path("records.jsonl").display()));
         command.args(arguments.split(' ')).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("resptap starts");

@@ -10,7 +10,7 @@ use crate::limits::SHED_PARTS;
 /// How full a ring is when connections are left out if it is still filling: more than one whose frames are held back for another
 /// interface's is.
 const HIGH: f64 = 0.625;
-/// When they are at once.
+/// When they are as soon as it is fuller than it was.
 const BRIM: f64 = 0.875;
 /// Below this more may come.
 const LOW: f64 = 0.25;
@@ -29,7 +29,7 @@ const STEP: f64 = 0.5;
 const BUSY: f64 = 0.8;
 const WORTH: f64 = 1.1;
 /// For how long the worker is watched before more is kept: at first, and at the most.
-const PATIENCE_NS: u64 = 1_000_000_000;
+const PATIENCE_NS: u64 = 500_000_000;
 const PATIENCE_MAX_NS: u64 = 16_000_000_000;
 
 /// What a worker's rings look like at a moment. Rings are counted as wholes: two that are half full are one.
@@ -56,8 +56,9 @@ pub(super) struct Overload {
     kept: f64,
     /// When the rings were emptiest since what is left out was changed.
     emptiest: Look,
-    /// How full they were when they had become high since then.
+    /// How full the fullest was when it had become high since then, and at the last look.
     high: Option<f64>,
+    before: f64,
     /// Packets lost before the last look, and when they last made a difference, in nanoseconds.
     lost: u64,
     lost_ns: Option<u64>,
@@ -80,6 +81,7 @@ impl Overload {
             kept: SHED_PARTS as f64,
             emptiest: Look::default(),
             high: None,
+            before: 0.0,
             lost: 0,
             lost_ns: None,
             watch: Look::default(),
@@ -136,12 +138,13 @@ impl Overload {
         let is_new = self.lost_ns.is_none_or(|lost| look.at_ns - lost >= LOSS_NS);
         let has_lost = look.lost > self.lost && is_new;
         self.lost = look.lost;
-        if look.fullest < HIGH {
-            self.high = None;
-        } else if self.high.is_none() {
-            self.high = Some(look.fullest);
-        }
-        let is_filling = self.high.is_some_and(|high| look.fullest >= high + STILL || look.fullest >= BRIM);
+        let is_fuller = look.fullest > std::mem::replace(&mut self.before, look.fullest);
+        let is_filling = match self.high {
+            Some(high) => is_fuller && (look.fullest >= high + STILL || look.fullest >= BRIM),
+            // The worker may not have run for a while: then it will be emptier at the next look.
+            None => false,
+        };
+        self.high = (look.fullest >= HIGH).then(|| self.high.unwrap_or(look.fullest));
         if !(has_lost || is_filling && grew >= GREW) {
             if grew <= 0.0 {
                 self.emptiest = *look;
@@ -327,6 +330,12 @@ mod tests {
         // The worker is kept from running for a while.
         for _ in 0..50 {
             worker.run(5e5, 24_000_000, false);
+            worker.run(5e5, SECOND / 2, true);
+        }
+        assert_eq!((worker.changes, worker.lost), (0, 0.0));
+        // For so long that the ring is nearly full.
+        for _ in 0..50 {
+            worker.run(5e5, 31_000_000, false);
             worker.run(5e5, SECOND / 2, true);
         }
         assert_eq!((worker.changes, worker.lost), (0, 0.0));
