@@ -8,7 +8,7 @@ use std::io::BufWriter;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setpriority_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use resptap::capture::LinkType;
@@ -22,16 +22,17 @@ use common::packet::SECOND;
 
 const CONNECTIONS: u32 = 1000;
 /// The load: for so many milliseconds so many packets a second.
-const LOAD: [(u64, u64); 4] = [(500, 20_000), (500, 60_000), (3500, 150_000), (5000, 4000)];
+const LOAD: [(u64, u64); 4] = [(300, 20_000), (400, 60_000), (3000, 120_000), (3500, 4000)];
 /// When the load falls, and the capture is let run.
-const FALLS: Duration = Duration::from_millis(4500);
-/// For how long it runs, and is stopped, until then.
+const FALLS: Duration = Duration::from_millis(3700);
+/// For how long it runs at a time until then, and how much longer it is stopped, but for no longer than its ring holds out.
 const RUNS: Duration = Duration::from_millis(1);
-const STOPS: Duration = Duration::from_millis(9);
+const STOPS: u32 = 9;
+const STOPS_MAX: Duration = Duration::from_millis(30);
 
 /// Writes the load as a capture; answers its packets and the truth.
 fn load(path: &Path) -> (u64, Vec<Exchange>) {
-    let plan = Plan { connections: CONNECTIONS, value_bytes: Sizes::fixed(16), ..Profile::T1.plan() };
+    let plan = Plan { connections: CONNECTIONS, value_bytes: Sizes::fixed(600), ..Profile::T1.plan() };
     let out = BufWriter::new(File::create(path).expect("a capture"));
     let mut writer = PcapWriter::new(out, LinkType::Ethernet, true).expect("it is written");
     let mut generator = Generator::new(&plan, 1).with_truth();
@@ -73,10 +74,11 @@ fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
     });
     let (began, pid) = (Instant::now(), Pid::from_child(&capture.child));
     while began.elapsed() < FALLS {
-        for (signal, time) in [(Signal::STOP, STOPS), (Signal::CONT, RUNS)] {
-            kill_process(pid, signal).expect("it runs");
-            std::thread::sleep(time);
-        }
+        let runs = Instant::now();
+        std::thread::sleep(RUNS);
+        kill_process(pid, Signal::STOP).expect("it runs");
+        std::thread::sleep((runs.elapsed() * STOPS).min(STOPS_MAX));
+        kill_process(pid, Signal::CONT).expect("it is there");
     }
     sender.join().expect("it does not panic")
 }
@@ -149,7 +151,7 @@ fn is_shed_in_whole_connections(mode: &str) -> bool {
     let share_max = summary["input"]["shed"]["share_max"].as_f64().expect("a share");
     let kept = (1.0 - share_max) * f64::from(CONNECTIONS);
     println!("{mode}: {whole} connections are whole of {CONNECTIONS}, {of_packets}, {}", summary["input"]["shed"]);
-    assert!(whole as f64 > 0.6 * kept, "{whole} of {kept}: {of_packets}, {}", summary["connections"]);
+    assert!(whole as f64 > 0.9 * kept, "{whole} of {kept}: {of_packets}, {}", summary["connections"]);
     // One that comes back between a request and its reply may have missed one.
     assert!(sum(&of_packets["gaps"]) * 50 <= u64::from(CONNECTIONS), "{of_packets}");
     // In the end all are seen again.
@@ -164,6 +166,8 @@ fn is_shed_in_whole_connections(mode: &str) -> bool {
 #[test]
 #[ignore = "needs root, redis-server and python3: scripts/test runs it"]
 fn what_is_too_much_is_left_out_in_whole_connections_and_the_others_are_whole() {
+    // Of this thread, and of all that it starts: what else the machine does comes later.
+    setpriority_process(None, -15).expect("root may");
     for mode in ["copy", "af-packet"] {
         assert!((0..5).any(|_| is_shed_in_whole_connections(mode)), "{mode}: this machine is too busy to judge");
     }
