@@ -10,6 +10,7 @@
 
 pub mod emission;
 pub mod recording;
+mod shed;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
-use crate::connection::{Admission, Connection, ReplicationLink, Resources, Settings};
+use crate::capture::spread::Spread;
+use crate::connection::{Admission, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
 use crate::decode::{Segment, Skip, decode, decode_usual};
@@ -32,6 +34,7 @@ use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
 use recording::Recording;
+use shed::Shed;
 
 /// A batch of frames.
 pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
@@ -53,6 +56,7 @@ const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 #[derive(Debug)]
 pub struct Worker {
     keying: Keying,
+    shed: Shed,
     fragments: Fragments,
     recent: Recent,
     table: Table<Connection>,
@@ -91,6 +95,7 @@ impl Worker {
         let tick_ns = (settings.timeout_ns / 32).clamp(1_000_000, 1_000_000_000);
         Worker {
             keying: keying.into(),
+            shed: Shed::new(Spread { workers: 1, secret: 0 }),
             fragments: Fragments::default(),
             recent: Recent::default(),
             table: Table::new(budget.connections, seed, tick_ns),
@@ -110,6 +115,16 @@ impl Worker {
     /// Where it makes its counters visible to others, now and then.
     pub fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published)
+    }
+
+    /// Connections are spread like this: in an XDP program, too, what is left out is.
+    pub fn spread_by(&mut self, spread: Spread) {
+        self.shed = Shed::new(spread);
+    }
+
+    /// From `now` on connections of the parts below this one ([`Spread::part`]) are left out, and no others.
+    pub fn leave_out(&mut self, below: usize, now: Timestamp) {
+        self.shed.set(below, now);
     }
 
     /// Processes frames in the order of the capture.
@@ -203,6 +218,9 @@ impl Worker {
         arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
     ) {
         let Some((key, direction)) = self.keying.of(&segment) else { return self.skipped(frame, Skip::OtherPort) };
+        if self.shed.takes(&segment.source, &segment.destination) {
+            return self.resources.counters.count(Counter::FramesShed);
+        }
         self.seen(frame);
         self.resources.counters.count(Counter::FramesAnalysed);
         let hash = self.table.hash(&key);
@@ -249,6 +267,9 @@ impl Worker {
     /// A segment comes that does not simply go on with its connection.
     #[inline(never)]
     fn admit(&mut self, arrival: &Arrival<'_>, slot: u32) {
+        if self.end_if_shed(slot) {
+            return self.open(arrival);
+        }
         let Arrival { segment, at, direction, .. } = arrival;
         let connection = self.table.get_mut(slot);
         match connection.admit(segment, *direction, *at, &self.resources) {
@@ -263,6 +284,20 @@ impl Worker {
                 self.open(arrival);
             }
         }
+    }
+
+    /// Ends a connection of which packets may have been left out since its last one; answers whether it did.
+    #[inline]
+    fn end_if_shed(&mut self, slot: u32) -> bool {
+        let connection = self.table.get_mut(slot);
+        let Identity { client, server, .. } = &connection.identity;
+        if !self.shed.has_taken(client, server, connection.last_at()) {
+            return false;
+        }
+        connection.leave_out(&mut self.resources, &mut self.recording);
+        self.table.remove(slot);
+        self.is_changed = true;
+        true
     }
 
     /// A segment of no connection begins one, if it is no copy.
@@ -323,6 +358,9 @@ impl Worker {
             };
             // None of those that were looked at holds any: then others are.
             let Some(slot) = self.table.first_of_some(rank) else { continue };
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             connection.tick(now, &mut self.resources, &mut self.recording);
             if connection.holds(scarce, &self.resources) > 0 {
@@ -346,6 +384,9 @@ impl Worker {
     /// Time has come to `now`: deadlines up to there are due, and so is the end of an interval.
     pub fn watermark(&mut self, now: Timestamp) {
         while let Some(slot) = self.table.due(now) {
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             if connection.is_idle(now, &self.resources) {
                 connection.close(Reason::Idle, &mut self.resources, &mut self.recording);
@@ -366,6 +407,9 @@ impl Worker {
         self.fragments.give_up_all(&mut self.resources.counters);
         // In the table's order, which no output depends on.
         while let Some(slot) = self.table.any() {
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             connection.tick(at, &mut self.resources, &mut self.recording);
             let connection = self.table.get_mut(slot);
