@@ -78,6 +78,9 @@ counters! {
     CaptureDropsNic => "packets"/"capture_drops.nic",
     /// Packets passed on to another worker who had no room for them.
     CaptureDropsSteering => "packets"/"capture_drops.steering",
+    /// Packets of connections that were left out whole because there was more load than the capture could carry; they are not among
+    /// those seen.
+    FramesShed => "packets"/"shed.packets",
     /// Packets that came to another worker than the one whose connection they are of, and were passed on: out of tunnels, or made
     /// whole from fragments.
     FramesSteered => "packets"/"steered",
@@ -105,6 +108,8 @@ counters! {
     ClosedCaptureEnd => "connections"/"closed.capture_end",
     /// Given up for want of memory.
     ClosedEvicted => "connections"/"closed.evicted",
+    /// Left out under overload.
+    ClosedShed => "connections"/"closed.shed",
     /// Turned into replication links.
     ConnectionsReplication => "connections"/"replication",
     /// In a state from before the capture in which requests and replies can't be told to be pairs.

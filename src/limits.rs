@@ -202,6 +202,10 @@ pub const JOINED_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// over when it has looked at some dozens of them.
 pub const XDP_LAG_NS: u64 = 10_000_000;
 
+/// Parts of all connections, by a hash, that are left out one after the other where there is more load than can be carried; the last
+/// one never is.
+pub const SHED_PARTS: usize = 256;
+
 /// Most workers.
 pub const WORKERS_MAX: usize = 256;
 /// Smallest `--memory` per worker, in bytes.

@@ -9,6 +9,8 @@ mod cores;
 mod input;
 mod live;
 mod member;
+mod overload;
+mod relief;
 mod rss;
 mod taps;
 

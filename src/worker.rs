@@ -10,6 +10,7 @@
 
 pub mod emission;
 pub mod recording;
+mod shed;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
-use crate::connection::{Arrived, Connection, ReplicationLink, Resources, Settings};
+use crate::capture::spread::Spread;
+use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
 use crate::decode::{Packet, Segment, Skip, decode, decode_usual};
@@ -31,6 +33,7 @@ use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
 use recording::Recording;
+use shed::Shed;
 
 /// A batch of frames.
 pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
@@ -46,6 +49,15 @@ struct Arrival<'a> {
     vlans: [u16; 2],
 }
 
+/// What becomes of a frame.
+#[derive(Clone, Copy)]
+enum Fate {
+    Arrives,
+    Skipped(Skip),
+    /// It is left out, as its connection is.
+    Shed,
+}
+
 /// Frames after which counters are published.
 const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 
@@ -53,6 +65,7 @@ const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 #[derive(Debug)]
 pub struct Worker {
     keying: Keying,
+    shed: Shed,
     fragments: Fragments,
     recent: Recent,
     table: Table<Connection>,
@@ -89,6 +102,7 @@ impl Worker {
         let tick_ns = (settings.timeout_ns / 32).clamp(1_000_000, 1_000_000_000);
         Worker {
             keying: keying.into(),
+            shed: Shed::new(Spread { workers: 1, secret: 0 }),
             fragments: Fragments::default(),
             recent: Recent::default(),
             table: Table::new(budget.connections, seed, tick_ns),
@@ -107,6 +121,16 @@ impl Worker {
     /// Where it makes its counters visible to others, now and then.
     pub fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published)
+    }
+
+    /// Connections are spread like this: in an XDP program, too, what is left out is.
+    pub fn spread_by(&mut self, spread: Spread) {
+        self.shed = Shed::new(spread);
+    }
+
+    /// From `now` on connections of the parts below this one ([`Spread::part`]) are left out, and no others.
+    pub fn leave_out(&mut self, below: usize, now: Timestamp) {
+        self.shed.set(below, now);
     }
 
     /// Processes frames in the order of the capture.
@@ -177,10 +201,10 @@ impl Worker {
     /// of interest is counted and left out.
     #[inline]
     fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
-        let (mut bytes, mut done) = (0, frames.len());
+        let (mut bytes, mut shed, mut done) = (0, 0, frames.len());
         for (at, frame) in frames.iter().enumerate() {
             // Each kind of frame has its own copy of what follows: what is read of a frame goes from registers into its arrival.
-            let skip = if let Some(packet) = decode_usual(frame) {
+            let fate = if let Some(packet) = decode_usual(frame) {
                 self.decoded(frame, packet, arrivals)
             } else {
                 match decode(frame) {
@@ -190,16 +214,22 @@ impl Worker {
                         done = at;
                         break;
                     }
-                    Err(skip) => Err(skip),
+                    Err(skip) => Fate::Skipped(skip),
                 }
             };
-            bytes += u64::from(frame.wire_len);
-            if let Err(skip) = skip {
-                self.resources.counters.count(skip.counter());
+            match fate {
+                Fate::Arrives => {}
+                Fate::Skipped(skip) => self.resources.counters.count(skip.counter()),
+                Fate::Shed => {
+                    shed += 1;
+                    continue;
+                }
             }
+            bytes += u64::from(frame.wire_len);
         }
         let counters = &mut self.resources.counters;
-        counters.add(Counter::FramesSeen, done as u64);
+        counters.add(Counter::FramesSeen, done as u64 - shed);
+        counters.add(Counter::FramesShed, shed);
         counters.add(Counter::FrameBytes, bytes);
         counters.add(Counter::FramesAnalysed, arrivals.len() as u64);
         done
@@ -212,14 +242,17 @@ impl Worker {
         frame: &Frame<'a>,
         packet: Packet<'a>,
         arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    ) -> Result<(), Skip> {
-        let (key, direction) = self.keying.of(&packet).ok_or(Skip::OtherPort)?;
+    ) -> Fate {
+        let Some((key, direction)) = self.keying.of(&packet) else { return Fate::Skipped(Skip::OtherPort) };
+        if self.shed.takes(&packet.source, &packet.destination) {
+            return Fate::Shed;
+        }
         let hash = self.table.hash(&key);
         let print = Print::of(&packet, direction, hash);
         self.recent.prefetch(print);
         let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
         arrivals.push(Arrival { segment: packet.segment, at: frame.at, key, direction, hash, print, vlans });
-        Ok(())
+        Fate::Arrives
     }
 
     /// Brings a segment to its connection.
@@ -236,11 +269,36 @@ impl Worker {
         let connection = table.get_mut(slot);
         match connection.arrive(segment, *direction, *at, *print, recent, resources, recording) {
             Arrived::Done => self.after(slot),
-            Arrived::Begins => {
-                self.table.remove(slot);
-                self.open(arrival);
-            }
+            Arrived::Unusual => self.arrive_unusually(arrival, slot),
         }
+    }
+
+    /// A segment comes that does not simply go on with its connection.
+    #[inline(never)]
+    fn arrive_unusually(&mut self, arrival: &Arrival<'_>, slot: u32) {
+        if self.end_if_shed(slot) {
+            return self.open(arrival);
+        }
+        let Arrival { segment, at, direction, .. } = arrival;
+        let connection = self.table.get_mut(slot);
+        if connection.arrive_unusually(segment, *direction, *at, &mut self.resources, &mut self.recording) {
+            return self.after(slot);
+        }
+        self.table.remove(slot);
+        self.open(arrival);
+    }
+
+    /// Ends a connection of which packets may have been left out since its last one; answers whether it did.
+    #[inline]
+    fn end_if_shed(&mut self, slot: u32) -> bool {
+        let connection = self.table.get_mut(slot);
+        let Identity { client, server, .. } = &connection.identity;
+        if !self.shed.has_taken(client, server, connection.last_at()) {
+            return false;
+        }
+        connection.leave_out(&mut self.resources, &mut self.recording);
+        self.table.remove(slot);
+        true
     }
 
     /// A segment of no connection begins one, if it is no copy.
@@ -300,6 +358,9 @@ impl Worker {
             };
             // None of those that were looked at holds any: then others are.
             let Some(slot) = self.table.first_of_some(rank) else { continue };
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             connection.tick(now, &mut self.resources, &mut self.recording);
             if connection.holds(scarce, &self.resources) > 0 {
@@ -323,6 +384,9 @@ impl Worker {
     /// Time has come to `now`: deadlines up to there are due, and so is the end of an interval.
     pub fn watermark(&mut self, now: Timestamp) {
         while let Some(slot) = self.table.due(now) {
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             if connection.is_idle(now, &self.resources) {
                 connection.close(Reason::Idle, &mut self.resources, &mut self.recording);
@@ -343,6 +407,9 @@ impl Worker {
         self.fragments.give_up_all(&mut self.resources.counters);
         // In the table's order, which no output depends on.
         while let Some(slot) = self.table.any() {
+            if self.end_if_shed(slot) {
+                continue;
+            }
             let connection = self.table.get_mut(slot);
             connection.tick(at, &mut self.resources, &mut self.recording);
             let connection = self.table.get_mut(slot);

@@ -21,6 +21,8 @@ mod xdp;
 
 #[path = "capture/load.rs"]
 mod load;
+#[path = "capture/overload.rs"]
+mod overload;
 #[path = "capture/privileges.rs"]
 mod privileges;
 

@@ -191,7 +191,9 @@ impl<'a> Bench<'a> {
         let place = &mut connections[link_of(key.client.port)];
         let print = Print::of(packet, direction, key.hash(Seed::fixed(0)));
         if let Some(connection) = place {
-            if connection.arrive(packet, direction, at, print, recent, resources, clerk) == Arrived::Done {
+            if connection.arrive(packet, direction, at, print, recent, resources, clerk) == Arrived::Done
+                || connection.arrive_unusually(packet, direction, at, resources, clerk)
+            {
                 return;
             }
             *place = None;

@@ -29,6 +29,15 @@ const SHORT_WAITS: [Duration; 5] = [
     Duration::from_millis(1),
 ];
 
+/// How much longer than it asked for a thread sleeps on a machine that has time for it.
+const WAKING: Duration = Duration::from_micros(200);
+
+/// How long a thread that rests so many times ([`Interfaces::rest`]) has nothing to do at the most: if it took longer it had, but was
+/// not let. `None`: that can't be told, as the last rest was until something came.
+pub fn rested_at_most(times: usize) -> Option<Duration> {
+    Some(SHORT_WAITS.get(..times)?.iter().map(|&wait| wait + WAKING).sum())
+}
+
 /// A socket, of either kind, with the frames of an interface, or of a part of it.
 #[derive(Debug)]
 pub enum Tap {
@@ -93,6 +102,35 @@ impl Tap {
         }
     }
 
+    /// How full its ring is.
+    fn filled(&mut self) -> f64 {
+        ask!(self, source => source.filled())
+    }
+
+    /// How often as much has been taken out of it as it holds.
+    fn turned(&self) -> f64 {
+        ask!(self, source => source.turned())
+    }
+
+    /// Frames of connections of the parts below this one need not come any more ([`Spread::part`](super::spread::Spread::part)).
+    fn leave_out(&self, below: usize) {
+        match self {
+            // They come, as others may want the rest.
+            Tap::AfPacket(_) => {}
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(source) => source.leave_out(below),
+        }
+    }
+
+    /// Frames that therefore did not come since the beginning.
+    fn shed(&self) -> u64 {
+        match self {
+            Tap::AfPacket(_) => 0,
+            #[cfg(feature = "afxdp")]
+            Tap::AfXdp(source) => source.shed(),
+        }
+    }
+
     fn fd(&self) -> RawFd {
         ask!(self, source => source.fd())
     }
@@ -149,6 +187,17 @@ impl Tap {
     }
 }
 
+/// How full the sources' rings are. Rings are counted as wholes: two that are half full are one.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Fill {
+    /// The fullest.
+    pub fullest: f64,
+    /// All together.
+    pub filled: f64,
+    /// What has been taken out of them since the beginning.
+    pub turned: f64,
+}
+
 /// The sources, one socket each.
 #[derive(Debug)]
 pub struct Interfaces {
@@ -197,6 +246,36 @@ impl Interfaces {
     /// How many of these were taken.
     pub fn taken(&self) -> u64 {
         self.sources.iter().map(Tap::taken).sum()
+    }
+
+    /// Asks the kernel how many frames it dropped since the beginning.
+    pub fn drops(&mut self) -> u64 {
+        self.sources.iter_mut().map(Tap::drops).sum()
+    }
+
+    /// How full the rings are.
+    pub fn fill(&mut self) -> Fill {
+        let mut all = Fill::default();
+        for source in &mut self.sources {
+            let filled = source.filled();
+            all = Fill {
+                fullest: all.fullest.max(filled),
+                filled: all.filled + filled,
+                turned: all.turned + source.turned(),
+            };
+        }
+        all
+    }
+
+    /// Frames of connections of the parts below this one ([`Spread::part`](super::spread::Spread::part)) need not come any more, and
+    /// do not where an XDP program can leave them out.
+    pub fn leave_out(&self, below: usize) {
+        self.sources.iter().for_each(|source| source.leave_out(below));
+    }
+
+    /// Frames that therefore did not come since the beginning.
+    pub fn shed(&self) -> u64 {
+        self.sources.iter().map(Tap::shed).sum()
     }
 
     /// Waits after the last `quiet` polls have brought nothing: briefly where frames have just come, else until there may be some,
@@ -361,6 +440,17 @@ mod tests {
         alone.fill(0, &times(&[soon, soon + 1]));
         let mut interfaces = interfaces_of([alone]);
         assert_eq!(polled(&mut interfaces, 32), [soon, soon + 1]);
+    }
+
+    #[test]
+    fn rings_are_as_full_as_they_are_together() {
+        let (one, other) = (AfPacket::of_blocks("a", 4), AfPacket::of_blocks("b", 4));
+        (0..3).for_each(|block| one.fill(block, &times(&[1, 2])));
+        other.fill(0, &times(&[1, 2]));
+        let mut interfaces = interfaces_of([one, other]);
+        assert_eq!(interfaces.fill(), Fill { fullest: 0.75, filled: 1.0, turned: 0.0 });
+        assert_eq!(polled(&mut interfaces, 32).len(), 8);
+        assert_eq!(interfaces.fill(), Fill { fullest: 0.0, filled: 0.0, turned: 1.0 });
     }
 
     #[test]

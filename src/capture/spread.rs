@@ -1,9 +1,12 @@
-//! Which worker owns a connection, by a hash that an XDP program can do, too (`afxdp/program/tap.bpf.c` has the same).
+//! Which worker owns a connection, and which of the parts it is in that are left out one after the other under overload, by a
+//! hash that an XDP program can do, too (`afxdp/program/tap.bpf.c` has the same).
 //!
 //! Seeded, as attackers choose addresses and ports, and the same for both directions: each end is three steps of xor, multiply,
 //! and fold, over the halves of its address and its port; the ends are added, and one step more gives the hash. Its high half,
-//! multiplied by the number of workers, has the worker in its high half.
+//! multiplied by the number of workers, has the worker in its high half; the part is the first byte of its low half, so that each
+//! worker has as many of each part.
 
+use crate::limits::SHED_PARTS;
 use crate::units::{Address, Endpoint};
 
 /// 2^64 divided by the golden ratio.
@@ -22,8 +25,18 @@ impl Spread {
     /// The worker who owns what goes between two ends, whichever sends.
     #[inline]
     pub fn owner(&self, one: &Endpoint, other: &Endpoint) -> usize {
-        let ends = self.endpoint(one).wrapping_add(self.endpoint(other));
-        (((mix(ends, self.secret) >> 32) * u64::from(self.workers)) >> 32) as usize
+        (((self.hash(one, other) >> 32) * u64::from(self.workers)) >> 32) as usize
+    }
+
+    /// The part of all connections, below [`SHED_PARTS`], that what goes between two ends is in.
+    #[inline]
+    pub fn part(&self, one: &Endpoint, other: &Endpoint) -> usize {
+        (self.hash(one, other) >> 24) as usize % SHED_PARTS
+    }
+
+    #[inline]
+    fn hash(&self, one: &Endpoint, other: &Endpoint) -> u64 {
+        mix(self.endpoint(one).wrapping_add(self.endpoint(other)), self.secret)
     }
 
     #[inline]
@@ -73,5 +86,20 @@ mod tests {
             let fair = 16_000 / workers;
             assert!(owned.iter().all(|count| count.abs_diff(fair) < fair / 5), "{owned:?}");
         }
+    }
+
+    #[test]
+    fn each_worker_has_as_many_connections_of_each_part() {
+        let spread = Spread { workers: 4, secret: 7 };
+        let server = endpoint(0, 9, 6379);
+        // Of each worker, by sixteenths of the parts.
+        let mut counts = [[0u32; 16]; 4];
+        for port in 10_000..42_000 {
+            let client = endpoint((port % 5) as u8, (port % 11) as u8, port);
+            let part = spread.part(&client, &server);
+            assert!(part < SHED_PARTS && part == spread.part(&server, &client));
+            counts[spread.owner(&client, &server)][part * 16 / SHED_PARTS] += 1;
+        }
+        assert!(counts.as_flattened().iter().all(|count| count.abs_diff(500) < 100), "{counts:?}");
     }
 }

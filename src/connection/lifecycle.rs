@@ -340,6 +340,16 @@ impl Connection {
         }
     }
 
+    /// Ends the connection because packets of it were left out: what is pending is lost, whichever sides were seen until then.
+    pub fn leave_out<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
+        if !self.closed {
+            resources.counters.count(Counter::ClosedShed);
+            self.abandon(resources);
+            self.streams.iter_mut().for_each(|stream| stream.seen = true);
+            self.end(None, resources, recorder);
+        }
+    }
+
     fn end<R: Recorder>(&mut self, reason: Option<Reason>, resources: &mut Resources, recorder: &mut R) {
         self.end_open(resources, recorder);
         let mut certain = self.certainty.is_settled();

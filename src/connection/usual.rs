@@ -26,10 +26,10 @@ use super::{
 /// What became of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrived {
-    /// The connection has taken it, or it is no one's.
+    /// The connection has taken it, or it is a copy.
     Done,
-    /// It begins another connection: this one has ended, and is to be removed.
-    Begins,
+    /// It does not simply go on with the connection: [`Connection::arrive_unusually`] is to be asked.
+    Unusual,
 }
 
 impl Connection {
@@ -63,31 +63,28 @@ impl Connection {
             self.segment(segment, direction, at, resources, recorder);
             return Arrived::Done;
         }
-        if self.take_acknowledgement(segment, direction, at, resources) {
-            return Arrived::Done;
-        }
-        self.arrive_unusually(segment, direction, at, resources, recorder)
+        if self.take_acknowledgement(segment, direction, at, resources) { Arrived::Done } else { Arrived::Unusual }
     }
 
-    /// A segment arrives that does not simply go on with it.
-    #[inline(never)]
-    fn arrive_unusually<R: Recorder>(
+    /// A segment arrives that does not simply go on with it. Answers whether it has taken it, or it is no one's; else the segment
+    /// begins another connection, and this one has ended.
+    pub fn arrive_unusually<R: Recorder>(
         &mut self,
         segment: &Segment<'_>,
         direction: Direction,
         at: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
-    ) -> Arrived {
+    ) -> bool {
         match self.admit(segment, direction, at, resources) {
             Admission::Take => self.segment(segment, direction, at, resources, recorder),
             Admission::Ignore => resources.counters.count(Counter::Stray),
             Admission::Replace(reason) => {
                 self.close(reason, resources, recorder);
-                return Arrived::Begins;
+                return false;
             }
         }
-        Arrived::Done
+        true
     }
 
     /// Notes whether it is plain.

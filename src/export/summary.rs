@@ -65,6 +65,8 @@ pub struct Input {
     pub first: Timestamp,
     /// Time of the last one.
     pub last: Timestamp,
+    /// What was left out of it.
+    pub shed: InputShed,
     /// Faults that were added to it: then the summary is not that of the capture.
     pub faults: Option<(Faults, FaultCounts)>,
 }
@@ -107,6 +109,26 @@ pub struct InputInterface {
     pub nic: CardDrops,
     /// Its receive queues (AF_XDP).
     pub queues: Vec<InputQueue>,
+}
+
+/// What a live capture left out, connection by connection, because there was more than it could carry.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct InputShed {
+    /// The largest share of the connections that a worker left out at a time.
+    pub share_max: f64,
+    /// For how long it left any out, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+impl InputShed {
+    /// The most that one of two workers left out, and for how long one did.
+    #[must_use]
+    pub fn max(self, other: InputShed) -> InputShed {
+        InputShed {
+            share_max: self.share_max.max(other.share_max),
+            duration_ns: self.duration_ns.max(other.duration_ns),
+        }
+    }
 }
 
 /// The name under which an XDP program counts frames without the time at which they were received.
@@ -303,6 +325,9 @@ fn sections(counters: &Counters) -> Vec<(&'static str, Map<String, Value>)> {
                 let group = fields.entry(group).or_insert_with(|| json!({}));
                 if let Some(group) = group.as_object_mut() {
                     group.insert(name.into(), json!(counters[counter]));
+                    if counter == Counter::FramesShed {
+                        group.insert("share".into(), json!(shed_share(counters)));
+                    }
                 }
             }
         }
@@ -314,6 +339,13 @@ fn sections(counters: &Counters) -> Vec<(&'static str, Map<String, Value>)> {
         }
     }
     sections
+}
+
+/// The share of the packets that was left out because there was more than the capture could carry: counts, divided by what is left to
+/// one, are those of all.
+pub fn shed_share(counters: &Counters) -> f64 {
+    let (seen, shed) = (counters[Counter::FramesSeen], counters[Counter::FramesShed]);
+    if shed == 0 { 0.0 } else { shed as f64 / (seen + shed) as f64 }
 }
 
 fn input(report: &Report<'_>) -> Value {
@@ -344,7 +376,10 @@ fn input(report: &Report<'_>) -> Value {
     let mut fields = if input.interfaces.is_empty() {
         json!({"files": files.collect::<Vec<_>>()})
     } else {
-        json!({"interfaces": interfaces.collect::<Vec<_>>()})
+        let InputShed { share_max, duration_ns } = input.shed;
+        json!({
+            "interfaces": interfaces.collect::<Vec<_>>(), "shed": {"share_max": share_max, "duration": duration_ns},
+        })
     };
     if let Some((faults, counts)) = &input.faults {
         fields["faults"] = json!({

@@ -72,6 +72,11 @@ impl Alone {
         })
     }
 
+    /// From `now` on connections of the parts below this one are left out, and no others. One that has failed has none.
+    pub(super) fn leave_out(&mut self, below: usize, now: Timestamp) {
+        let _ = self.with(|worker, _| worker.leave_out(below, now));
+    }
+
     /// The capture has ended, at `last`. `None`: the worker had panicked.
     pub(super) fn finish(self, last: Timestamp) -> Option<WorkerReport> {
         if self.has_failed { None } else { guard(self.number, || self.worker.finish(last)) }

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::capture::live::{Interfaces, Tap};
+use crate::capture::live::Interfaces;
 use crate::capture::nic::drops::CardMeter;
 use crate::capture::{Condition, Source};
 use crate::clock::{self, Stopwatch};
 use crate::config::values::Poll;
 use crate::config::{Config, Live};
 use crate::counters::{Counter, Counters, Published};
-use crate::export::summary::{Input, InputInterface};
+use crate::export::summary::{Input, InputInterface, InputShed};
 use crate::limits::BATCH_FRAMES;
 use crate::steering::mesh::{self, Mesh};
 use crate::units::Timestamp;
@@ -29,6 +29,7 @@ use crate::worker::{Batch, Worker, WorkerReport};
 use super::consumer::Alone;
 use super::input::Read;
 use super::member::Member;
+use super::relief::Relief;
 use super::spawn;
 use super::taps::{Explanation, Taps, described};
 
@@ -43,8 +44,11 @@ const IDLE_WAIT_AMONG_OTHERS: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether the capture is to end.
 const WATCH_WAIT: Duration = Duration::from_millis(50);
-/// Batches after which the kernel is asked what it dropped.
+/// Batches after which it is looked how full the rings are.
+const LOOK_BATCHES: u32 = 16;
+/// The same, whereupon the kernel is asked what it dropped.
 const DROPS_BATCHES: u32 = 4096;
+const _: () = assert!(DROPS_BATCHES.is_multiple_of(LOOK_BATCHES));
 
 /// Is told how a capture goes, and may end it.
 pub trait Observer {
@@ -78,6 +82,8 @@ pub struct Status {
     pub requests: u64,
     /// Packets dropped for want of time.
     pub drops: u64,
+    /// Packets left out, connection by connection, because there were more than could be carried.
+    pub shed: u64,
     /// Packets that network cards had no room for.
     pub missed: u64,
     /// Transactions that the sinks were too slow for.
@@ -91,6 +97,8 @@ struct Control {
     end: AtomicU64,
     /// Packets dropped so far.
     drops: AtomicU64,
+    /// Packets that XDP programs left out so far.
+    shed: AtomicU64,
 }
 
 impl Control {
@@ -113,6 +121,7 @@ struct Followed {
     /// How far time came.
     end: Timestamp,
     interfaces: Vec<InputInterface>,
+    shed: InputShed,
     /// What was dropped of these.
     counters: Counters,
     problems: Vec<String>,
@@ -128,9 +137,14 @@ pub(super) fn capture(
 ) -> Result<(Read, Vec<Option<WorkerReport>>)> {
     let (clock, explanations) = (taps.clock(), taps.explanations());
     tracing::info!("capturing {}", taps.describe());
+    let owners = taps.owners;
     let (spread, mut cards) = (std::mem::take(&mut taps.spread), std::mem::take(&mut taps.cards));
-    let mesh = mesh::mesh(taps.owners, !taps.are_sorted_out_of_tunnels());
-    let members = workers.into_iter().zip(mesh).zip(taps.parts);
+    let mesh = mesh::mesh(owners, !taps.are_sorted_out_of_tunnels());
+    let spread_workers = workers.into_iter().map(|mut worker| {
+        worker.spread_by(owners);
+        worker
+    });
+    let members = spread_workers.zip(mesh).zip(taps.parts);
     let (followed, reports) = follow_all(config, live, members.collect(), &mut cards, observer)?;
     let (mut read, mut reports) = summed(followed, reports, clock, &explanations);
     add_drops(&mut cards, &mut read.summary, &mut reports);
@@ -170,7 +184,8 @@ fn follow_all(
 /// Follows interfaces with a worker until the end, and reads what is in their rings then.
 fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Poll, speaks: bool) -> Followed {
     let mut followed = Followed::default();
-    let (mut batches, mut told, mut quiet, mut idled) = (0u32, 0, 0, Timestamp::NONE);
+    let (mut relief, mut told) = (Relief::new(), (0, 0));
+    let (mut batches, mut quiet, mut idled) = (0u32, 0, Timestamp::NONE);
     // Since when it is over, and how many frames had come then.
     let mut over: Option<(Stopwatch, u64)> = None;
     loop {
@@ -208,13 +223,17 @@ fn follow(mut tap: Interfaces, member: &mut Member, control: &Control, poll: Pol
         }
         batches = batches.wrapping_add(1);
         quiet = if last.is_none() && received == Ok(false) { quiet + 1 } else { 0 };
+        relief.note(quiet);
         let has_rested = poll == Poll::Adaptive && quiet > 0 && tap.rest(quiet, most_wait(member));
-        if has_rested || batches.is_multiple_of(DROPS_BATCHES) {
-            let drops = tap.sources_mut().iter_mut().map(Tap::drops).sum();
-            control.drops.fetch_add(drops - told, Ordering::Relaxed);
-            told = drops;
+        if has_rested || batches.is_multiple_of(LOOK_BATCHES) {
+            relief.look(&mut tap, member, has_rested || batches.is_multiple_of(DROPS_BATCHES));
+            let (drops, shed) = relief.lost();
+            control.drops.fetch_add(drops - told.0, Ordering::Relaxed);
+            control.shed.fetch_add(shed - told.1, Ordering::Relaxed);
+            told = (drops, shed);
         }
     }
+    followed.shed = relief.shed();
     for source in tap.sources_mut() {
         followed.interfaces.push(described(source, &mut followed.counters));
     }
@@ -283,12 +302,13 @@ impl Watched<'_> {
 
     fn status(&mut self, elapsed: Duration) -> Status {
         let missed = self.cards.iter_mut().map(CardMeter::missed).sum();
-        let sum = |counter| self.published.iter().map(|published| published.read(counter)).sum();
+        let sum = |counter| self.published.iter().map(|published| published.read(counter)).sum::<u64>();
         Status {
             elapsed,
             packets: sum(Counter::FramesSeen),
             requests: sum(Counter::Requests),
             drops: self.control.drops.load(Ordering::Relaxed),
+            shed: self.control.shed.load(Ordering::Relaxed) + sum(Counter::FramesShed),
             missed,
             unwritten: sum(Counter::RecordsDropped),
         }
@@ -309,6 +329,7 @@ fn summed(
             input.first = one.first;
         }
         input.last = input.last.max(one.last);
+        input.shed = input.shed.max(one.shed);
         problems.extend(one.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
         let own = reports.get_mut(number).and_then(Option::as_mut);
         if let Some(report) = own {
@@ -362,6 +383,7 @@ mod tests {
             last: Timestamp(last),
             end: Timestamp(last),
             interfaces: vec![interface],
+            shed: InputShed { share_max: first as f64, duration_ns: 9 - last },
             counters: Counters::default(),
             problems,
         }
@@ -381,6 +403,7 @@ mod tests {
         assert_eq!(read.summary.interfaces.len(), 1);
         assert_eq!((read.summary.interfaces[0].packets, read.summary.interfaces[0].drops), (7, 3));
         assert_eq!(read.problems, ["a is gone"]);
+        assert_eq!(read.summary.shed, InputShed { share_max: 5.0, duration_ns: 9 }, "the most of each");
     }
 
     #[test]

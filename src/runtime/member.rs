@@ -30,6 +30,11 @@ impl Member {
         self.mesh.as_ref().is_some_and(Mesh::has_received)
     }
 
+    /// From `now` on connections of the parts below this one are left out, and no others.
+    pub(super) fn leave_out(&mut self, below: usize, now: Timestamp) {
+        self.alone.leave_out(below, now);
+    }
+
     /// Frames have come.
     pub(super) fn frames(&mut self, frames: &Batch<'_>) -> Result<(), Closed> {
         let Some(mesh) = &mut self.mesh else { return self.alone.frames(frames, None) };

@@ -188,6 +188,7 @@ pub(super) fn described(tap: &mut Tap, counters: &mut Counters) -> InputInterfac
             counters.add(Counter::CaptureDropsRing, account.ring_full);
             counters.add(Counter::CaptureDropsMemory, account.dropped);
             counters.add(Counter::CaptureDropsNoSocket, no_socket);
+            counters.add(Counter::FramesShed, account.verdicts[Verdict::Shed]);
             let queue = InputQueue {
                 number: source.number(),
                 huge_pages: source.has_huge_pages(),

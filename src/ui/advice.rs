@@ -4,6 +4,7 @@
 //! helps; where all is well there is none.
 
 use crate::counters::{Counter, Counters};
+use crate::export::summary::shed_share;
 
 use super::format::{bytes, count, counted};
 use super::survey::{PortSeen, Survey};
@@ -58,6 +59,7 @@ pub fn advice(counters: &Counters, observed: Observed<'_>) -> Vec<String> {
     }
     let advice = [
         missed(counters),
+        shed(counters),
         dropped(counters),
         unwritten(counters),
         cut_off(counters),
@@ -198,6 +200,19 @@ fn missed(counters: &Counters) -> Option<String> {
             "The network card missed {}: the host did not take them out of its rings in time. Give it larger rings, or more \
              queues; resptap check --interface IF tells the commands.",
             counted(packets, "packet")
+        )
+    })
+}
+
+fn shed(counters: &Counters) -> Option<String> {
+    let share = shed_share(counters);
+    (share > 0.0).then(|| {
+        format!(
+            "There was more traffic than this capture could carry. So that what it shows is whole, {:.0} % of the packets, of \
+             connections chosen by a hash, were left out. Counts are those of the others: multiplied by {:.2} they are those of all. \
+             Give it more --workers, cores of its own (--cpus), or less to do.",
+            share * 100.0,
+            1.0 / (1.0 - share)
         )
     })
 }

@@ -88,13 +88,18 @@ impl Observer for Watch {
     }
 }
 
-/// What has come since `before`, and what was dropped since the beginning.
+/// What has come, and was left out, since `before`, and what was dropped since the beginning.
 fn describe(status: &Status, before: &Status) -> String {
     let seconds = status.elapsed.saturating_sub(before.elapsed).max(Duration::from_millis(1)).as_secs_f64();
     #[expect(clippy::cast_sign_loss, reason = "a count by a time is not negative")]
     let rate = |now: u64, before: u64| count((now.saturating_sub(before) as f64 / seconds).round() as u64);
     let drops =
         if status.drops == 0 { "none dropped".to_owned() } else { counted(status.drops, "packet") + " dropped" };
+    let (seen, shed) = (status.packets.saturating_sub(before.packets), status.shed.saturating_sub(before.shed));
+    let shed = match shed {
+        0 => String::new(),
+        packets => format!(", {:.0} % left out", packets as f64 / (packets + seen) as f64 * 100.0),
+    };
     let missed = match status.missed {
         0 => String::new(),
         packets => format!(", {} missed by the card", count(packets)),
@@ -104,7 +109,7 @@ fn describe(status: &Status, before: &Status) -> String {
         records => format!(", {} not written", counted(records, "transaction")),
     };
     format!(
-        "{} s: {} packets/s, {} requests/s, {drops}{missed}{unwritten}",
+        "{} s: {} packets/s, {} requests/s{shed}, {drops}{missed}{unwritten}",
         status.elapsed.as_secs(),
         rate(status.packets, before.packets),
         rate(status.requests, before.requests)
@@ -137,6 +142,7 @@ mod tests {
             packets,
             requests,
             drops,
+            shed: 0,
             missed: 0,
             unwritten: 0,
         };
@@ -149,6 +155,10 @@ mod tests {
         assert!(describe(&status(12_000, 5_000, 900, 2_000), &before).ends_with("2,000 packets dropped"));
         let missed = Status { missed: 4_000, ..status(12_000, 5_000, 900, 1) };
         assert!(describe(&missed, &before).ends_with("1 packet dropped, 4,000 missed by the card"));
+        let busy = |shed| Status { shed, ..status(12_000, 5_900, 902, 1) };
+        let described = describe(&busy(400), &Status { shed: 300, ..before });
+        assert_eq!(described, "12 s: 450 packets/s, 1 requests/s, 10 % left out, 1 packet dropped");
+        assert!(!describe(&busy(400), &Status { shed: 400, ..before }).contains("left out"), "not any more");
         let slow = Status { unwritten: 3, ..status(12_000, 5_000, 900, 0) };
         assert!(describe(&slow, &before).ends_with("none dropped, 3 transactions not written"));
     }

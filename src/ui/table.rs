@@ -506,6 +506,8 @@ fn words(counter: Counter) -> Option<(&'static str, bool)> {
         }
         Counter::CaptureDropsSteering => ("for another worker, who had no room for them", true),
         Counter::FramesSteered => ("out of tunnels or fragments, passed on to another worker", false),
+        Counter::FramesShed => ("of connections left out whole: there was more than the capture could carry", true),
+        Counter::ClosedShed => ("left out from then on: there was more than the capture could carry", true),
         Counter::CaptureDropsNoSocket => ("came on a queue that was not there when the capture began", true),
         Counter::CaptureDropsNic => ("missed by the network card: the host had left it no room for them", true),
         Counter::Gaps => ("stretches of a connection that the capture does not have", true),

@@ -56,17 +56,19 @@ fn all_is_seen(options: &[&str], mirrors: &[&str], prepare: impl Fn(&Bed), argum
         let was_sent_again = sent_again(&bed) > 0;
         let cables_lost =
             was_sent_again && unacknowledged > 0 && by("gap_bytes") == unacknowledged && by("capture_drops") == 0;
+        // Where the capture did not get to run for so long that its ring was nearly full.
+        let was_shed = sum(&summary["packets"]["shed"]["packets"]) > 0;
         match overrun(&bed, mirrors) {
-            0 if !cables_lost => return bed.assert_all_seen(arguments),
+            0 if !cables_lost && !was_shed => return bed.assert_all_seen(arguments),
             lost => {
                 println!(
-                    "the mirror port was overrun by {lost} packets, or a cable: once more; {}",
+                    "the mirror port was overrun by {lost} packets, or a cable, or the capture was busy: once more; {}",
                     summary["packets"]
                 );
             }
         }
     }
-    panic!("this machine is too busy: the mirror port, or a cable, was overrun in each of six tries")
+    panic!("this machine is too busy: the mirror port, a cable, or the capture was overrun in each of six tries")
 }
 
 /// Holds an interface's account together: whatever the XDP program kept was received, or counted where it was lost; and nothing

@@ -161,16 +161,21 @@ pub fn worker_on(ports: PortSet, options: Options) -> (Worker, Inbox<Message>) {
 /// Runs packets, each of which is a frame of its own.
 pub fn run(packets: &[Packet], options: Options) -> Outcomes {
     let bytes: Vec<Vec<u8>> = packets.iter().map(Packet::frame).collect();
-    let frames = packets.iter().zip(&bytes).map(|(packet, bytes)| Frame {
+    let outcomes = run_frames(&frames(packets, &bytes), options);
+    // Here no command has several replies, and none is queued by MULTI.
+    assert_eq!(outcomes.counters[Counter::RepliesPaired], paired(&outcomes.counters), "each reply is paired once");
+    outcomes
+}
+
+/// Packets as frames, which have these bytes.
+pub fn frames<'b>(packets: &[Packet], bytes: &'b [Vec<u8>]) -> Vec<Frame<'b>> {
+    let frames = packets.iter().zip(bytes).map(|(packet, bytes)| Frame {
         bytes: &bytes[..bytes.len().min(packet.snap)],
         wire_len: bytes.len() as u32,
         at: Timestamp(packet.at),
         link: LinkType::Ethernet,
     });
-    let outcomes = run_frames(&frames.collect::<Vec<_>>(), options);
-    // Here no command has several replies, and none is queued by MULTI.
-    assert_eq!(outcomes.counters[Counter::RepliesPaired], paired(&outcomes.counters), "each reply is paired once");
-    outcomes
+    frames.collect()
 }
 
 /// Requests that are paired with a reply.
@@ -185,15 +190,24 @@ pub fn run_frames(frames: &[Frame<'_>], options: Options) -> Outcomes {
 
 /// Runs frames with these server ports.
 pub fn run_frames_on(ports: PortSet, frames: &[Frame<'_>], options: Options) -> Outcomes {
-    let (mut worker, mut inbox) = worker_on(ports, options);
+    run_watched(worker_on(ports, options), frames, |_, _, _| ())
+}
+
+/// Runs frames; before each, `watch` gets the worker, the frame's number, and its time.
+pub fn run_watched(
+    (mut worker, mut inbox): (Worker, Inbox<Message>),
+    frames: &[Frame<'_>],
+    mut watch: impl FnMut(&mut Worker, usize, Timestamp),
+) -> Outcomes {
     let mut watermarks = Watermarks::new(10 * SECOND);
     let mut last = Timestamp::NONE;
     let mut records = Vec::new();
-    for frame in frames {
+    for (number, frame) in frames.iter().enumerate() {
         if let Some(watermark) = watermarks.pass(frame.at) {
             worker.watermark(watermark);
             collect(&mut inbox, &mut records);
         }
+        watch(&mut worker, number, frame.at);
         worker.process(&[*frame]);
         last = last.max(frame.at);
     }

@@ -227,6 +227,16 @@ impl AfPacket {
         self.ring.taken()
     }
 
+    /// How full the ring is.
+    pub(super) fn filled(&self) -> f64 {
+        self.ring.filled()
+    }
+
+    /// How often it has been read to its end.
+    pub(super) fn turned(&self) -> f64 {
+        self.ring.turned()
+    }
+
     /// Whether the interface is there no more.
     pub fn is_gone(&self) -> bool {
         self.is_gone

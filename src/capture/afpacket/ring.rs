@@ -44,6 +44,8 @@ pub(super) struct Ring {
     at: usize,
     /// Frames that it is done with.
     taken: u64,
+    /// Blocks that were given back.
+    given: u64,
 }
 
 impl Ring {
@@ -51,7 +53,7 @@ impl Ring {
     pub(super) fn new(memory: MmapRaw, link: LinkType, leaves_out_sent: bool) -> Ring {
         let blocks = memory.len() / RING_BLOCK_BYTES;
         assert!(blocks > 0, "a ring has blocks");
-        Ring { memory, link, leaves_out_sent, blocks, block: 0, is_ours: false, left: 0, at: 0, taken: 0 }
+        Ring { memory, link, leaves_out_sent, blocks, block: 0, is_ours: false, left: 0, at: 0, taken: 0, given: 0 }
     }
 
     /// The time of the next frame, if there is one. Gives a block back that has been read: its frames are gone then.
@@ -63,9 +65,10 @@ impl Ring {
             if self.is_ours {
                 self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
                 self.is_ours = false;
+                self.given += 1;
                 self.block = (self.block + 1) % self.blocks;
             }
-            if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
+            if !self.is_handed_over(self.block) {
                 return None;
             }
             self.is_ours = true;
@@ -135,6 +138,25 @@ impl Ring {
         self.taken
     }
 
+    /// How full it is. From the block that is read, or waited for, blocks are ours up to the first that is not.
+    pub(super) fn filled(&self) -> f64 {
+        let (mut ours, mut not) = (0, self.blocks + 1);
+        while ours + 1 < not {
+            let middle = ours.midpoint(not);
+            if self.is_handed_over((self.block + middle - 1) % self.blocks) {
+                ours = middle;
+            } else {
+                not = middle;
+            }
+        }
+        ours as f64 / self.blocks as f64
+    }
+
+    /// How often it has been read to its end.
+    pub(super) fn turned(&self) -> f64 {
+        self.given as f64 / self.blocks as f64
+    }
+
     fn step(&mut self) {
         self.left -= 1;
         self.taken += 1;
@@ -156,13 +178,26 @@ impl Ring {
     }
 
     fn description(&self) -> *mut tpacket_block_desc {
-        self.memory.as_mut_ptr().wrapping_add(self.block * RING_BLOCK_BYTES).cast()
+        self.description_of(self.block)
+    }
+
+    fn description_of(&self, block: usize) -> *mut tpacket_block_desc {
+        self.memory.as_mut_ptr().wrapping_add(block * RING_BLOCK_BYTES).cast()
     }
 
     /// Whose the block is.
     fn status(&self) -> &AtomicU32 {
+        self.status_of(self.block)
+    }
+
+    fn status_of(&self, block: usize) -> &AtomicU32 {
         // SAFETY: the status is aligned, lives as long as the memory, and both sides access it as one word.
-        unsafe { AtomicU32::from_ptr(&raw mut (*self.description()).hdr.bh1.block_status) }
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.description_of(block)).hdr.bh1.block_status) }
+    }
+
+    /// Whether the kernel has handed a block over.
+    fn is_handed_over(&self, block: usize) -> bool {
+        self.status_of(block).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
     }
 }
 
@@ -282,6 +317,22 @@ mod tests {
             assert!(ring.is_kernels(block), "block {block} was not given back");
         }
         assert_eq!(expected.len(), 3);
+    }
+
+    #[test]
+    fn it_is_as_full_as_blocks_have_been_handed_over() {
+        let mut ring = ring(7, LinkType::Ethernet, false);
+        let mut turned = 0;
+        for come in [1, 0, 3, 7, 2, 5] {
+            for place in 0..come {
+                ring.fill((turned + place) % 7, &[Written { at: 1, bytes: FRAME, ..Written::default() }]);
+            }
+            let told = |ring: &Ring| (ring.filled(), ring.turned());
+            assert_eq!(told(&ring), (come as f64 / 7.0, turned as f64 / 7.0));
+            assert_eq!(all(&mut ring).len(), come);
+            turned += come;
+            assert_eq!(told(&ring), (0.0, turned as f64 / 7.0));
+        }
     }
 
     #[test]

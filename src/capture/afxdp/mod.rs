@@ -291,6 +291,29 @@ impl AfXdp {
         self.queue.waiting() > self.queue.room() / 2
     }
 
+    /// How full its ring is.
+    pub(super) fn filled(&mut self) -> f64 {
+        self.queue.waiting() as f64 / self.queue.room() as f64
+    }
+
+    /// How often as many frames have been handed out as the ring holds.
+    pub(super) fn turned(&self) -> f64 {
+        self.packets as f64 / self.queue.room() as f64
+    }
+
+    /// Frames of connections of the parts below this one come no more ([`Spread::part`]).
+    pub(super) fn leave_out(&self, below: usize) {
+        self.attached.program.leave_out(self.number, self.worker, below);
+    }
+
+    /// Frames that were left out of its queue since the beginning; only the first worker's socket tells.
+    pub(super) fn shed(&self) -> u64 {
+        if self.worker > 0 {
+            return 0;
+        }
+        self.attached.program.count(self.number, Verdict::Shed).unwrap_or_default()
+    }
+
     /// The time of the next frame, if there is one. Frames that were handed out may be gone then.
     pub(super) fn advance(&mut self) -> Option<Timestamp> {
         if let Some(at) = self.next_in_block() {

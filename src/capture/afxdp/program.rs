@@ -6,11 +6,13 @@
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aya::maps::{Array, MapData, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use memmap2::{MmapOptions, MmapRaw};
 
 use crate::capture::Others;
 use crate::capture::spread::Spread;
@@ -66,11 +68,13 @@ pub enum Verdict {
     NoSocket,
     /// Not instead of the others: it was kept without the time at which it was received.
     Unstamped,
+    /// Not kept: of a connection that is left out.
+    Shed,
 }
 
 impl Verdict {
     /// All of them, in the program's order, with their names in the summary.
-    pub const ALL: [(Verdict, &str); 9] = [
+    pub const ALL: [(Verdict, &str); 10] = [
         (Verdict::Kept, "kept"),
         (Verdict::Fragment, "fragments"),
         (Verdict::Undecided, "undecided"),
@@ -80,6 +84,7 @@ impl Verdict {
         (Verdict::Broken, "broken"),
         (Verdict::NoSocket, "no_socket"),
         (Verdict::Unstamped, "unstamped"),
+        (Verdict::Shed, "shed"),
     ];
 }
 
@@ -110,6 +115,8 @@ pub(super) struct Program {
     bpf: Ebpf,
     number: i32,
     workers: u32,
+    /// For each socket, the part below which its connections are left out: the program's own memory.
+    shed: MmapRaw,
     link: Mutex<Option<OwnedFd>>,
 }
 
@@ -125,7 +132,9 @@ impl Program {
         loader.override_global("others", &action, true);
         loader.override_global("workers", &spread.workers, true);
         loader.override_global("secret", &spread.secret, true);
-        loader.map_max_entries("sockets", queues * spread.workers).map_max_entries("counts", queues * VERDICTS);
+        let sockets = queues * spread.workers;
+        loader.map_max_entries("sockets", sockets).map_max_entries("shed", sockets);
+        loader.map_max_entries("counts", queues * VERDICTS);
         let mut bpf = loader.load(OBJECT).map_err(|error| os_error(&error))?;
         let mut bits = [0u8; 8192];
         for port in ports {
@@ -133,10 +142,11 @@ impl Program {
         }
         let mut map: Array<&mut MapData, [u8; 8192]> = map(bpf.map_mut("ports"))?;
         map.set(0, bits, 0).map_err(|error| os_error(&error))?;
+        let shed = mapped(bpf.map("shed"), sockets as usize * size_of::<u64>())?;
         let program = bpf.program_mut("resptap_tap").ok_or(io::ErrorKind::NotFound)?;
         let program: &mut Xdp = program.try_into().map_err(|error| os_error(&error))?;
         program.load().map_err(|error| refused(&error))?;
-        Ok(Program { bpf, number, workers: spread.workers, link: Mutex::new(None) })
+        Ok(Program { bpf, number, workers: spread.workers, shed, link: Mutex::new(None) })
     }
 
     /// A worker's frames of a queue go to this socket.
@@ -163,13 +173,28 @@ impl Program {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of the frames that go to a worker's socket on a queue, those of connections of the parts below this one are left out.
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins with a page")]
+    pub(super) fn leave_out(&self, queue: u32, worker: u32, below: usize) {
+        let place = (queue * self.workers + worker) as usize;
+        assert!((place + 1) * size_of::<u64>() <= self.shed.len(), "there is one for each socket");
+        // SAFETY: the number lies in the mapping, which is aligned, and the program reads it as one word.
+        let number = unsafe { AtomicU64::from_ptr(self.shed.as_mut_ptr().cast::<u64>().add(place)) };
+        number.store(below as u64, Ordering::Relaxed);
+    }
+
+    /// How many frames of a queue became that so far.
+    pub(super) fn count(&self, queue: u32, verdict: Verdict) -> io::Result<u64> {
+        let counts: PerCpuArray<&MapData, u64> = map(self.bpf.map("counts"))?;
+        let of_cores = counts.get(&(queue * VERDICTS + verdict as u32), 0).map_err(|error| os_error(&error))?;
+        Ok(of_cores.iter().sum())
+    }
+
     /// What became of a queue's frames so far.
     pub(super) fn verdicts(&self, queue: u32) -> io::Result<Verdicts> {
-        let counts: PerCpuArray<&MapData, u64> = map(self.bpf.map("counts"))?;
         let mut verdicts = Verdicts::default();
-        for (count, verdict) in verdicts.0.iter_mut().zip(0..) {
-            let of_cores = counts.get(&(queue * VERDICTS + verdict), 0).map_err(|error| os_error(&error))?;
-            *count = of_cores.iter().sum();
+        for (verdict, _) in Verdict::ALL {
+            verdicts.0[verdict as usize] = self.count(queue, verdict)?;
         }
         Ok(verdicts)
     }
@@ -183,6 +208,12 @@ where
 {
     let found = found.ok_or(io::ErrorKind::NotFound)?;
     T::try_from(found).map_err(|error| os_error(&error))
+}
+
+/// The memory of a map that is one array of so many bytes.
+fn mapped(found: Option<&aya::maps::Map>, bytes: usize) -> io::Result<MmapRaw> {
+    let Some(aya::maps::Map::Array(array)) = found else { return Err(io::ErrorKind::NotFound.into()) };
+    MmapOptions::new().len(bytes).map_raw(array.fd().as_fd().as_raw_fd())
 }
 
 /// The arguments of `BPF_LINK_CREATE` (`union bpf_attr` of linux/bpf.h, `link_create`).
@@ -253,6 +284,18 @@ mod tests {
     #[ignore = "needs root: scripts/test runs it"]
     fn the_kernels_verifier_takes_the_program() {
         Program::load(1, 2, &[6379], Others::Pass, Spread { workers: 3, secret: 7 }).unwrap();
+    }
+
+    #[test]
+    #[ignore = "needs root: scripts/test runs it"]
+    fn each_socket_has_its_own_part_below_which_connections_are_left_out() {
+        let program = Program::load(1, 2, &[6379], Others::Pass, Spread { workers: 3, secret: 7 }).unwrap();
+        for (queue, worker, below) in [(0, 0, 9), (0, 2, 8), (1, 0, 7), (1, 2, 255)] {
+            program.leave_out(queue, worker, below);
+        }
+        let shed: Array<&MapData, u64> = map(program.bpf.map("shed")).unwrap();
+        let told: Vec<u64> = shed.iter().map(|below| below.unwrap()).collect();
+        assert_eq!(told, [9, 0, 8, 7, 0, 255]);
     }
 
     #[test]

@@ -305,7 +305,8 @@ impl Tap {
         let print = Print::of(&packet, direction, 0x1234_5678_9abc_def1);
         let Tap { resources, recent, connection, told, .. } = self;
         if let Some(current) = connection
-            && current.arrive(&segment, direction, at, print, recent, resources, told) == Arrived::Done
+            && (current.arrive(&segment, direction, at, print, recent, resources, told) == Arrived::Done
+                || current.arrive_unusually(&segment, direction, at, resources, told))
         {
             return;
         }

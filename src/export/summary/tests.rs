@@ -63,6 +63,7 @@ fn summary(counters: &Counters, totals: &Totals) -> Value {
         interfaces: Vec::new(),
         first: Timestamp(START),
         last: Timestamp(START + 12_500_000_000),
+        shed: InputShed::default(),
         faults: None,
     };
     let workers = [WorkerReport { core: Some(3), counters: counters.clone() }, WorkerReport::default()];
@@ -311,6 +312,7 @@ fn interfaces_stand_in_the_place_of_files() {
                     }],
                 },
             ],
+            shed: InputShed { share_max: 0.25, duration_ns: 7 },
             ..Input::default()
         },
         counters: &counters(),
@@ -328,9 +330,13 @@ fn interfaces_stand_in_the_place_of_files() {
         r#"{"name":"eth2","mode":"copy","why":"nothing is better","link":"Ethernet","packets":8,"drops":9,"rss":"symmetric-xor","#,
         r#""nic":{"missed":0,"fifo":0,"dropped":0,"queues":[]},"#,
         r#""queues":[{"queue":3,"huge_pages":true,"packets":8,"left":1,"ring_full":4,"dropped":5,"fill_empty":6,"#,
-        r#""xdp":{"kept":18,"not_ip":2}}]}]}"#
+        r#""xdp":{"kept":18,"not_ip":2}}]}],"shed":{"share_max":0.25,"duration":7}}"#
     );
     let summary = to_json(&report);
     assert_eq!(summary["input"].to_string(), expected);
     assert_eq!(summary["packets"]["capture_drops"]["ring"], counters()[Counter::CaptureDropsRing]);
+    let mut counters = counters();
+    (counters[Counter::FramesSeen], counters[Counter::FramesShed]) = (300, 100);
+    let summary = to_json(&Report { counters: &counters, ..report });
+    assert_eq!(summary["packets"]["shed"], json!({"packets": 100, "share": 0.25}), "of those that came");
 }

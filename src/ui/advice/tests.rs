@@ -95,6 +95,8 @@ fn losses_are_explained_with_their_cure() {
     let midstream = [&lost[..], &[(Counter::ConnectionsMidstream, 2)]].concat();
     let missed = [(Counter::Requests, 9), (Counter::CaptureDropsNic, 4_000)];
     says(&missed, None, &["The network card missed 4,000 packets", "larger rings", "resptap check"]);
+    let shed = [(Counter::Requests, 9), (Counter::FramesSeen, 300), (Counter::FramesShed, 100)];
+    says(&shed, None, &["25 % of the packets", "multiplied by 1.33", "--workers"]);
     says(&midstream, None, &["2 connections were already open", "--resync-silence"]);
     says(&[(Counter::Requests, 9), (Counter::RequestsOneSided, 9), (Counter::Gaps, 1)], None, &["9 requests", "both"]);
     says(&[(Counter::Requests, 9), (Counter::OneSidedServer, 2)], None, &["Of 2 connections", "no requests", "both"]);

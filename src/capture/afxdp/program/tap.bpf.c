@@ -11,6 +11,8 @@
  * addresses and ports that is the same for both directions: src/capture/spread.rs has it, too. So both meet there whatever queues
  * the card has put them on. Fragments go to the first worker, who puts them together.
  *
+ * A worker who has too much to do leaves connections out, by the same hash: of its socket, those whose part is below a number that
+ * it sets. Their frames are dropped: like those that are kept they are not the host's.
  *
  * The usual frame, TCP in IPv4 in untagged Ethernet, is read in place; headers of all others are copied out, which also reaches
  * those beyond a frame's first buffer and keeps the verifier's work small.
@@ -42,6 +44,8 @@ enum verdict {
 	LOST_NO_SOCKET,
 	/* Not instead of the others: it was kept without a time. */
 	UNSTAMPED,
+	/* It is of a connection that is left out. */
+	OTHER_SHED,
 	VERDICTS,
 };
 
@@ -71,6 +75,15 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
+/* For each socket, the part below which connections are left out. The loader says how many; the workers write them in memory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} shed SEC(".maps");
+
 /* VERDICTS for each queue; the loader says how many. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -95,6 +108,9 @@ enum header {
 
 /* Headers that are looked behind: the deepest that src/decode looks into are fewer, but for the deepest of all at once. */
 #define HEADERS_MAX 40
+
+/* Parts are numbered by a byte. */
+#define LAST_PART 255
 
 static __always_inline __u16 be16(const __u8 *bytes)
 {
@@ -123,10 +139,9 @@ static __always_inline __u64 endpoint(__u64 high, __u64 low, __u16 port)
 	return mix(mix(mix(secret, high), low), port);
 }
 
-/* The worker who owns what goes between two ends. */
-static __always_inline __u32 owner(__u64 one, __u64 other)
+static __always_inline __u64 between(__u64 one, __u64 other)
 {
-	return (mix(one + other, secret) >> 32) * workers >> 32;
+	return mix(one + other, secret);
 }
 
 static __always_inline __u64 endpoint4(const __u8 *address, __u16 port)
@@ -139,10 +154,16 @@ static __always_inline __u64 endpoint6(const __u8 *address, __u16 port)
 	return endpoint(be64(address), be64(address + 8), port);
 }
 
-/* A verdict, and the worker to whom a frame that is kept goes. */
-static __always_inline __u64 decided(__u32 verdict, __u32 worker)
+/* A verdict; of a frame that is kept also the worker to whom it goes, and the part that its connection is in, by its hash. */
+static __always_inline __u64 divided(__u32 verdict, __u64 hash)
 {
-	return (__u64)worker << 32 | verdict;
+	return (hash >> 32) * workers >> 32 << 32 | (hash >> 24 & 0xff) << 16 | verdict;
+}
+
+/* Where no connection is known: of the first worker, and of the last part, which is never left out. */
+static __always_inline __u64 undivided(__u32 verdict)
+{
+	return LAST_PART << 16 | verdict;
 }
 
 static __always_inline int is_known_ethertype(__u16 type)
@@ -246,25 +267,23 @@ static __always_inline __u32 behind_labels(struct xdp_md *frame, __u32 *at)
 	return 0;
 }
 
-/* Who owns a packet, from its IP header, with these ports. */
-static __always_inline __u32 owner_of(struct xdp_md *frame, __u32 ip_at, __u32 is_ipv6, __u16 source, __u16 destination)
+/* The hash of a packet, from its IP header, with these ports: without addresses that of the first worker, and the last part. */
+static __always_inline __u64 hash_of(struct xdp_md *frame, __u32 ip_at, __u32 is_ipv6, __u16 source, __u16 destination)
 {
 	__u8 ends[32];
 
-	if (workers == 1)
-		return 0;
 	if (is_ipv6) {
 		if (bpf_xdp_load_bytes(frame, ip_at + 8, ends, 32))
-			return 0;
-		return owner(endpoint6(ends, source), endpoint6(ends + 16, destination));
+			return 0xffffffff;
+		return between(endpoint6(ends, source), endpoint6(ends + 16, destination));
 	}
 	if (bpf_xdp_load_bytes(frame, ip_at + 12, ends, 8))
-		return 0;
-	return owner(endpoint4(ends, source), endpoint4(ends + 4, destination));
+		return 0xffffffff;
+	return between(endpoint4(ends, source), endpoint4(ends + 4, destination));
 }
 
 /* Looks behind one header after the other. */
-static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
+static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame, __u32 divides)
 {
 	__u8 bytes[20];
 	__u32 at = 0, ip_at = 0, is_ipv6 = 0, next = ETHERNET, verdict;
@@ -273,7 +292,7 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 		switch (next) {
 		case ETHERNET:
 			if (bpf_xdp_load_bytes(frame, at + 12, bytes, 2))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			at += 14;
 			next = be16(bytes);
 			break;
@@ -281,14 +300,14 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 		case 0x88a8:
 		case 0x9100:
 			if (bpf_xdp_load_bytes(frame, at + 2, bytes, 2))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			at += 4;
 			next = be16(bytes);
 			break;
 		case 0x8847:
 		case 0x8848:
 			if (bpf_xdp_load_bytes(frame, at + 2, bytes, 1))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			at += 4;
 			if (bytes[0] & 1)
 				next = BEHIND_LABELS;
@@ -296,20 +315,20 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 		case BEHIND_LABELS:
 			next = behind_labels(frame, &at);
 			if (!next)
-				return OTHER_NOT_IP;
+				return undivided(OTHER_NOT_IP);
 			break;
 		case 0x0800:
 		case 0x86dd:
 			if (bpf_xdp_load_bytes(frame, at, bytes, 20))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			ip_at = at;
 			is_ipv6 = bytes[0] >> 4 == 6;
 			switch (bytes[0] >> 4) {
 			case 4:
 				if (be16(bytes + 6) & 0x3fff)
-					return KEPT_FRAGMENT;
+					return undivided(KEPT_FRAGMENT);
 				if ((bytes[0] & 0x0f) < 5)
-					return OTHER_BROKEN;
+					return undivided(OTHER_BROKEN);
 				at += (bytes[0] & 0x0f) * 4;
 				next = IPV4_PROTOCOL + bytes[9];
 				break;
@@ -318,20 +337,20 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 				next = IPV6_PROTOCOL + bytes[6];
 				break;
 			default:
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			}
 			break;
 		case IPV6_PROTOCOL + 44: /* fragment */
 			if (bpf_xdp_load_bytes(frame, at, bytes, 8))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			if (be16(bytes + 2) & 0xfff9)
-				return KEPT_FRAGMENT;
+				return undivided(KEPT_FRAGMENT);
 			at += 8;
 			next = IPV6_PROTOCOL + bytes[0];
 			break;
 		case IPV6_PROTOCOL + 51: /* authentication */
 			if (bpf_xdp_load_bytes(frame, at, bytes, 2))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			at += (bytes[1] + 2) * 4;
 			next = IPV6_PROTOCOL + bytes[0];
 			break;
@@ -342,29 +361,29 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 		case IPV6_PROTOCOL + 139:
 		case IPV6_PROTOCOL + 140:
 			if (bpf_xdp_load_bytes(frame, at, bytes, 2))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			at += (bytes[1] + 1) * 8;
 			next = IPV6_PROTOCOL + bytes[0];
 			break;
 		case IPV4_PROTOCOL + 6: /* TCP */
 		case IPV6_PROTOCOL + 6:
 			if (bpf_xdp_load_bytes(frame, at, bytes, 4))
-				return OTHER_BROKEN;
+				return undivided(OTHER_BROKEN);
 			verdict = by_ports(be16(bytes), be16(bytes + 2));
-			if (verdict > KEPT_UNDECIDED)
-				return verdict;
-			return decided(verdict, owner_of(frame, ip_at, is_ipv6, be16(bytes), be16(bytes + 2)));
+			if (verdict > KEPT_UNDECIDED || !divides)
+				return undivided(verdict);
+			return divided(verdict, hash_of(frame, ip_at, is_ipv6, be16(bytes), be16(bytes + 2)));
 		case IPV4_PROTOCOL + 17: /* UDP */
 		case IPV6_PROTOCOL + 17:
 			next = behind_udp(frame, &at);
 			if (!next)
-				return OTHER_NOT_TCP;
+				return undivided(OTHER_NOT_TCP);
 			break;
 		case IPV4_PROTOCOL + 47: /* GRE */
 		case IPV6_PROTOCOL + 47:
 			next = behind_gre(frame, &at);
 			if (!next)
-				return OTHER_NOT_TCP;
+				return undivided(OTHER_NOT_TCP);
 			break;
 		case IPV4_PROTOCOL + 4: /* IP in IP */
 		case IPV6_PROTOCOL + 4:
@@ -377,13 +396,14 @@ static __attribute__((noinline)) __u64 by_headers(struct xdp_md *frame)
 			next = 0x8847;
 			break;
 		default:
-			return next < ETHERNET ? OTHER_NOT_IP : OTHER_NOT_TCP;
+			return undivided(next < ETHERNET ? OTHER_NOT_IP : OTHER_NOT_TCP);
 		}
 	}
-	return KEPT_UNDECIDED;
+	return undivided(KEPT_UNDECIDED);
 }
 
-static __always_inline __u64 decide(struct xdp_md *frame)
+/* `divides`: worker and part are asked for. */
+static __always_inline __u64 decide(struct xdp_md *frame, __u32 divides)
 {
 	const __u8 *bytes = (void *)(long)frame->data;
 	__u16 source, destination;
@@ -391,13 +411,13 @@ static __always_inline __u64 decide(struct xdp_md *frame)
 
 	if ((void *)(bytes + 38) > (void *)(long)frame->data_end || be16(bytes + 12) != 0x0800 || bytes[14] != 0x45 ||
 	    be16(bytes + 20) & 0x3fff || bytes[23] != 6)
-		return by_headers(frame);
+		return by_headers(frame, divides);
 	source = be16(bytes + 34);
 	destination = be16(bytes + 36);
 	verdict = by_ports(source, destination);
-	if (workers == 1 || verdict > KEPT_UNDECIDED)
-		return verdict;
-	return decided(verdict, owner(endpoint4(bytes + 26, source), endpoint4(bytes + 30, destination)));
+	if (verdict > KEPT_UNDECIDED || !divides)
+		return undivided(verdict);
+	return divided(verdict, between(endpoint4(bytes + 26, source), endpoint4(bytes + 30, destination)));
 }
 
 static __always_inline void count(struct xdp_md *frame, __u32 verdict)
@@ -409,17 +429,32 @@ static __always_inline void count(struct xdp_md *frame, __u32 verdict)
 		(*value)++;
 }
 
+/* The part below which a socket's connections are left out. */
+static __always_inline __u64 shed_below(__u32 socket)
+{
+	volatile __u64 *below = bpf_map_lookup_elem(&shed, &socket);
+
+	return below ? *below : 0;
+}
+
 SEC("xdp.frags")
 int resptap_tap(struct xdp_md *frame)
 {
-	__u64 decision = decide(frame);
-	__u32 verdict = decision, worker = decision >> 32;
+	__u32 socket = frame->rx_queue_index * workers;
+	/* Where there is one worker, and nothing is left out, nobody needs the hash. */
+	__u64 decision = decide(frame, workers > 1 || shed_below(socket) > 0);
+	__u32 verdict = decision & 0xffff, part = (__u32)decision >> 16;
 	struct stamp *stamp;
 	int action;
 
+	socket += decision >> 32;
 	if (verdict > KEPT_UNDECIDED) {
 		count(frame, verdict);
 		return others;
+	}
+	if (part < shed_below(socket)) {
+		count(frame, OTHER_SHED);
+		return XDP_DROP;
 	}
 	if (!bpf_xdp_adjust_meta(frame, -(int)sizeof(*stamp))) {
 		stamp = (void *)(long)frame->data_meta;
@@ -430,7 +465,7 @@ int resptap_tap(struct xdp_md *frame)
 	} else {
 		count(frame, UNSTAMPED);
 	}
-	action = bpf_redirect_map(&sockets, frame->rx_queue_index * workers + worker, others);
+	action = bpf_redirect_map(&sockets, socket, others);
 	count(frame, action == XDP_REDIRECT ? verdict : LOST_NO_SOCKET);
 	return action;
 }
