@@ -22,7 +22,8 @@ use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::pairing::Flags;
 use crate::units::{Address, Endpoint, Timestamp};
 
-use super::room::{self, Bounded, Claim, Growing, Room, add_always, record_always};
+use super::cells::{Cells, Fine, PartCells, Place};
+use super::room::{self, Absorbing, Bounded, Claim, Growing, Room, add_always, record_always};
 use super::transaction::Times;
 
 /// A latency histogram, nanoseconds.
@@ -148,12 +149,10 @@ pub struct Directory {
     recent: Box<[Recent; RECENT]>,
 }
 
-/// A series by the numbers of its parts, and its own.
+/// A series by the numbers of its parts, as one, and its own.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    server: u32,
-    command: CommandId,
-    blocking: bool,
+    parts: u64,
     series: u32,
 }
 
@@ -183,25 +182,34 @@ impl Directory {
             clients: Numbering::new(clients, seed),
             series: Numbering::new(series, seed),
             errors: Numbering::new(errors, seed),
-            // No series has number 0.
-            recent: Box::new(
-                [Recent { server: OTHER, command: CommandId::UNKNOWN, blocking: false, series: OTHER }; RECENT],
-            ),
+            // No series has these parts.
+            recent: Box::new([Recent { parts: u64::MAX, series: OTHER }; RECENT]),
         }
     }
 
     /// The number of a series whose server has the number `server`, if there is room for it.
-    #[inline]
-    fn series(&mut self, server: u32, name: SeriesName) -> Option<u32> {
-        let SeriesName { command, blocking, .. } = name;
+    #[inline(always)]
+    fn series(
+        &mut self,
+        server: u32,
+        command: CommandId,
+        blocking: bool,
+        name: impl FnOnce() -> SeriesName,
+    ) -> Option<u32> {
+        let parts = u64::from(server) << 32 | u64::from(command.0) << 1 | u64::from(blocking);
         let place = (server as usize).wrapping_mul(31).wrapping_add(usize::from(command.0)) % RECENT;
-        let recent = &mut self.recent[place];
-        if recent.series != OTHER && (recent.server, recent.command, recent.blocking) == (server, command, blocking) {
-            return Some(recent.series);
+        if self.recent[place].parts == parts {
+            return Some(self.recent[place].series);
         }
-        let series = self.series.number(name)?;
-        *recent = Recent { server, command, blocking, series };
+        let series = self.number_series(name())?;
+        self.recent[place] = Recent { parts, series };
         Some(series)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn number_series(&mut self, name: SeriesName) -> Option<u32> {
+        self.series.number(name)
     }
 
     /// The server's number.
@@ -223,6 +231,18 @@ fn number_or_other(number: Option<u32>, counters: &mut Counters) -> u32 {
     })
 }
 
+#[cold]
+#[inline(never)]
+fn count_error(
+    errors: &mut Entries<(Option<ErrorCode>, u64)>,
+    code: &ErrorCode,
+    directory: &mut Directory,
+    counters: &mut Counters,
+) {
+    let number = number_or_other(directory.errors.number(*code), counters);
+    errors.touch(number, || ((number != OTHER).then_some(*code), 0)).1 += 1;
+}
+
 /// Counts of requests and bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
@@ -238,6 +258,7 @@ pub struct Counts {
 
 impl Counts {
     /// Adds another's.
+    #[inline]
     pub fn merge(&mut self, other: &Counts) {
         self.count += other.count;
         self.errors += other.errors;
@@ -255,79 +276,32 @@ pub struct Parts {
     pub server: Histogram,
     /// Reply transfer.
     pub transfer: Histogram,
-    /// Zeros that are not in the histograms yet: most of the time nothing waits, and a reply fits into one segment.
-    zeros: [u64; 3],
 }
 
 impl Parts {
     /// Three empty histograms.
     pub fn new(digits: u8) -> Parts {
         let [queue, server, transfer] = [histogram(digits), histogram(digits), histogram(digits)];
-        Parts { queue, server, transfer, zeros: [0; 3] }
-    }
-
-    fn clear(&mut self) {
-        self.queue.reset();
-        self.server.reset();
-        self.transfer.reset();
-        self.zeros = [0; 3];
+        Parts { queue, server, transfer }
     }
 }
 
 impl Growing for Parts {
-    type Value = Times;
-
-    fn empty(digits: u8, claim: Claim, room: &mut Room) -> Option<Parts> {
-        let mut empty = || Histogram::empty(digits, claim, room);
-        Some(Parts { queue: empty()?, server: empty()?, transfer: empty()?, zeros: [0; 3] })
+    fn bytes(&self) -> u64 {
+        self.queue.bytes() + self.server.bytes() + self.transfer.bytes()
     }
+}
 
-    #[inline]
-    fn fits(&self, times: Times) -> bool {
-        self.queue.fits(times.queue) & self.server.fits(times.server) & self.transfer.fits(times.transfer)
-    }
-
-    fn make_room(&mut self, times: Times, claim: Claim, room: &mut Room) -> bool {
-        self.queue.make_room(times.queue, claim, room)
-            && self.server.make_room(times.server, claim, room)
-            && self.transfer.make_room(times.transfer, claim, room)
-    }
-
-    #[inline]
-    fn take(&mut self, times: Times) {
-        let parts =
-            [(&mut self.queue, times.queue), (&mut self.server, times.server), (&mut self.transfer, times.transfer)];
-        for ((histogram, value), zeros) in parts.into_iter().zip(&mut self.zeros) {
-            if value == 0 {
-                *zeros += 1;
-            } else {
-                histogram.take(value);
-            }
-        }
+impl Absorbing for Parts {
+    fn begin(part: &Parts, claim: Claim, room: &mut Room) -> Option<Parts> {
+        let mut begin = || Histogram::begin(&part.server, claim, room);
+        Some(Parts { queue: begin()?, server: begin()?, transfer: begin()? })
     }
 
     fn add(&mut self, part: &Parts, claim: Claim, room: &mut Room) -> bool {
         let parts =
             [(&mut self.queue, &part.queue), (&mut self.server, &part.server), (&mut self.transfer, &part.transfer)];
-        parts
-            .into_iter()
-            .zip(part.zeros)
-            .all(|((sum, part), zeros)| Growing::add(sum, part, claim, room) && sum.record_n(0, zeros).is_ok())
-    }
-
-    fn settle(&mut self) {
-        let parts = [&mut self.queue, &mut self.server, &mut self.transfer];
-        for (part, zeros) in parts.into_iter().zip(&mut self.zeros) {
-            part.record_n(0, std::mem::take(zeros)).expect("zero is a value");
-        }
-    }
-
-    fn digits(&self) -> u8 {
-        self.server.sigfig()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.queue.bytes() + self.server.bytes() + self.transfer.bytes()
+        parts.into_iter().all(|(sum, part)| Absorbing::add(sum, part, claim, room))
     }
 }
 
@@ -337,22 +311,22 @@ pub struct CommandEntry {
     /// Requests and bytes.
     pub counts: Counts,
     /// The parts of its latency.
-    pub parts: Bounded<Parts>,
+    pub parts: Bounded<PartCells<DIGITS_COARSE>>,
 }
 
 /// Statistics of one server or client.
 #[derive(Clone, Debug)]
-pub struct PartyEntry<K> {
+pub struct PartyEntry<K, const DIGITS: u8> {
     /// Who; `None`: all beyond the bound.
     pub name: Option<K>,
     /// Requests and bytes.
     pub counts: Counts,
     /// A client's latency. Of a server only what its series don't have: that of the series beyond the bound, and for the
     /// entry of the servers beyond the bound all of it.
-    pub latency: Bounded<Histogram>,
+    pub latency: Bounded<Cells<DIGITS>>,
 }
 
-impl<K> PartyEntry<K> {
+impl<K, const D: u8> PartyEntry<K, D> {
     fn new(name: Option<K>) -> Self {
         PartyEntry { name, counts: Counts::default(), latency: Bounded::Unused }
     }
@@ -360,7 +334,7 @@ impl<K> PartyEntry<K> {
     fn clear(&mut self) {
         self.counts = Counts::default();
         if let Some(latency) = self.latency.kept_mut() {
-            latency.reset();
+            latency.clear();
         }
     }
 }
@@ -371,20 +345,27 @@ pub struct SeriesEntry {
     /// Which.
     pub name: SeriesName,
     /// Its latency.
-    pub latency: Bounded<Histogram>,
+    pub latency: Bounded<Fine>,
 }
 
 /// Entries by number, and which of them were touched since the last clearing.
 #[derive(Debug)]
 pub struct Entries<T> {
-    made: Vec<Option<T>>,
+    places: Vec<Entry<T>>,
     touched: Vec<u32>,
-    is_touched: Vec<bool>,
+}
+
+/// A number's entry.
+#[derive(Debug)]
+enum Entry<T> {
+    Unmade,
+    Untouched(T),
+    Touched(T),
 }
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Entries { made: Vec::new(), touched: Vec::new(), is_touched: Vec::new() }
+        Entries { places: Vec::new(), touched: Vec::new() }
     }
 }
 
@@ -392,38 +373,60 @@ impl<T> Entries<T> {
     #[inline(always)]
     fn touch(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
         let at = number as usize;
-        if at >= self.made.len() {
-            self.made.resize_with(at + 1, || None);
-            self.is_touched.resize(at + 1, false);
+        if let Some(Entry::Touched(_)) = self.places.get(at) {
+            let Entry::Touched(entry) = &mut self.places[at] else { unreachable!("it is") };
+            return entry;
         }
-        if !self.is_touched[at] {
-            self.is_touched[at] = true;
-            self.touched.push(number);
+        self.touch_first(number, make)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch_first(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
+        let at = number as usize;
+        if at >= self.places.len() {
+            self.places.resize_with(at + 1, || Entry::Unmade);
         }
-        self.made[at].get_or_insert_with(make)
+        self.touched.push(number);
+        let place = &mut self.places[at];
+        *place = match std::mem::replace(place, Entry::Unmade) {
+            Entry::Unmade => Entry::Touched(make()),
+            Entry::Untouched(entry) | Entry::Touched(entry) => Entry::Touched(entry),
+        };
+        let Entry::Touched(entry) = place else { unreachable!("it has just been touched") };
+        entry
     }
 
     /// The touched entries with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.touched.iter().filter_map(|&number| Some((number, self.made[number as usize].as_ref()?)))
+        self.touched.iter().filter_map(|&number| match &self.places[number as usize] {
+            Entry::Touched(entry) => Some((number, entry)),
+            Entry::Unmade | Entry::Untouched(_) => None,
+        })
     }
 
     /// The same, to take from them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
-        let touched = (0..).zip(&mut self.made).zip(&self.is_touched).filter(|(_, is_touched)| **is_touched);
-        touched.filter_map(|((number, entry), _)| Some((number, entry.as_mut()?)))
+        (0..).zip(&mut self.places).filter_map(|(number, place)| match place {
+            Entry::Touched(entry) => Some((number, entry)),
+            Entry::Unmade | Entry::Untouched(_) => None,
+        })
     }
 
     /// All entries that were ever made.
     fn made(&self) -> impl Iterator<Item = &T> {
-        self.made.iter().flatten()
+        self.places.iter().filter_map(|place| match place {
+            Entry::Touched(entry) | Entry::Untouched(entry) => Some(entry),
+            Entry::Unmade => None,
+        })
     }
 
     fn clear(&mut self, mut each: impl FnMut(&mut T)) {
         for number in self.touched.drain(..) {
-            self.is_touched[number as usize] = false;
-            if let Some(entry) = &mut self.made[number as usize] {
-                each(entry);
+            let place = &mut self.places[number as usize];
+            if let Entry::Touched(mut entry) = std::mem::replace(place, Entry::Unmade) {
+                each(&mut entry);
+                *place = Entry::Untouched(entry);
             }
         }
     }
@@ -431,13 +434,13 @@ impl<T> Entries<T> {
 
 /// What a decided request adds to the statistics.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub struct Sample<'a> {
     /// The server.
-    pub server: Endpoint,
+    pub server: &'a Endpoint,
     /// Its number.
     pub server_number: u32,
     /// The client.
-    pub client: Address,
+    pub client: &'a Address,
     /// Its number.
     pub client_number: u32,
     /// The command.
@@ -451,7 +454,7 @@ pub struct Sample {
     /// The parts of the latency, where it counts.
     pub times: Option<Times>,
     /// The code of an error reply.
-    pub error: Option<ErrorCode>,
+    pub error: Option<&'a ErrorCode>,
     /// Whether it adds a request: not if this is the late reply of one that was counted before.
     pub counts: bool,
 }
@@ -464,17 +467,17 @@ pub struct Statistics {
     /// Its end.
     pub to: Timestamp,
     /// Overall parts of the latency, blocking commands left out.
-    pub parts: Parts,
+    pub parts: PartCells<DIGITS>,
     /// Latency series.
     pub series: Entries<SeriesEntry>,
     /// What found no room in any of them; blocking calls apart.
-    pub rest: [Histogram; 2],
+    pub rest: [Fine; 2],
     /// By command; the number after the table's last is for unknown ones.
     pub commands: Entries<CommandEntry>,
     /// By server.
-    pub servers: Entries<PartyEntry<Endpoint>>,
+    pub servers: Entries<PartyEntry<Endpoint, DIGITS>>,
     /// By client address.
-    pub clients: Entries<PartyEntry<Address>>,
+    pub clients: Entries<PartyEntry<Address, DIGITS_COARSE>>,
     /// By error code, redirects among them.
     pub errors: Entries<(Option<ErrorCode>, u64)>,
     room: Room,
@@ -495,9 +498,9 @@ impl Statistics {
         Statistics {
             from: Timestamp::NONE,
             to: Timestamp::NONE,
-            parts: Parts::new(DIGITS),
+            parts: PartCells::default(),
             series: Entries::default(),
-            rest: [histogram(DIGITS), histogram(DIGITS)],
+            rest: [Fine::default(), Fine::default()],
             commands: Entries::default(),
             servers: Entries::default(),
             clients: Entries::default(),
@@ -517,9 +520,10 @@ impl Statistics {
     }
 
     /// Adds a decided request.
+    #[inline]
     pub fn record(
         &mut self,
-        sample: &Sample,
+        sample: &Sample<'_>,
         table: &CommandTable,
         directory: &mut Directory,
         counters: &mut Counters,
@@ -536,52 +540,54 @@ impl Statistics {
             parts: Bounded::Unused,
         });
         command.counts.merge(&counts);
-        let server_name = (sample.server_number != OTHER).then_some(sample.server);
-        servers.touch(sample.server_number, || PartyEntry::new(server_name)).counts.merge(&counts);
-        let client_name = (sample.client_number != OTHER).then_some(sample.client);
-        let client = clients.touch(sample.client_number, || PartyEntry::new(client_name));
+        let server_name = || (sample.server_number != OTHER).then_some(*sample.server);
+        servers.touch(sample.server_number, || PartyEntry::new(server_name())).counts.merge(&counts);
+        let client_name = || (sample.client_number != OTHER).then_some(*sample.client);
+        let client = clients.touch(sample.client_number, || PartyEntry::new(client_name()));
         client.counts.merge(&counts);
         if let Some(code) = sample.error {
-            let number = number_or_other(directory.errors.number(code), counters);
-            errors.touch(number, || ((number != OTHER).then_some(code), 0)).1 += 1;
+            count_error(errors, code, directory, counters);
         }
-        let Some(times) = sample.times else { return };
-        if command.parts.record(times, DIGITS_COARSE, Claim::Named, room).is_err() {
+        let Some(times) = &sample.times else { return };
+        let is_blocking = sample.flags.has(Flags::BLOCKING);
+        let latency = Place::of(times.latency());
+        let of_parts = [times.queue, times.server, times.transfer].map(Place::of);
+        if command.parts.record(of_parts, Claim::Named, room).is_err() {
             counters.count(Counter::EvictedSeries);
         }
-        if !sample.flags.has(Flags::BLOCKING) {
-            if client.latency.record(times.latency(), DIGITS_COARSE, Claim::Named, room).is_err() {
+        if !is_blocking {
+            if client.latency.record(latency, Claim::Named, room).is_err() {
                 counters.count(Counter::EvictedSeries);
             }
-            record_always(parts, times);
+            record_always(parts, of_parts);
         }
-        let name =
-            SeriesName { server: server_name, command: sample.command, blocking: sample.flags.has(Flags::BLOCKING) };
-        self.record_series(name, sample.server_number, times.latency(), directory, counters);
+        self.record_series(sample, is_blocking, latency, directory, counters);
     }
 
     /// Records a latency in its series.
-    #[inline]
+    #[inline(always)]
     fn record_series(
         &mut self,
-        name: SeriesName,
-        server_number: u32,
-        latency: u64,
+        sample: &Sample<'_>,
+        blocking: bool,
+        latency: Place,
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
+        let server = (sample.server_number != OTHER).then_some(*sample.server);
+        let name = || SeriesName { server, command: sample.command, blocking };
         let mut given_up = None;
-        if name.server.is_some() {
-            if let Some(number) = directory.series(server_number, name) {
-                let series = self.series.touch(number, || SeriesEntry { name, latency: Bounded::Unused });
-                match series.latency.record(latency, DIGITS, Claim::Named, &mut self.room) {
+        if sample.server_number != OTHER {
+            if let Some(number) = directory.series(sample.server_number, sample.command, blocking, name) {
+                let series = self.series.touch(number, || SeriesEntry { name: name(), latency: Bounded::Unused });
+                match series.latency.record(latency, Claim::Named, &mut self.room) {
                     Ok(()) => return,
                     Err(kept) => given_up = kept,
                 }
             }
             counters.count(Counter::EvictedSeries);
         }
-        self.record_elsewhere(name, server_number, given_up.as_ref(), latency, directory);
+        self.record_elsewhere(name(), sample.server_number, given_up.as_ref(), latency, directory);
     }
 
     /// Keeps a latency that no series has, and all of a series that was given up for it.
@@ -590,8 +596,8 @@ impl Statistics {
         &mut self,
         name: SeriesName,
         server_number: u32,
-        given_up: Option<&Histogram>,
-        latency: u64,
+        given_up: Option<&Fine>,
+        latency: Place,
         directory: &mut Directory,
     ) {
         let Statistics { series, servers, rest, room, .. } = self;
@@ -600,7 +606,7 @@ impl Statistics {
             let server = &mut servers.touch(server_number, || PartyEntry::new(name.server)).latency;
             // If there is no room it is told without its latency, which is among all others' all the same.
             let _ = given_up.map(|part| server.absorb(Cow::Borrowed(part), Claim::Named, room));
-            let _ = server.record(latency, DIGITS, Claim::Named, room);
+            let _ = server.record(latency, Claim::Named, room);
         }
         // The command goes on without its server, so that sums per command stay whole too.
         let name = SeriesName { server: None, ..name };
@@ -615,7 +621,7 @@ impl Statistics {
                 add_always(rest, &kept);
             }
         }
-        if let Err(kept) = nameless.record(latency, DIGITS, Claim::Other, room) {
+        if let Err(kept) = nameless.record(latency, Claim::Other, room) {
             record_always(rest, latency);
             if let Some(kept) = kept {
                 add_always(rest, &kept);
@@ -628,10 +634,10 @@ impl Statistics {
         self.from = Timestamp::NONE;
         self.to = Timestamp::NONE;
         self.parts.clear();
-        self.rest.iter_mut().for_each(Histogram::reset);
+        self.rest.iter_mut().for_each(Fine::clear);
         self.series.clear(|entry| {
             if let Some(latency) = entry.latency.kept_mut() {
-                latency.reset();
+                latency.clear();
             }
         });
         self.commands.clear(|entry| {

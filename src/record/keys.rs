@@ -21,7 +21,7 @@ use crate::redis::keys::{Access, KeyRole};
 use crate::resp::parser::Kind;
 use crate::units::{Endpoint, Timestamp};
 
-use super::top::{Entry, Hashed, Name, Top};
+use super::top::{Entry, Hashed, Likely, Name, PerMetric, Tally, Top};
 
 /// What a decided request adds to its keys.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +52,17 @@ pub struct KeyedRequest<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Use {
     hash: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    latency_ns: u64,
-    /// Its name, in the batch's text.
-    name_at: u32,
+    metrics: PerMetric,
+    /// Which name of the table it seems to be, once that has been looked up.
+    likely: Likely,
+    /// Bytes of its name that are kept.
     name_length: u8,
     is_cut: bool,
     facts: u8,
+}
+
+impl Use {
+    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, name_length: 0, is_cut: false, facts: 0 };
 }
 
 /// When so many other uses have come, a use's place in the table is asked for: its part of the index has come by then.
@@ -68,11 +71,22 @@ const PLACE_BEHIND: usize = 8;
 const NAME_BEHIND: usize = 2 * PLACE_BEHIND;
 
 // Facts of a use.
-const OPERATION: u8 = 1;
-const READ: u8 = 2;
-const WRITE: u8 = 4;
-const HIT: u8 = 8;
-const MISS: u8 = 16;
+const READ: u8 = 1;
+const WRITE: u8 = 2;
+const HIT: u8 = 4;
+const MISS: u8 = 8;
+
+/// What facts add to a tally's reads, writes, hits and misses.
+const ADDED: [[u64; 4]; 16] = {
+    let mut added = [[0; 4]; 16];
+    let mut facts = 0;
+    while facts < 16 {
+        let all = facts as u64;
+        added[facts] = [all & 1, all >> 1 & 1, all >> 2 & 1, all >> 3];
+        facts += 1;
+    }
+    added
+};
 
 /// A request, or a reply, that is among the biggest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,40 +109,48 @@ pub struct Big {
 
 /// The biggest, biggest first; of equals the earlier.
 #[derive(Debug)]
-pub struct Biggest(Vec<Big>);
+pub struct Biggest {
+    list: Vec<Big>,
+    /// Smaller ones don't belong here.
+    least: u64,
+}
 
 impl Biggest {
     fn new() -> Biggest {
-        Biggest(Vec::with_capacity(BIGGEST_LISTED))
+        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), least: 1 }
     }
 
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = &Big> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// Whether one of this size, time and place belongs here.
     #[inline]
     pub fn wants(&self, bytes: u64, at: Timestamp, place: (u64, u64)) -> bool {
-        match self.0.last() {
-            Some(last) if self.0.len() == BIGGEST_LISTED => {
-                bytes > last.bytes || bytes == last.bytes && (at, place) < (last.at, last.place)
+        bytes >= self.least
+            && match self.list.last() {
+                Some(last) if self.list.len() == BIGGEST_LISTED => {
+                    bytes > last.bytes || (at, place) < (last.at, last.place)
+                }
+                _ => true,
             }
-            _ => bytes > 0,
-        }
     }
 
     /// Adds one that belongs here.
     #[cold]
     pub fn insert(&mut self, big: Big) {
-        self.0.truncate(BIGGEST_LISTED - 1);
+        self.list.truncate(BIGGEST_LISTED - 1);
         let rank = |big: &Big| (std::cmp::Reverse(big.bytes), big.at, big.place);
-        let at = self.0.partition_point(|other| rank(other) < rank(&big));
-        self.0.insert(at, big);
+        let at = self.list.partition_point(|other| rank(other) < rank(&big));
+        self.list.insert(at, big);
+        if let (BIGGEST_LISTED, Some(last)) = (self.list.len(), self.list.last()) {
+            self.least = last.bytes;
+        }
     }
 
     fn absorb(&mut self, other: &Biggest) {
-        for big in &other.0 {
+        for big in &other.list {
             if self.wants(big.bytes, big.at, big.place) {
                 self.insert(*big);
             }
@@ -152,8 +174,11 @@ pub struct KeyStatistics {
     pub requests: Biggest,
     /// The biggest replies.
     pub replies: Biggest,
-    batch: Vec<Use>,
-    text: Vec<u8>,
+    batch: Box<[Use; KEY_BATCH]>,
+    /// The names of the batch.
+    names: Box<[[u8; KEY_NAME_BYTES_MAX]; KEY_BATCH]>,
+    /// How many wait in it.
+    waiting: usize,
 }
 
 impl KeyStatistics {
@@ -169,8 +194,9 @@ impl KeyStatistics {
             prefixes: Top::new(room(budget / 8, PREFIXES_PER_WORKER_MAX)),
             requests: Biggest::new(),
             replies: Biggest::new(),
-            batch: Vec::with_capacity(KEY_BATCH),
-            text: Vec::with_capacity(KEY_BATCH * KEY_NAME_BYTES_MAX),
+            batch: Box::new([Use::NONE; KEY_BATCH]),
+            names: Box::new([[0; KEY_NAME_BYTES_MAX]; KEY_BATCH]),
+            waiting: 0,
         }
     }
 
@@ -193,33 +219,15 @@ impl KeyStatistics {
             if key.is_cut && request.has_gap {
                 continue;
             }
-            let first = number == 0;
             let facts = self.facts(request, &key, n);
+            let (operations, first) = (u64::from(request.counts), number == 0);
             number += 1;
-            if self.batch.len() == KEY_BATCH {
-                self.count_batch(counters);
-            }
-            let kept = &key.name[..key.name.len().min(KEY_NAME_BYTES_MAX)];
-            let hash = self.seed.of_bytes(key.name);
-            self.keys.prefetch(hash);
-            self.batch.push(Use {
-                hash,
-                bytes_in: if first { request.request_bytes } else { 0 },
-                bytes_out: if first { request.reply_bytes } else { 0 },
-                latency_ns: if first { request.latency_ns } else { 0 },
-                name_at: self.text.len() as u32,
-                name_length: kept.len() as u8,
-                is_cut: key.is_cut || kept.len() < key.name.len(),
-                facts,
-            });
-            self.text.extend_from_slice(kept);
-            let newest = self.batch.len() - 1;
-            if let Some(earlier) = newest.checked_sub(PLACE_BEHIND) {
-                self.keys.prefetch_place(self.batch[earlier].hash);
-            }
-            if let Some(earlier) = newest.checked_sub(NAME_BEHIND) {
-                self.keys.prefetch_name(self.batch[earlier].hash);
-            }
+            let metrics = if first {
+                [operations, request.request_bytes, request.reply_bytes, request.latency_ns]
+            } else {
+                [operations, 0, 0, 0]
+            };
+            self.push(&key, metrics, facts, counters);
         }
         if request.counts {
             counters.add(Counter::KeyOperations, u64::from(number));
@@ -227,19 +235,42 @@ impl KeyStatistics {
         }
     }
 
+    /// Lets a use of a key wait, and asks for what earlier ones will need.
+    #[inline(always)]
+    fn push(&mut self, key: &Key<'_>, metrics: PerMetric, facts: u8, counters: &mut Counters) {
+        if self.waiting == KEY_BATCH {
+            self.count_batch(counters);
+        }
+        let at = self.waiting % KEY_BATCH;
+        self.waiting = at + 1;
+        let kept = &key.name[..key.name.len().min(KEY_NAME_BYTES_MAX)];
+        let hash = self.seed.of_bytes(key.name);
+        self.keys.prefetch(hash);
+        let is_cut = key.is_cut || kept.len() < key.name.len();
+        self.batch[at] = Use { hash, metrics, likely: Likely::NONE, name_length: kept.len() as u8, is_cut, facts };
+        copy(kept, &mut self.names[at]);
+        if let Some(earlier) = at.checked_sub(PLACE_BEHIND) {
+            let earlier = &mut self.batch[earlier];
+            earlier.likely = self.keys.prefetch_place(earlier.hash);
+        }
+        if let Some(earlier) = at.checked_sub(NAME_BEHIND) {
+            self.keys.prefetch_name(self.batch[earlier].likely);
+        }
+    }
+
     /// What a request means for the n-th of its keys.
-    #[inline]
+    #[inline(always)]
     fn facts(&self, request: &KeyedRequest<'_>, key: &Key<'_>, n: u32) -> u8 {
-        let mut facts = if request.counts { OPERATION } else { 0 };
+        let mut facts = 0;
         if key.role != KeyRole::UNKNOWN && request.counts {
             facts |= if key.role.writes() { WRITE } else { READ };
         }
         if key.role.access() != Access::ReadOnly || !key.role.accesses_data() {
             return facts;
         }
-        let nulls = request.nulls.filter(|_| Some(request.command) == self.mget && n < u64::BITS);
+        let nulls = || request.nulls.filter(|_| Some(request.command) == self.mget && n < u64::BITS);
         let is_null = match request.reply {
-            Some(Kind::Array) => nulls.map(|nulls| nulls >> n & 1 == 1),
+            Some(Kind::Array) => nulls().map(|nulls| nulls >> n & 1 == 1),
             Some(Kind::Null) if request.keys == 1 => Some(true),
             Some(kind) if request.keys == 1 && kind.is_value() => Some(false),
             _ => None,
@@ -253,32 +284,29 @@ impl KeyStatistics {
     }
 
     /// Counts what waits.
+    #[inline(never)]
     fn count_batch(&mut self, counters: &mut Counters) {
-        let KeyStatistics { keys, prefixes, batch, text, seed, separator, .. } = self;
-        for key_use in &batch[batch.len().saturating_sub(PLACE_BEHIND)..] {
-            keys.prefetch_place(key_use.hash);
+        let KeyStatistics { keys, prefixes, batch, names, waiting, seed, separator, .. } = self;
+        let batch = &mut batch[..std::mem::take(waiting)];
+        let places_from = batch.len().saturating_sub(PLACE_BEHIND);
+        for key_use in &mut batch[places_from..] {
+            key_use.likely = keys.prefetch_place(key_use.hash);
         }
-        for key_use in &batch[batch.len().saturating_sub(NAME_BEHIND)..] {
-            keys.prefetch_name(key_use.hash);
+        let names_from = batch.len().saturating_sub(NAME_BEHIND);
+        for key_use in &batch[names_from..] {
+            keys.prefetch_name(key_use.likely);
         }
-        for key_use in batch.drain(..) {
-            let (from, length) = (key_use.name_at as usize, usize::from(key_use.name_length));
-            let key = Hashed { hash: key_use.hash, name: &text[from..from + length], is_cut: key_use.is_cut };
-            let tally = keys.tally(&key, |leaving| {
+        for (key_use, name) in batch.iter().zip(names.iter()) {
+            let name = &name[..usize::from(key_use.name_length)];
+            let key = Hashed { hash: key_use.hash, name, is_cut: key_use.is_cut };
+            let tally = keys.tally_likely(&key, key_use.likely, |leaving| {
                 counters.count(Counter::KeysGivenUp);
                 count_prefix(prefixes, leaving, *separator, *seed, counters);
             });
-            let is = |fact: u8| u64::from(key_use.facts & fact != 0);
-            tally.operations += is(OPERATION);
-            tally.bytes_in += key_use.bytes_in;
-            tally.bytes_out += key_use.bytes_out;
-            tally.latency_ns += key_use.latency_ns;
-            tally.reads += is(READ);
-            tally.writes += is(WRITE);
-            tally.hits += is(HIT);
-            tally.misses += is(MISS);
+            let [operations, bytes_in, bytes_out, latency_ns] = key_use.metrics;
+            let [reads, writes, hits, misses] = ADDED[usize::from(key_use.facts) % ADDED.len()];
+            *tally += &Tally { operations, bytes_in, bytes_out, latency_ns, reads, writes, hits, misses };
         }
-        text.clear();
     }
 
     /// Counts all that waits; now the prefixes have all that their keys have.
@@ -296,6 +324,18 @@ impl KeyStatistics {
         self.prefixes.absorb(&other.prefixes);
         self.requests.absorb(&other.requests);
         self.replies.absorb(&other.replies);
+    }
+}
+
+/// Copies a name to where there is room for any. Most are so short that they are copied as their two ends, which may overlap.
+#[inline(always)]
+fn copy(name: &[u8], to: &mut [u8; KEY_NAME_BYTES_MAX]) {
+    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) if name.len() <= 16 => {
+            to[..8].copy_from_slice(first);
+            to[name.len() - 8..name.len()].copy_from_slice(last);
+        }
+        _ => to[..name.len()].copy_from_slice(name),
     }
 }
 

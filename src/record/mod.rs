@@ -1,5 +1,6 @@
 //! What is kept of a transaction: the record for the sinks, and its place in the statistics.
 
+pub mod cells;
 pub mod filter;
 pub mod histograms;
 pub mod key_hash;

@@ -142,6 +142,24 @@ struct Place {
     is_cut: bool,
 }
 
+impl Place {
+    /// Where its bytes are in the text.
+    #[inline(always)]
+    fn range(&self) -> std::ops::Range<usize> {
+        let from = self.name_at as usize;
+        from..from + usize::from(self.length)
+    }
+}
+
+/// Which name of a table a hash seems to be of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Likely(u32);
+
+impl Likely {
+    /// None, or it is not known.
+    pub const NONE: Likely = Likely(u32::MAX);
+}
+
 /// A place of the index: the number of a name + 1, or 0 if it is free, and a part of the name's hash, so that hardly any other
 /// name is looked at on the way to one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -251,8 +269,7 @@ impl Top {
 
     #[inline]
     fn name(&self, at: usize) -> &[u8] {
-        let Place { name_at, length, .. } = self.places[at];
-        &self.text[name_at as usize..][..usize::from(length)]
+        &self.text[self.places[at].range()]
     }
 
     /// What a name that is not in the table may have had at the most; nothing as long as none has left.
@@ -267,36 +284,37 @@ impl Top {
         prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
     }
 
-    /// See [`Top::prefetch`].
-    #[inline]
-    pub fn prefetch_place(&self, hash: u64) {
-        if let Some(at) = self.likely(hash) {
-            prefetch(&self.places[at]);
-            prefetch(&self.tallies[at]);
+    /// See [`Top::prefetch`]. Answers which name it seems to be of.
+    #[inline(always)]
+    pub fn prefetch_place(&self, hash: u64) -> Likely {
+        let likely = self.likely(hash);
+        if let (Some(place), Some(tally)) = (self.places.get(likely.0 as usize), self.tallies.get(likely.0 as usize)) {
+            prefetch(place);
+            prefetch(tally);
         }
+        likely
     }
 
     /// See [`Top::prefetch`].
-    #[inline]
-    pub fn prefetch_name(&self, hash: u64) {
-        if let Some([first, .., last]) = self.likely(hash).map(|at| self.name(at)) {
+    #[inline(always)]
+    pub fn prefetch_name(&self, likely: Likely) {
+        if let Some(place) = self.places.get(likely.0 as usize)
+            && let Some([first, .., last]) = self.text.get(place.range())
+        {
             prefetch(first);
             prefetch(last);
         }
     }
 
-    /// The number of the name that this hash is of, unless it is not in the table. Of another one hardly ever.
-    #[inline]
-    fn likely(&self, hash: u64) -> Option<usize> {
+    /// The name that this hash is of, unless it is not in the table. Another one hardly ever.
+    #[inline(always)]
+    fn likely(&self, hash: u64) -> Likely {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
             let Slot { number, tag: found } = self.index[slot];
-            if number == 0 {
-                return None;
-            }
-            if found == tag(hash) {
-                return Some(number as usize - 1);
+            if found == tag(hash) || number == 0 {
+                return Likely(number.wrapping_sub(1));
             }
             slot = (slot + 1) & mask;
         }
@@ -304,13 +322,32 @@ impl Top {
 
     /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`
     /// is told of each.
-    #[inline]
     pub fn tally(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
-        let at = match self.find(wanted) {
+        self.tally_likely(wanted, Likely::NONE, leaves)
+    }
+
+    /// The same of one that was looked up before: it is most likely still there.
+    #[inline(always)]
+    pub fn tally_likely(&mut self, wanted: &Hashed<'_>, likely: Likely, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
+        let at = if self.is(likely.0 as usize, wanted) { likely.0 as usize } else { self.look_up(wanted, leaves) };
+        &mut self.tallies[at]
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> usize {
+        match self.find(wanted) {
             Ok(at) => at,
             Err(slot) => self.insert(wanted, slot, leaves),
-        };
-        &mut self.tallies[at]
+        }
+    }
+
+    /// Whether there is a name of this number, and it is the one that is wanted.
+    #[inline(always)]
+    fn is(&self, at: usize, wanted: &Hashed<'_>) -> bool {
+        let Some(place) = self.places.get(at) else { return false };
+        place.hash == wanted.hash
+            && place.is_cut == wanted.is_cut
+            && self.text.get(place.range()).is_some_and(|name| same(name, wanted.name))
     }
 
     /// Where the name is, or the free slot of the index where its number belongs.
@@ -323,12 +360,9 @@ impl Top {
             if number == 0 {
                 return Err(slot);
             }
-            if found == tag(wanted.hash) {
-                let at = number as usize - 1;
-                let place = &self.places[at];
-                if place.hash == wanted.hash && place.is_cut == wanted.is_cut && same(self.name(at), wanted.name) {
-                    return Ok(at);
-                }
+            let at = number as usize - 1;
+            if found == tag(wanted.hash) && self.is(at, wanted) {
+                return Ok(at);
             }
             slot = (slot + 1) & mask;
         }

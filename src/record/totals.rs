@@ -11,7 +11,7 @@ use crate::redis::command::CommandTable;
 use crate::units::{Address, Endpoint};
 
 use super::histograms::{Counts, DIGITS, ErrorCode, Histogram, Parts, Statistics, VALUE_NS_MAX, histogram};
-use super::room::{self, Bounded, Claim, Growing, Room, add_always};
+use super::room::{self, Absorbing, Bounded, Claim, Recording, Room, add_always};
 
 /// Statistics of one server or client.
 #[derive(Clone, Debug, Default)]
@@ -105,39 +105,40 @@ impl Totals {
 
     /// Adds one worker's interval; if it is not to be used again, what it has moves here.
     pub fn merge(&mut self, statistics: &mut Statistics, is_moved: bool, table: &CommandTable, room: &mut Room) {
-        add_always(&mut self.parts, &statistics.parts);
+        add_always(&mut self.parts, &statistics.parts.told());
         for (number, command) in statistics.commands.iter_mut() {
             let name = table.iter().nth(number as usize).map_or("unknown", |command| &command.name);
             let sum = self.commands.entry(name.to_owned()).or_default();
             sum.counts.merge(&command.counts);
-            self.given_up += absorb(&mut sum.parts, command.parts.hand_over(is_moved), room);
+            self.given_up += absorb(&mut sum.parts, command.parts.tell(is_moved).hand_over(is_moved), room);
         }
         for (_, server) in statistics.servers.iter_mut() {
             let sum = self.servers.entry(server.name).or_default();
             sum.counts.merge(&server.counts);
-            self.given_up += absorb(&mut sum.latency, server.latency.hand_over(is_moved), room);
+            self.given_up += absorb(&mut sum.latency, server.latency.tell(is_moved).hand_over(is_moved), room);
         }
         for (_, client) in statistics.clients.iter_mut() {
             let sum = self.clients.entry(client.name).or_default();
             sum.counts.merge(&client.counts);
-            self.given_up += absorb(&mut sum.latency, client.latency.hand_over(is_moved), room);
+            self.given_up += absorb(&mut sum.latency, client.latency.tell(is_moved).hand_over(is_moved), room);
         }
         for (_, (code, count)) in statistics.errors.iter() {
             *self.errors.entry(*code).or_default() += count;
         }
         for (_, series) in statistics.series.iter_mut() {
-            if let Some(latency) = series.latency.kept()
+            let mut told = series.latency.tell(is_moved);
+            if let Some(latency) = told.kept()
                 && !series.name.blocking
             {
                 add_always(&mut self.latency, latency);
             }
             let command = table.name(series.name.command).to_owned();
             let key = SeriesKey { server: series.name.server, command, blocking: series.name.blocking };
-            self.add_series(&key, series.latency.hand_over(is_moved), room);
+            self.add_series(&key, told.hand_over(is_moved), room);
         }
-        let [rest, _] = &statistics.rest;
-        add_always(&mut self.latency, rest);
-        self.add_rest(&statistics.rest);
+        let rest = statistics.rest.each_ref().map(Recording::told);
+        add_always(&mut self.latency, &rest[0]);
+        self.add_rest(&rest);
     }
 
     /// Adds other totals.
@@ -239,7 +240,7 @@ fn sum<'a>(parts: impl Iterator<Item = &'a Bounded<Histogram>>) -> Option<Histog
 }
 
 /// Adds what another one has, or that it was given up; answers how many were given up for that.
-fn absorb<T: Growing>(sum: &mut Bounded<T>, part: Bounded<Cow<'_, T>>, room: &mut Room) -> u64 {
+fn absorb<T: Absorbing>(sum: &mut Bounded<T>, part: Bounded<Cow<'_, T>>, room: &mut Room) -> u64 {
     match part {
         Bounded::Unused => 0,
         Bounded::GivenUp => {

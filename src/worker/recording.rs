@@ -209,13 +209,13 @@ impl Recording {
 /// Whether the keys of a request may be told. Of a command that carries secrets none may: what follows them is not for
 /// certain a key.
 #[inline]
-fn may_tell_keys(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
-    !request.is_secret() && may_show(request, is_answered, error)
+fn may_tell_keys(request: &Request, is_answered: bool, error: Option<&ErrorCode>) -> bool {
+    !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error.copied()))
 }
 
 /// Adds to the statistics of keys.
 #[inline]
-fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample, counters: &mut Counters) {
+fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample<'_>, counters: &mut Counters) {
     let Exchange { identity, request, reply, .. } = *exchange;
     let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
     let place = (identity.id, request.index);
@@ -245,7 +245,7 @@ fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample
 }
 
 #[cold]
-fn big(exchange: &Exchange<'_>, error: Option<ErrorCode>, bytes: u64) -> Big {
+fn big(exchange: &Exchange<'_>, error: Option<&ErrorCode>, bytes: u64) -> Big {
     let Exchange { identity, request, reply, .. } = *exchange;
     let may_tell = may_tell_keys(request, reply.is_some(), error);
     let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
@@ -261,6 +261,11 @@ fn big(exchange: &Exchange<'_>, error: Option<ErrorCode>, bytes: u64) -> Big {
     }
 }
 
+#[cold]
+fn error_code(text: &[u8]) -> ErrorCode {
+    ErrorCode::of(text)
+}
+
 impl Recorder for Recording {
     fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
         Recording::introduce(self, identity, counters);
@@ -269,18 +274,21 @@ impl Recorder for Recording {
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
         let times = reply.and_then(|reply| Times::new(request.t1, request.t2, reply.t3, reply.t4, previous));
-        let error = reply.filter(|reply| reply.kind == Kind::Error).map(|reply| ErrorCode::of(reply.error));
+        let error = match reply {
+            Some(reply) if reply.kind == Kind::Error => Some(error_code(reply.error)),
+            _ => None,
+        };
         let sample = Sample {
-            server: identity.server,
+            server: &identity.server,
             server_number: identity.server_number,
-            client: identity.client.address,
+            client: &identity.client.address,
             client_number: identity.client_number,
             command: request.command,
             flags: request.flags,
             request_bytes: request.bytes(),
             reply_bytes: reply.map_or(0, |reply| reply.bytes),
             times,
-            error,
+            error: error.as_ref(),
             // Its request was counted when it timed out.
             counts: !request.flags.has(Flags::LATE),
         };
