@@ -114,12 +114,7 @@ impl Tap {
 
     /// Frames of connections of the parts below this one need not come any more ([`Spread::part`](super::spread::Spread::part)).
     fn leave_out(&self, below: usize) {
-        match self {
-            // They come, as others may want the rest.
-            Tap::AfPacket(_) => {}
-            #[cfg(feature = "afxdp")]
-            Tap::AfXdp(source) => source.leave_out(below),
-        }
+        ask!(self, source => source.leave_out(below));
     }
 
     /// Frames that therefore did not come since the beginning.
