@@ -148,7 +148,13 @@ fn stages(criterion: &mut Criterion) {
     assert_eq!(batches.iter().map(|batch| batch.transactions.len() as u64).sum::<u64>(), TRANSACTIONS);
     group.bench_function("jsonl", |bencher| {
         let table = CommandTable::built_in();
-        let format = RecordFormat { sensor: "bench".to_owned(), payload: Payload::Keys, key_hasher: None, table };
+        let format = RecordFormat {
+            sensor: "bench".to_owned(),
+            payload: Payload::Keys,
+            key_hasher: None,
+            table,
+            cache_bytes: 32 << 20,
+        };
         let mut sink =
             JsonlSink::create(&JsonlTarget::Path("/dev/null".into()), &format).expect("there is a /dev/null");
         let labels = resptap::endpoint::Labels::default();

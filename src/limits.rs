@@ -309,6 +309,11 @@ pub fn interval_sums_bytes(memory: u64) -> u64 {
     (memory / 8).max(INTERVAL_SUMS_BYTES_MIN)
 }
 
+/// Of `memory` bytes those for texts of connections, where there are sinks: of 60,000 of a gigabyte.
+pub fn record_texts_bytes(memory: u64) -> u64 {
+    memory / 32
+}
+
 /// How many items of `bytes` each fit into `budget` bytes.
 pub fn items(budget: u64, bytes: usize) -> u32 {
     u32::try_from(budget / bytes as u64).unwrap_or(u32::MAX - 1).max(16)

@@ -122,7 +122,7 @@ fn analyse<B>(
     let hlog = config.hist_log.as_deref().map(|path| HlogWriter::create(path, config.series)).transpose()?;
     let begun = begin()?;
     let interval_sums_bytes = if hlog.is_some() { limits::interval_sums_bytes(config.memory) } else { 0 };
-    let budget = Budget::new(config.memory - interval_sums_bytes, config.workers);
+    let budget = Budget::new(config.memory - interval_sums_bytes - record_texts_bytes(config), config.workers);
     let batches = record_batches(config.files.is_empty(), &budget);
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| ring::<Message>(batches)).unzip();
     let sums_bytes = if hlog.is_some() { interval_sums_bytes } else { u64::MAX };
@@ -204,6 +204,7 @@ fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Si
         payload: config.payload,
         key_hasher: config.key_hasher.clone(),
         table,
+        cache_bytes: record_texts_bytes(config) / config.sinks.len().max(1) as u64,
     };
     let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
     for SinkSpec::Jsonl(output) in &config.sinks {
@@ -214,6 +215,11 @@ fn sinks(config: &Config, table: &'static CommandTable) -> Result<Vec<Box<dyn Si
         sinks.push(Box::new(JsonlSink::create(&target, &format)?));
     }
     Ok(sinks)
+}
+
+/// Bytes for texts of connections that all sinks have together.
+fn record_texts_bytes(config: &Config) -> u64 {
+    if config.sinks.is_empty() { 0 } else { limits::record_texts_bytes(config.memory) }
 }
 
 /// Who is behind an address, for the sinks. Processes are looked for in a thread that ends when nobody asks it any more; it

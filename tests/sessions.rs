@@ -7,7 +7,6 @@ use resptap::capture::{Frame, LinkType};
 use resptap::connection::{ReplicationLink, Settings};
 use resptap::counters::{Counter, Counters};
 use resptap::decode::ports::PortSet;
-use resptap::endpoint::Labels;
 use resptap::flow::hash::Seed;
 use resptap::limits::Budget;
 use resptap::record::Message;
@@ -163,13 +162,18 @@ impl Talk {
 }
 
 fn records(mut inbox: Inbox<Message>, table: &'static CommandTable) -> Vec<Value> {
-    let mut writer =
-        RecordWriter::new(&RecordFormat { sensor: "t".into(), payload: Payload::Full, key_hasher: None, table });
+    let mut writer = RecordWriter::new(&RecordFormat {
+        sensor: "t".into(),
+        payload: Payload::Full,
+        key_hasher: None,
+        table,
+        cache_bytes: 0,
+    });
     let mut lines = Vec::new();
     while let Some(message) = inbox.take() {
         if let Message::Records(batch) = message {
             for transaction in &batch.transactions {
-                writer.append(&mut lines, transaction, batch.texts(transaction), &Labels::default());
+                writer.append(&mut lines, &batch, transaction, None);
             }
         }
     }

@@ -283,7 +283,7 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::transaction::{Texts, Transaction};
+    use crate::record::transaction::Transaction;
     use crate::units::Address;
 
     const FOUND: &str = "redis-server";
@@ -301,7 +301,7 @@ mod tests {
         let mut batch = RecordBatch::default();
         for connection in connections {
             let Introduction { client, server, .. } = introduction(connection);
-            batch.push(Transaction::bare(connection, client, server), Texts::default());
+            batch.push(Transaction::bare(connection, client, server), &[]);
         }
         batch
     }
@@ -373,7 +373,9 @@ mod tests {
     fn an_introduction_asks_and_waits_for_nothing() {
         let (mut processes, asks, _answers) = sides();
         let watch = Stopwatch::start();
-        processes.prepare(&RecordBatch { introduced: vec![introduction(1)], ..RecordBatch::default() });
+        let mut batch = RecordBatch::default();
+        batch.introduced.push(introduction(1));
+        processes.prepare(&batch);
         assert!(watch.elapsed() < WAIT_MAX);
         assert_eq!(asks.try_recv(), Ok(vec![introduction(1)]));
     }
@@ -462,8 +464,8 @@ mod tests {
         let (client, server) = (end(client.local_addr().unwrap()), end(client.peer_addr().unwrap()));
         let (mut processes, helper) = start().unwrap();
         let helper = std::thread::spawn(move || helper.run());
-        let mut batch = records([1]);
-        (batch.transactions[0].client, batch.transactions[0].server) = (client, server);
+        let mut batch = RecordBatch::default();
+        batch.push(Transaction::bare(1, client, server), &[]);
         for _ in 0..100 {
             processes.prepare(&batch);
             std::thread::sleep(Duration::from_millis(2));

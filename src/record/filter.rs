@@ -70,8 +70,13 @@ impl Filter {
         Filter { is_open: *criteria == Criteria::default(), criteria: criteria.clone(), commands }
     }
 
-    /// Whether the transaction is to be emitted.
+    /// Whether any transaction is to be emitted.
     #[inline]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether the transaction is to be emitted.
     pub fn passes(&self, candidate: &Candidate<'_>) -> bool {
         self.is_open || self.fulfils(candidate)
     }

@@ -3,11 +3,13 @@
 //! A [`RecordBatch`] carries many of them through one ring slot, with the bytes of their texts behind one another in one
 //! buffer, so that a record costs no allocation and batches are used again.
 
+use std::ops::Deref;
+
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
-use crate::units::{Endpoint, Timestamp};
+use crate::units::{Address, Endpoint, Timestamp};
 
 /// The parts of a latency, in nanoseconds (SPEC section 2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,8 +44,7 @@ impl Times {
     }
 }
 
-/// One request and what became of it. Plain data; its texts lie in its batch's buffer from `text_at` on, in the order
-/// arguments, error, response.
+/// One request and what became of it. Plain data; its texts lie in its batch's buffer from `text_at` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction {
     /// Identifies the connection: derived from its tuple and the time of its first packet.
@@ -103,15 +104,21 @@ pub struct Transaction {
     pub script_len: u16,
 }
 
-#[cfg(test)]
 impl Transaction {
     /// Of which nothing is known but whose it is.
+    #[cfg(test)]
     pub(crate) fn bare(connection: u64, client: Endpoint, server: Endpoint) -> Transaction {
+        Transaction { connection, client, server, ..Transaction::EMPTY }
+    }
+
+    /// Stands where none is yet.
+    pub const EMPTY: Transaction = {
+        let nobody = Endpoint { address: Address([0; 16]), port: 0 };
         Transaction {
-            connection,
+            connection: 0,
             index: 0,
-            client,
-            server,
+            client: nobody,
+            server: nobody,
             vlans: [0; 2],
             t1: Timestamp::NONE,
             end: Timestamp::NONE,
@@ -123,7 +130,7 @@ impl Transaction {
             pipeline: 0,
             slot: None,
             command: CommandId::UNKNOWN,
-            flags: Flags::default(),
+            flags: Flags(0),
             outcome: Outcome::Lost,
             reply: None,
             text_at: 0,
@@ -136,7 +143,7 @@ impl Transaction {
             db: None,
             parent: None,
         }
-    }
+    };
 }
 
 /// A connection that has just been seen for the first time.
@@ -156,16 +163,92 @@ pub struct RecordBatch {
     /// Connections that are new, where somebody wants to know of them before they have records.
     pub introduced: Vec<Introduction>,
     /// In the order in which they were decided.
-    pub transactions: Vec<Transaction>,
-    /// Their texts.
-    pub text: Vec<u8>,
+    pub transactions: Transactions,
+    text: Text,
 }
 
-/// A transaction's texts.
+/// Transactions that are written in place, where others have been before.
+#[derive(Debug, Default)]
+pub struct Transactions {
+    places: Vec<Transaction>,
+    /// Of these so many are taken.
+    taken: usize,
+}
+
+impl Deref for Transactions {
+    type Target = [Transaction];
+
+    #[inline]
+    fn deref(&self) -> &[Transaction] {
+        &self.places[..self.taken]
+    }
+}
+
+impl<'a> IntoIterator for &'a Transactions {
+    type Item = &'a Transaction;
+    type IntoIter = std::slice::Iter<'a, Transaction>;
+
+    #[inline]
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Transactions {
+    /// A place for another one.
+    #[inline(always)]
+    fn place(&mut self) -> &mut Transaction {
+        let at = self.taken;
+        if at >= self.places.len() {
+            self.places.push(Transaction::EMPTY);
+        }
+        self.taken = at + 1;
+        &mut self.places[at]
+    }
+}
+
+/// The bytes of texts, in room that has been there before.
+#[derive(Debug, Default)]
+struct Text {
+    room: Vec<u8>,
+    /// Of these so many are taken.
+    taken: usize,
+}
+
+impl Text {
+    /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
+    #[inline(always)]
+    fn append(&mut self, text: &[u8]) -> u16 {
+        let length = text.len();
+        // Two pieces that overlap: most lists of arguments are short.
+        if length <= 32
+            && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
+            && let Some(place) = self.room.get_mut(self.taken..).and_then(|room| room.first_chunk_mut::<32>())
+        {
+            place[..16].copy_from_slice(first);
+            place[length - 16..length].copy_from_slice(last);
+            self.taken += length;
+            return length as u16;
+        }
+        self.append_any(text)
+    }
+
+    #[inline(never)]
+    fn append_any(&mut self, text: &[u8]) -> u16 {
+        let length = text.len().min(usize::from(u16::MAX));
+        let end = self.taken + length;
+        if end > self.room.len() {
+            self.room.resize(end.max(2 * self.room.len()), 0);
+        }
+        self.room[self.taken..end].copy_from_slice(&text[..length]);
+        self.taken = end;
+        length as u16
+    }
+}
+
+/// A transaction's texts beside its arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Texts<'a> {
-    /// The argument list, see `redis::arguments`.
-    pub arguments: &'a [u8],
     /// The error's code or text.
     pub error: &'a [u8],
     /// The reply's shown form.
@@ -182,40 +265,62 @@ impl RecordBatch {
     /// Its bytes at the most, but for the last transaction's texts: a buffer that grew has room for twice as many.
     pub const BYTES_MAX: usize = RECORD_BATCH * size_of::<Transaction>() + 2 * RECORD_TEXT_BYTES;
 
+    /// The argument list of one of the batch's transactions.
+    #[inline]
+    pub fn arguments(&self, transaction: &Transaction) -> &[u8] {
+        &self.text.room[transaction.text_at as usize..][..usize::from(transaction.arguments_len)]
+    }
+
     /// The texts of one of the batch's transactions.
     pub fn texts(&self, transaction: &Transaction) -> Texts<'_> {
-        let (_, text) = self.text.split_at(transaction.text_at as usize);
-        let (arguments, text) = text.split_at(usize::from(transaction.arguments_len));
+        let (_, text) = self.text.room.split_at(transaction.text_at as usize);
+        let (_, text) = text.split_at(usize::from(transaction.arguments_len));
         let (error, text) = text.split_at(usize::from(transaction.error_len));
         let (response, text) = text.split_at(usize::from(transaction.response_len));
         let (redirect, text) = text.split_at(usize::from(transaction.redirect_len));
         let (client, text) = text.split_at(usize::from(transaction.client_len));
         let script = &text[..usize::from(transaction.script_len)];
-        Texts { arguments, error, response, redirect, client, script }
+        Texts { error, response, redirect, client, script }
     }
 
-    /// Appends a transaction with its texts (each at most 65,535 bytes; longer ones are cut).
-    pub fn push(&mut self, mut transaction: Transaction, texts: Texts<'_>) {
-        let text_at = self.text.len() as u32;
-        let mut append = |text: &[u8]| {
-            let length = text.len().min(usize::from(u16::MAX));
-            self.text.extend_from_slice(&text[..length]);
-            length as u16
+    /// Appends a transaction with its arguments, in place; its other texts are none, until [`RecordBatch::add_texts`].
+    #[inline(always)]
+    pub fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
+        let text_at = self.text.taken as u32;
+        let arguments_len = self.text.append(arguments);
+        *self.transactions.place() = Transaction {
+            text_at,
+            arguments_len,
+            error_len: 0,
+            response_len: 0,
+            redirect_len: 0,
+            client_len: 0,
+            script_len: 0,
+            ..transaction
         };
-        transaction.arguments_len = append(texts.arguments);
-        transaction.error_len = append(texts.error);
-        transaction.response_len = append(texts.response);
-        transaction.redirect_len = append(texts.redirect);
-        transaction.client_len = append(texts.client);
-        transaction.script_len = append(texts.script);
-        transaction.text_at = text_at;
-        self.transactions.push(transaction);
+    }
+
+    /// Adds the other texts of the last transaction (each at most 65,535 bytes; longer ones are cut).
+    pub fn add_texts(&mut self, texts: Texts<'_>) {
+        let at = self.transactions.taken - 1;
+        let transaction = &mut self.transactions.places[at];
+        transaction.error_len = self.text.append_any(texts.error);
+        transaction.response_len = self.text.append_any(texts.response);
+        transaction.redirect_len = self.text.append_any(texts.redirect);
+        transaction.client_len = self.text.append_any(texts.client);
+        transaction.script_len = self.text.append_any(texts.script);
+    }
+
+    /// Whether it is time to send it.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.transactions.taken >= RECORD_BATCH || self.text.taken >= RECORD_TEXT_BYTES
     }
 
     /// Empties the batch, keeping its memory.
     pub fn clear(&mut self) {
         self.introduced.clear();
-        self.transactions.clear();
-        self.text.clear();
+        self.transactions.taken = 0;
+        self.text.taken = 0;
     }
 }

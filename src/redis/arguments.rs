@@ -182,6 +182,15 @@ pub fn iter(list: &[u8]) -> impl Iterator<Item = Argument<'_>> {
     })
 }
 
+/// What of a list follows the words of the command.
+#[inline]
+pub fn after_words(mut list: &[u8]) -> &[u8] {
+    while let Some((WORD, word)) = entry(list, 0) {
+        list = &list[ENTRY_HEADER_BYTES + word.len()..];
+    }
+    list
+}
+
 /// A key of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key<'a> {

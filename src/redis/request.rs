@@ -258,7 +258,11 @@ impl Request {
     }
 
     /// The script (by its SHA-1) or function that it runs, where it names one.
+    #[inline]
     pub fn noted_script(&self) -> Option<&[u8]> {
+        if self.notes.is_empty() {
+            return None;
+        }
         arguments::iter(&self.notes).find_map(|note| match note {
             Argument::ValueCut(script) => Some(script),
             _ => None,

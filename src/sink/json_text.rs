@@ -1,142 +1,231 @@
 //! The parts of which JSON lines are made: numbers, times, and text from traffic.
 //!
-//! Everything is put into a [`Line`] and allocates nothing. Whatever a text contains, what is put is valid UTF-8
-//! and fit for the inside of a JSON string. Text is shown as it is where it is UTF-8; where it has bytes that are not, these
+//! Everything is put into a [`Line`] and allocates nothing, if that is a [`Room`]. Whatever a text contains, what is put is valid
+//! UTF-8 and fit for the inside of a JSON string. Text is shown as it is where it is UTF-8; where it has bytes that are not, these
 //! appear as `\xHH` and its literal backslashes as `\\`, so that the two can be told apart.
 
 use std::io::Write;
 
 use crate::units::Timestamp;
 
-/// A line that is being put together, in room that was made before: what is left of that. For what needs more nothing is
-/// put, nor anything from then on; a line that has left nothing is to be made again in more room.
-///
-/// What is usual is inlined, so that it is known in registers how far the line is, and not written to memory and read back
-/// piece by piece.
-pub(super) struct Line<'a> {
-    left: &'a mut [u8],
-    /// The last number of four to eight digits: durations, times of the server and latencies are often the same.
-    last: u64,
-    last_digits: Digits,
-}
+/// Longest line that a [`Room`] holds, and one byte more; a power of two.
+const LINE_BYTES: usize = 4096;
+/// Bytes of a room: wherever a line is, the longest piece has its place behind it.
+pub(super) const ROOM_BYTES: usize = 2 * LINE_BYTES;
 
-/// A number of up to eight digits, the first in the lowest byte.
-#[derive(Clone, Copy)]
-struct Digits {
-    text: u64,
-    length: usize,
-}
+/// A line that is being put together. It goes from hand to hand instead of being borrowed, so that it is known in registers how
+/// far it is, and not written to memory and read back piece by piece.
+pub(super) trait Line: Sized {
+    /// Puts a piece, and of another one the first `length` bytes; what is behind them does not count.
+    fn parts<const A: usize, const B: usize>(self, first: &[u8; A], second: &[u8; B], length: u8) -> Self;
 
-impl<'a> Line<'a> {
-    /// An empty one.
-    #[inline(always)]
-    pub(super) fn new(room: &'a mut [u8]) -> Line<'a> {
-        Line { left: room, last: 1000, last_digits: digits(1000) }
-    }
+    /// Puts a piece, a time as [`Timestamp`] shows it but for its `Z`, and another piece.
+    fn time<const A: usize, const B: usize>(self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self;
 
-    /// Bytes of room that are left.
-    #[inline(always)]
-    pub(super) fn left(&self) -> usize {
-        self.left.len()
-    }
+    /// Puts all but the last bytes of a piece that was made before.
+    fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self;
+
+    /// Puts what needs no escaping, of whatever length.
+    fn copy(self, text: &[u8]) -> Self;
 
     /// Puts a piece that is always the same.
     #[inline(always)]
-    pub(super) fn put<const N: usize>(&mut self, text: &[u8; N]) {
-        self.put_part(text, N);
+    fn put<const N: usize>(self, text: &[u8; N]) -> Self {
+        self.parts(text, &[], 0)
     }
 
-    /// Puts the first `length` bytes of a piece, where there is room for all of it.
+    /// Puts a piece that was made before.
     #[inline(always)]
-    fn put_part<const N: usize>(&mut self, text: &[u8; N], length: usize) {
-        let left = std::mem::take(&mut self.left);
-        if let Some(place) = left.first_chunk_mut() {
-            *place = *text;
-            self.left = left.get_mut(length..).unwrap_or_default();
-        }
-    }
-
-    /// Puts what needs no escaping.
-    #[inline(always)]
-    pub(super) fn copy(&mut self, text: &[u8]) {
-        if let Some((place, left)) = std::mem::take(&mut self.left).split_at_mut_checked(text.len()) {
-            place.copy_from_slice(text);
-            self.left = left;
-        }
-    }
-
-    /// Puts what is not usual: `put` gets a line of its own, so that this one need not be in memory.
-    #[inline(always)]
-    pub(super) fn apart(&mut self, put: impl FnOnce(&mut Line<'a>)) {
-        let mut line = Line::new(std::mem::take(&mut self.left));
-        put(&mut line);
-        self.left = line.left;
+    fn piece<const N: usize>(self, piece: &Piece<N>) -> Self {
+        self.piece_but(piece, 0)
     }
 
     /// Puts text from traffic, made fit for the inside of a JSON string.
     #[inline(always)]
-    pub(super) fn text(&mut self, text: &[u8]) {
-        if is_plain(text) {
-            self.copy(text);
-        } else {
-            self.apart(|line| foreign(line, text));
-        }
+    fn text(self, text: &[u8]) -> Self {
+        if is_plain(text) { self.copy(text) } else { foreign(self, text) }
     }
 
     /// Puts `name` (with its punctuation) and a number.
     #[inline(always)]
-    pub(super) fn field<const N: usize>(&mut self, name: &[u8; N], n: u64) {
-        self.put(name);
-        self.number(n);
+    fn field<const N: usize>(self, name: &[u8; N], n: u64) -> Self {
+        self.field_like(name, n, &mut None)
     }
 
     /// Puts a number in decimal.
     #[inline(always)]
-    pub(super) fn number(&mut self, n: u64) {
+    fn number(self, n: u64) -> Self {
+        self.field(&[], n)
+    }
+
+    /// Puts `name` and a number that may be as the one before.
+    #[inline(always)]
+    fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Option<(u64, Digits)>) -> Self {
         if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
-            return self.put_part(&[a, b, c, length], usize::from(length));
+            return self.parts(name, &[a, b, c, length], length);
         }
-        if n != self.last {
-            if n >= 100_000_000 {
-                return self.apart(|line| huge(line, n));
-            }
-            (self.last, self.last_digits) = (n, digits(n as u32));
-        }
-        self.put_part(&self.last_digits.text.to_le_bytes(), self.last_digits.length);
+        let digits = match *last {
+            Some((last, digits)) if last == n => digits,
+            _ if n >= 100_000_000 => return huge(self.put(name), n),
+            _ => digits(n as u32),
+        };
+        *last = Some((n, digits));
+        self.parts(name, &digits.text.to_le_bytes(), digits.length)
     }
 
     /// Puts `name` (with its punctuation), a word of our own, which needs no escaping, and the closing quote.
     #[inline(always)]
-    pub(super) fn word<const N: usize>(&mut self, name: &[u8; N], word: &str) {
-        self.put(name);
-        self.copy(word.as_bytes());
-        self.put(b"\"");
+    fn word<const N: usize>(self, name: &[u8; N], word: &str) -> Self {
+        self.put(name).copy(word.as_bytes()).put(b"\"")
+    }
+}
+
+/// A line in room that was made before. One that becomes too long does no harm, but is not to be used: see [`Room::finish`].
+pub(super) struct Room<'a> {
+    room: &'a mut [u8; ROOM_BYTES],
+    at: usize,
+}
+
+impl<'a> Room<'a> {
+    /// An empty line.
+    #[inline(always)]
+    pub(super) fn new(room: &'a mut [u8; ROOM_BYTES]) -> Room<'a> {
+        Room { room, at: 0 }
     }
 
-    /// Puts a time, as [`Timestamp`] shows it, and what follows it.
+    /// Ends the line: its bytes; `None` if it was too long.
     #[inline(always)]
-    pub(super) fn time<const N: usize>(&mut self, time: &TimeText, behind: &[u8; N]) {
-        let left = std::mem::take(&mut self.left);
-        if let Some((second, left)) = left.split_first_chunk_mut()
-            && let Some((first, left)) = left.split_first_mut()
-            && let Some((others, left)) = left.split_first_chunk_mut()
-        {
-            (*second, *first, *others) = (time.second, time.first, time.others.to_le_bytes());
-            self.left = left;
-            self.put(behind);
-        }
+    pub(super) fn finish(self) -> Option<usize> {
+        (self.at < LINE_BYTES).then_some(self.at)
     }
+}
+
+impl Line for Room<'_> {
+    // Where the line is counts on when it is too long; where pieces are put wraps around. So no piece needs to ask whether there is
+    // room.
+    #[inline(always)]
+    fn parts<const A: usize, const B: usize>(mut self, first: &[u8; A], second: &[u8; B], length: u8) -> Self {
+        const { assert!(A + B <= LINE_BYTES) };
+        let at = self.at % LINE_BYTES;
+        self.room[at..at + A].copy_from_slice(first);
+        self.room[at + A..at + A + B].copy_from_slice(second);
+        self.at += A + usize::from(length);
+        self
+    }
+
+    #[inline(always)]
+    fn time<const A: usize, const B: usize>(mut self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self {
+        const { assert!(A + TIME_BYTES + B <= LINE_BYTES) };
+        let at = self.at % LINE_BYTES;
+        self.room[at..at + A].copy_from_slice(before);
+        let at = at + A;
+        self.room[at..at + SECOND_BYTES].copy_from_slice(time.second);
+        // What is fourth of each three digits is overwritten.
+        for (third, digits) in time.thirds.iter().enumerate() {
+            let at = at + SECOND_BYTES + 3 * third;
+            self.room[at..at + 4].copy_from_slice(digits);
+        }
+        self.room[at + TIME_BYTES..at + TIME_BYTES + B].copy_from_slice(behind);
+        self.at += A + TIME_BYTES + B;
+        self
+    }
+
+    #[inline(always)]
+    fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self {
+        self.parts(&[], &piece.text, piece.length - last)
+    }
+
+    #[inline(always)]
+    fn copy(mut self, text: &[u8]) -> Self {
+        let (at, length) = (self.at % LINE_BYTES, text.len());
+        // Two pieces that overlap: keys are short.
+        if length <= 32
+            && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
+        {
+            self.room[at..at + 16].copy_from_slice(first);
+            self.room[at + length - 16..at + length].copy_from_slice(last);
+        } else if length <= 16
+            && let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>())
+        {
+            self.room[at..at + 8].copy_from_slice(first);
+            self.room[at + length - 8..at + length].copy_from_slice(last);
+        } else if let Some(place) = self.room[at..].get_mut(..length) {
+            place.copy_from_slice(text);
+        }
+        self.at += length;
+        self
+    }
+}
+
+/// A line of any length.
+pub(super) struct Long<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Line for Long<'_> {
+    fn parts<const A: usize, const B: usize>(self, first: &[u8; A], second: &[u8; B], length: u8) -> Self {
+        self.copy(first).copy(&second[..usize::from(length)])
+    }
+
+    fn time<const A: usize, const B: usize>(self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self {
+        let line = self.copy(before).copy(time.second);
+        time.thirds.iter().fold(line, |line, third| line.copy(&third[..3])).copy(behind)
+    }
+
+    fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self {
+        self.copy(&piece.whole[..piece.whole.len() - usize::from(last)])
+    }
+
+    fn copy(self, text: &[u8]) -> Self {
+        self.0.extend_from_slice(text);
+        self
+    }
+}
+
+/// A piece that is made once and put often, in one go, whatever its length. One of more than `N` bytes can't be put into a room.
+#[derive(Debug)]
+pub(super) struct Piece<const N: usize> {
+    text: [u8; N],
+    /// Its length, of one that is short.
+    length: u8,
+    whole: Vec<u8>,
+}
+
+impl<const N: usize> Default for Piece<N> {
+    fn default() -> Self {
+        Piece { text: [0; N], length: 0, whole: Vec::new() }
+    }
+}
+
+impl<const N: usize> Piece<N> {
+    /// Makes it of these parts.
+    pub(super) fn set(&mut self, parts: &[&[u8]]) {
+        self.whole.clear();
+        for part in parts {
+            self.whole.extend_from_slice(part);
+        }
+        if let Some(place) = self.text.get_mut(..self.whole.len()) {
+            place.copy_from_slice(&self.whole);
+        }
+        self.length = self.whole.len().min(N) as u8;
+    }
+
+    /// Whether it can be put into a room.
+    pub(super) fn is_short(&self) -> bool {
+        self.whole.len() <= N
+    }
+}
+
+/// A number of up to eight digits, the first in the lowest byte.
+#[derive(Clone, Copy)]
+pub(super) struct Digits {
+    text: u64,
+    length: u8,
 }
 
 /// Text from traffic, made fit for the inside of a JSON string, on its own.
 pub(super) fn escaped(text: &[u8]) -> Vec<u8> {
-    // Of no byte come more than six.
-    let mut room = vec![0; 6 * text.len() + 1];
-    let mut line = Line::new(&mut room);
-    line.text(text);
-    let length = 6 * text.len() + 1 - line.left();
-    room.truncate(length);
-    room
+    let mut escaped = Vec::new();
+    Long(&mut escaped).text(text);
+    escaped
 }
 
 /// The last eight decimal digits of a number below 10⁸, one per byte, the first in the lowest. Computed side by side within
@@ -173,113 +262,129 @@ static SMALL: [[u8; 4]; 1000] = {
     small
 };
 
-/// The digits of a number from 1 to 10⁸ − 1.
+/// The numbers below 1000 with all of their three digits.
+static THIRDS: [[u8; 4]; 1000] = {
+    let mut thirds = [[0; 4]; 1000];
+    let mut n = 0;
+    while n < 1000 {
+        thirds[n] = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8, 0];
+        n += 1;
+    }
+    thirds
+};
+
+/// The digits of a number from 1000 to 10⁸ − 1.
 #[inline]
 fn digits(n: u32) -> Digits {
+    if n < 1_000_000 {
+        let [a, b, c, length] = SMALL[n as usize / 1000];
+        let low = u32::from_le_bytes(THIRDS[n as usize % 1000]);
+        let high = u32::from_le_bytes([a, b, c, 0]);
+        return Digits { text: u64::from(high) | u64::from(low) << (8 * length), length: length + 3 };
+    }
     let digits = eight_digits(n);
     let leading = digits.trailing_zeros() / 8;
-    Digits { text: (digits | ZEROS) >> (8 * leading), length: 8 - leading as usize }
+    Digits { text: (digits | ZEROS) >> (8 * leading), length: 8 - leading as u8 }
 }
 
 /// Puts a number from 10⁸ on.
 #[cold]
-fn huge(line: &mut Line<'_>, n: u64) {
-    line.number(n / 100_000_000);
-    line.put(&(eight_digits((n % 100_000_000) as u32) | ZEROS).to_le_bytes());
+fn huge<L: Line>(line: L, n: u64) -> L {
+    line.number(n / 100_000_000).put(&(eight_digits((n % 100_000_000) as u32) | ZEROS).to_le_bytes())
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Whether a text can stand in a JSON string as it is.
 #[inline(always)]
-fn is_plain(text: &[u8]) -> bool {
-    match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() <= 16 => are_plain(*first) && are_plain(*last),
-        (Some(_), Some(last)) => text.as_chunks().0.iter().all(|&bytes| are_plain(bytes)) && are_plain(*last),
-        _ => text.iter().all(|&byte| are_plain([byte; 8])),
-    }
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let odd = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() <= 16 => odd(*first) | odd(*last),
+        (Some(_), Some(last)) => text.as_chunks().0.iter().fold(odd(*last), |found, &bytes| found | odd(bytes)),
+        _ => text.iter().fold(0, |found, &byte| found | odd([byte; 8])),
+    };
+    odd & HIGHEST == 0
 }
 
-/// Whether these are bytes of ASCII, none of them a control character, a quotation mark or a backslash.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGHEST: u64 = ONES << 7;
+
+/// Leaves a byte's highest bit set if one of these bytes is not of ASCII, a control character, a quotation mark or a backslash. It
+/// is that byte's, unless the one before it borrows of it.
 #[inline(always)]
-fn are_plain(bytes: [u8; 8]) -> bool {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHEST: u64 = ONES << 7;
+fn odd(bytes: [u8; 8]) -> u64 {
     let bytes = u64::from_le_bytes(bytes);
-    // With their highest bits set no subtraction borrows of the next byte; where one is left, the byte was large enough.
-    let at_least = |bytes: u64, least: u64| (bytes | HIGHEST) - ONES * least;
-    let not = |byte: u64| at_least(bytes ^ (ONES * byte), 1);
-    !bytes & at_least(bytes, 0x20) & not(u64::from(b'"')) & not(u64::from(b'\\')) & HIGHEST == HIGHEST
+    let is = |byte: u64| (bytes ^ (ONES * byte)).wrapping_sub(ONES);
+    bytes | bytes.wrapping_sub(ONES * 0x20) | is(u64::from(b'"')) | is(u64::from(b'\\'))
 }
 
 #[cold]
-fn foreign(line: &mut Line<'_>, text: &[u8]) {
+fn foreign<L: Line>(mut line: L, text: &[u8]) -> L {
     if let Ok(text) = std::str::from_utf8(text) {
         return escape(line, text, br"\\");
     }
     for chunk in text.utf8_chunks() {
-        escape(line, chunk.valid(), br"\\\\");
+        line = escape(line, chunk.valid(), br"\\\\");
         for &byte in chunk.invalid() {
-            line.put(br"\\x");
-            line.put(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            line = line.put(br"\\x").put(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
+    line
 }
 
 /// Escapes what JSON wants escaped; `backslash` is what becomes of a backslash.
-fn escape(line: &mut Line<'_>, text: &str, backslash: &[u8]) {
+fn escape<L: Line>(mut line: L, text: &str, backslash: &[u8]) -> L {
     for &byte in text.as_bytes() {
-        match byte {
+        line = match byte {
             b'"' => line.put(br#"\""#),
             b'\\' => line.copy(backslash),
             b'\n' => line.put(br"\n"),
             b'\r' => line.put(br"\r"),
             b'\t' => line.put(br"\t"),
-            0..0x20 => {
-                line.put(br"\u00");
-                line.put(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
+            0..0x20 => line.put(br"\u00").put(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
             _ => line.put(&[byte]),
-        }
+        };
     }
+    line
 }
 
 /// Bytes of a timestamp's text up to its fraction.
 const SECOND_BYTES: usize = "2026-11-22T12:00:00.".len();
 
-/// A time as text, in parts: up to its fraction, and the digits of that.
+/// And of all of it but for its `Z`.
+const TIME_BYTES: usize = SECOND_BYTES + 9;
+
+/// A time as text, in parts: up to its fraction, and the digits of that, three by three.
 #[derive(Clone, Copy)]
-pub(super) struct TimeText {
-    second: [u8; SECOND_BYTES],
-    first: u8,
-    others: u64,
+pub(super) struct TimeText<'a> {
+    second: &'a [u8; SECOND_BYTES],
+    thirds: [[u8; 4]; 3],
 }
 
-/// Makes times text; the last two seconds are kept formatted.
+/// Makes times text; the last second is kept formatted.
 #[derive(Debug)]
 pub(super) struct Clock {
-    cached: [(u64, [u8; SECOND_BYTES]); 2],
+    last: u64,
+    text: [u8; SECOND_BYTES],
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { cached: [(u64::MAX, [0; SECOND_BYTES]); 2] }
+        Clock { last: u64::MAX, text: [0; SECOND_BYTES] }
     }
 }
 
 impl Clock {
     /// The text of a time.
     #[inline(always)]
-    pub(super) fn text(&mut self, at: Timestamp) -> TimeText {
+    pub(super) fn text(&mut self, at: Timestamp) -> TimeText<'_> {
         const SECOND: u64 = 1_000_000_000;
-        let (second, fraction) = (at.0 / SECOND, (at.0 % SECOND) as u32);
-        let (cached, text) = &mut self.cached[(second & 1) as usize];
-        if *cached != second {
-            *cached = second;
-            *text = second_text(Timestamp(second * SECOND));
+        let (second, fraction) = (at.0 / SECOND, (at.0 % SECOND) as usize);
+        if self.last != second {
+            (self.last, self.text) = (second, second_text(Timestamp(second * SECOND)));
         }
-        let others = eight_digits(fraction % 100_000_000) | ZEROS;
-        TimeText { second: *text, first: b'0' + (fraction / 100_000_000) as u8, others }
+        let thirds = [fraction / 1_000_000, fraction / 1000 % 1000, fraction % 1000];
+        TimeText { second: &self.text, thirds: thirds.map(|third| THIRDS[third]) }
     }
 }
 
@@ -298,14 +403,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What is put into so much room.
-    fn put(room: usize, put: impl FnOnce(&mut Line<'_>)) -> String {
-        let mut text = vec![0; room];
-        let mut line = Line::new(&mut text);
-        put(&mut line);
-        let length = room - line.left();
-        text.truncate(length);
-        String::from_utf8(text).unwrap()
+    /// What is put; into a room and into a line of any length it is the same.
+    macro_rules! put {
+        (|$line:ident| $put:expr) => {{
+            let mut room = [0; ROOM_BYTES];
+            let $line = Room::new(&mut room);
+            let length = $put.finish().unwrap();
+            let mut long = Vec::new();
+            let $line = Long(&mut long);
+            let _ = $put;
+            assert_eq!(room[..length], long);
+            String::from_utf8(long).unwrap()
+        }};
     }
 
     fn text(from: &[u8]) -> String {
@@ -347,7 +456,7 @@ mod tests {
         #[test]
         fn numbers_are_as_the_standard_library_prints_them(number: u64, shift in 0u32..64) {
             let number = number >> shift;
-            prop_assert_eq!(put(64, |line| line.field(b"x", number)), format!("x{number}"));
+            prop_assert_eq!(put!(|line| line.field(b"x", number)), format!("x{number}"));
         }
 
         #[test]
@@ -355,31 +464,49 @@ mod tests {
             let mut clock = Clock::default();
             for at in times.iter().flat_map(|&at| [at, at.wrapping_add(u64::from(step)), at]) {
                 let text = clock.text(Timestamp(at));
-                prop_assert_eq!(put(64, |line| line.time(&text, b"Z\"")), Timestamp(at).to_string() + "\"");
+                prop_assert_eq!(put!(|line| line.time(b"", &text, b"Z\"")), Timestamp(at).to_string() + "\"");
             }
         }
     }
 
     #[test]
-    fn what_finds_no_room_leaves_none() {
-        let time = Clock::default().text(Timestamp(1));
-        let pieces: [&dyn Fn(&mut Line<'_>); 6] = [
-            &|line| line.put(b"word"),
-            &|line| line.copy(b"copy"),
-            &|line| line.text(b"text\"\xff"),
-            &|line| line.number(12_345),
-            &|line| line.number(u64::MAX),
-            &|line| line.time(&time, b"Z\""),
-        ];
-        for piece in pieces {
-            let whole = put(64, piece).len();
-            for room in 0..64 {
-                let mut text = vec![0; room];
-                let mut line = Line::new(&mut text);
-                piece(&mut line);
-                line.put(b"!");
-                assert!(line.left() == 0 || line.left() == room - whole - 1, "{whole} bytes and one into {room}");
+    fn texts_of_all_lengths_are_copied_whole() {
+        let text: Vec<u8> = (b'A'..=b'Z').cycle().take(100).collect();
+        for length in 0..text.len() {
+            let text = &text[..length];
+            assert_eq!(put!(|line| line.put(b"[").copy(text).put(b"]")).as_bytes(), [b"[", text, b"]"].concat());
+        }
+    }
+
+    #[test]
+    fn one_odd_byte_is_found_wherever_it_is() {
+        for length in 1..40 {
+            for (at, odd) in (0..length).flat_map(|at| [0, 0x1f, b'"', b'\\', 0x80, 0xff].map(|odd| (at, odd))) {
+                let mut text = vec![b'~'; length];
+                assert!(is_plain(&text));
+                text[at] = odd;
+                assert!(!is_plain(&text), "{odd:#x} at {at} of {length}");
             }
+        }
+        assert!(is_plain(&(0x20..0x80).filter(|byte| !b"\"\\".contains(byte)).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn a_line_that_becomes_too_long_for_its_room_is_none() {
+        let mut clock = Clock::default();
+        let time = clock.text(Timestamp(1));
+        let mut piece = Piece::<16>::default();
+        piece.set(&[b"less than", b" it has"]);
+        for length in LINE_BYTES - 64..3 * LINE_BYTES {
+            let text = vec![b'x'; length];
+            let mut long = Vec::new();
+            Long(&mut long).text(&text).time(b"<", &time, b">").number(u64::MAX).piece(&piece).put(b"!");
+            let mut room = [0; ROOM_BYTES];
+            let line =
+                Room::new(&mut room).text(&text).time(b"<", &time, b">").number(u64::MAX).piece(&piece).put(b"!");
+            let found = line.finish();
+            assert_eq!(found, Some(long.len()).filter(|&length| length < LINE_BYTES));
+            assert!(found.is_none_or(|length| room[..length] == long));
         }
     }
 
@@ -387,10 +514,10 @@ mod tests {
     fn round_numbers_have_all_their_digits() {
         let edges = (0..20).map(|power| 10u64.pow(power)).flat_map(|number| [number - 1, number, number + 1]);
         for number in edges.chain([u64::MAX]) {
-            // The same number once more is the one before.
-            let text = put(64, |line| {
-                line.number(number);
-                line.field(b" ", number);
+            let text = put!(|line| {
+                // The same number once more is the one before.
+                let mut last = None;
+                line.field_like(b"", number, &mut last).field_like(b" ", number, &mut last)
             });
             assert_eq!(text, format!("{number} {number}"));
         }

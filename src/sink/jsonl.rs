@@ -1,6 +1,6 @@
 //! JSON Lines: transactions to a file, standard output, or a zstd-compressed file.
 //!
-//! Records are gathered and written in pieces of at least 64 KiB; memory is bounded by that and one batch's longest record.
+//! Records are gathered and written in pieces of at least 64 KiB; memory is bounded by that and the longest record.
 //! What was buffered is written by [`Sink::finish`]; without it the end is missing.
 
 use std::fs::File;
@@ -35,7 +35,12 @@ impl From<&str> for JsonlTarget {
 /// The sink.
 pub struct JsonlSink {
     records: RecordWriter,
-    buffer: Vec<u8>,
+    /// With room for a record more than is gathered.
+    buffer: Box<[u8]>,
+    /// Bytes that are gathered in it.
+    gathered: usize,
+    /// A record that is longer than that room.
+    long: Vec<u8>,
     output: Output,
     /// What errors call the output.
     name: String,
@@ -83,7 +88,9 @@ impl JsonlSink {
         match output {
             Ok(output) => Ok(JsonlSink {
                 records: RecordWriter::new(format),
-                buffer: Vec::with_capacity(WRITE_BYTES * 2),
+                buffer: vec![0; WRITE_BYTES + RecordWriter::ROOM_BYTES].into(),
+                gathered: 0,
+                long: Vec::new(),
                 output,
                 name,
             }),
@@ -92,11 +99,12 @@ impl JsonlSink {
     }
 
     fn write_out(&mut self) -> Result<(), SinkError> {
+        let gathered = &self.buffer[..std::mem::take(&mut self.gathered)];
         let result = match &mut self.output {
-            Output::Plain(file) => file.write_all(&self.buffer),
-            Output::Zstd(encoder) => encoder.write_all(&self.buffer),
+            Output::Plain(file) => file.write_all(gathered).and_then(|()| file.write_all(&self.long)),
+            Output::Zstd(encoder) => encoder.write_all(gathered).and_then(|()| encoder.write_all(&self.long)),
         };
-        self.buffer.clear();
+        self.long.clear();
         self.check(result)
     }
 
@@ -113,9 +121,17 @@ impl JsonlSink {
 
 impl Sink for JsonlSink {
     fn write(&mut self, batch: &RecordBatch, labels: &Labels) -> Result<(), SinkError> {
+        let labels = (!labels.is_empty()).then_some(labels);
         for transaction in &batch.transactions {
-            self.records.append(&mut self.buffer, transaction, batch.texts(transaction), labels);
-            if self.buffer.len() >= WRITE_BYTES {
+            let room = self.buffer[self.gathered..].first_chunk_mut();
+            if let Some(length) = room.and_then(|room| self.records.put(room, batch, transaction, labels)) {
+                self.gathered += length;
+            } else {
+                // It goes at once, behind what was before it.
+                self.records.append(&mut self.long, batch, transaction, labels);
+                self.write_out()?;
+            }
+            if self.gathered >= WRITE_BYTES {
                 self.write_out()?;
             }
         }
@@ -124,7 +140,7 @@ impl Sink for JsonlSink {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         // A compressed file shows nothing before its end anyway.
-        if self.buffer.is_empty() { Ok(()) } else { self.write_out() }
+        if self.gathered == 0 { Ok(()) } else { self.write_out() }
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
@@ -150,9 +166,11 @@ fn stdout() -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use super::*;
-    use crate::record::transaction::{Texts, Transaction};
-    use crate::redis::arguments::Payload;
+    use crate::record::transaction::Transaction;
+    use crate::redis::arguments::{self, Argument, Payload};
     use crate::redis::command::{CommandId, CommandTable};
     use crate::units::{Endpoint, Timestamp};
 
@@ -163,6 +181,7 @@ mod tests {
             payload: Payload::Keys,
             key_hasher: None,
             table: Box::leak(Box::new(table)),
+            cache_bytes: 0,
         }
     }
 
@@ -175,7 +194,7 @@ mod tests {
                 command: CommandId(0),
                 ..Transaction::bare(1, Endpoint::default(), Endpoint::default())
             };
-            batch.push(transaction, Texts::default());
+            batch.push(transaction, &[]);
         }
         batch
     }
@@ -203,6 +222,33 @@ mod tests {
         let packed = std::fs::read(&compressed).unwrap();
         assert!(packed.len() < text.len() / 10);
         assert_eq!(zstd::stream::decode_all(&packed[..]).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn a_record_that_is_longer_than_others_is_written_whole_and_in_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["records.jsonl", "records.jsonl.zst"] {
+            let path = directory.path().join(name);
+            let mut sink = JsonlSink::create(&JsonlTarget::Path(path.clone()), &format()).unwrap();
+            let mut records = RecordBatch::default();
+            for (transaction, length) in
+                batch(200).transactions.iter().zip([1, 2000, 4000, 4001, 60_000].iter().cycle())
+            {
+                let mut key = Vec::new();
+                arguments::append(&mut key, Argument::Key(&vec![b'k'; *length]));
+                records.push(*transaction, &key);
+            }
+            sink.write(&records, &Labels::default()).unwrap();
+            sink.finish().unwrap();
+            let written = std::fs::read(&path).unwrap();
+            let text = if is_zstd(&path) { zstd::stream::decode_all(&written[..]).unwrap() } else { written };
+            let mut expected = Vec::new();
+            let mut writer = RecordWriter::new(&format());
+            for transaction in &records.transactions {
+                writer.append(&mut expected, &records, transaction, None);
+            }
+            assert!(text == expected && text.lines().count() == 200);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where transactions go.
 
+mod connections;
 mod json_text;
 pub mod jsonl;
 pub mod record_json;

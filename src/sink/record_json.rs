@@ -1,26 +1,20 @@
 //! A transaction as one line of JSON: the record of SPEC section 3, in its fixed order of fields.
 //!
-//! This is the hot output, so it is written by hand into room that is used again: what belongs to a command, a
-//! connection or a second is formatted once and copied from then on. Nothing is allocated for a record. What is in most
-//! records is inlined into one function, the rest is apart. The tests hold every line against `serde_json`.
+//! This is the hot output, so it is written by hand into the sink's buffer: what belongs to a command, a connection or a second
+//! is formatted once and copied from then on, in few long pieces. Nothing is allocated for a record. What is in most records is
+//! inlined into one function, the rest is apart. The tests hold every line against `serde_json`.
 
-use std::io::Write;
-
-use arrayvec::ArrayVec;
-use base64::Engine;
-use sha1::{Digest, Sha1};
-
-use crate::endpoint::{Label, Labels};
+use crate::endpoint::Labels;
 use crate::record::histograms::ErrorCode;
 use crate::record::key_hash::KeyHasher;
-use crate::record::transaction::{Texts, Transaction};
+use crate::record::transaction::{RecordBatch, Transaction};
 use crate::redis::arguments::{self, Argument, Payload};
 use crate::redis::command::{CommandTable, WORD_BYTES_MAX};
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
-use crate::units::Endpoint;
 
-use super::json_text::{Clock, Line, escaped};
+use super::connections::{COMMUNITY_TEXT_BYTES, Connection, Connections, END_BYTES, END_IPV4_BYTES, EndText, id_text};
+use super::json_text::{Clock, Digits, Line, Long, Piece, ROOM_BYTES, Room, TimeText, escaped, is_plain};
 
 /// What records say beyond their transactions.
 #[derive(Clone, Debug)]
@@ -33,13 +27,9 @@ pub struct RecordFormat {
     pub key_hasher: Option<KeyHasher>,
     /// The commands' names.
     pub table: &'static CommandTable,
+    /// Bytes for texts of connections that are kept ready.
+    pub cache_bytes: u64,
 }
-
-/// Connections whose texts are kept ready; a power of two. About 1.5 MB.
-const CONNECTIONS_CACHED: usize = 4096;
-
-/// Room for a record at first.
-const ROOM_BYTES: usize = 4096;
 
 /// Writes records.
 #[derive(Debug)]
@@ -49,15 +39,17 @@ pub struct RecordWriter {
     /// By [`CommandId`].
     commands: Vec<CommandText>,
     /// `status` to the value of `event.id`, for `OK` and for `Error`.
-    status: [Vec<u8>; 2],
-    clock: Clock,
-    connections: Box<[Connection]>,
+    status: [Piece<STATUS_BYTES>; 2],
+    /// Of the times at which requests begin, and of those at which exchanges end.
+    clocks: [Clock; 2],
+    connections: Connections,
     scratch: Vec<u8>,
-    /// Where records are put together.
-    room: Vec<u8>,
     /// The name of a command that the table does not have.
     unknown: CommandText,
 }
+
+/// Room for the name of a sensor among them; with a longer one records take longer.
+const STATUS_BYTES: usize = 128;
 
 /// What records say of their command: few long pieces are faster than many short ones.
 #[derive(Debug, Default)]
@@ -65,45 +57,42 @@ struct CommandText {
     /// Its name, ready for JSON.
     name: Vec<u8>,
     /// `type` and `method`.
-    method: Vec<u8>,
+    method: Piece<64>,
     /// `query`, up to the arguments.
-    query: Vec<u8>,
-    /// What follows `event.id`, up to the value of `outcome`. The action is in lower case, its words joined by dots.
-    event: Vec<u8>,
-    /// The beginning of `redis`, up to the value of `args`.
-    redis: Vec<u8>,
+    query: Piece<48>,
+    /// What follows `event.id`, up to the value of `start`, of one that succeeded. The action is in lower case, its words joined by
+    /// dots.
+    event: Piece<144>,
+    /// What follows `community_id`: the beginning of `redis`, up to the command's name.
+    redis: Piece<64>,
+    /// All of these can be put into a room.
+    is_short: bool,
 }
+
+/// What follows the value of `outcome` in [`CommandText::event`], and that.
+const SUCCESS: &[u8] = br#"success","start":""#;
 
 impl CommandText {
     /// `name` is ready for JSON.
     fn set(&mut self, name: &[u8]) {
         self.name.clear();
         self.name.extend_from_slice(name);
-        self.event.clear();
-        self.event.extend_from_slice(&self.name);
-        self.event.make_ascii_lowercase();
-        for byte in &mut self.event {
-            if *byte == b' ' {
-                *byte = b'.';
-            }
-        }
+        let dotted = |byte: &u8| if *byte == b' ' { b'.' } else { byte.to_ascii_lowercase() };
+        let action: Vec<u8> = name.iter().map(dotted).collect();
+        self.method.set(&[br#""type":"redis","method":""#, name]);
+        self.query.set(&[br#"","query":""#, name]);
         let kind = br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#;
-        self.event.splice(..0, kind.iter().copied());
-        self.event.extend_from_slice(br#"","outcome":""#);
-        for (text, before, after) in [
-            (&mut self.method, &br#""type":"redis","method":""#[..], &b""[..]),
-            (&mut self.query, br#"","query":""#, b""),
-            (&mut self.redis, br#","redis":{"command":""#, br#"","args":"#),
-        ] {
-            text.clear();
-            text.extend_from_slice(before);
-            text.extend_from_slice(&self.name);
-            text.extend_from_slice(after);
-        }
+        self.event.set(&[kind, &action, br#"","outcome":""#, SUCCESS]);
+        self.redis.set(&[br#"},"redis":{"command":""#, name]);
+        self.is_short =
+            self.method.is_short() && self.query.is_short() && self.event.is_short() && self.redis.is_short();
     }
 }
 
 impl RecordWriter {
+    /// Bytes of room in which a record is put.
+    pub const ROOM_BYTES: usize = ROOM_BYTES;
+
     /// A writer of records of this form.
     pub fn new(format: &RecordFormat) -> RecordWriter {
         let commands = format.table.iter().map(|command| {
@@ -112,44 +101,71 @@ impl RecordWriter {
             text
         });
         let status = ["OK", "Error"].map(|status| {
-            let status = format!(r#"","status":"{status}","ecs":{{"version":"8.11"}},"observer":{{"name":""#);
-            [status.as_bytes(), &escaped(format.sensor.as_bytes()), br#""},"event":{"id":""#].concat()
+            let mut piece = Piece::default();
+            let ecs = br#"","ecs":{"version":"8.11"},"observer":{"name":""#;
+            let sensor = escaped(format.sensor.as_bytes());
+            piece.set(&[br#"","status":""#, status.as_bytes(), ecs, &sensor, br#""},"event":{"id":""#]);
+            piece
         });
         RecordWriter {
             payload: format.payload,
             key_hasher: format.key_hasher.clone(),
             commands: commands.collect(),
             status,
-            clock: Clock::default(),
-            connections: std::iter::repeat_with(Connection::default).take(CONNECTIONS_CACHED).collect(),
+            clocks: Default::default(),
+            connections: Connections::new(format.cache_bytes),
             scratch: Vec::new(),
-            room: vec![0; ROOM_BYTES],
             unknown: CommandText::default(),
         }
     }
 
-    /// Appends the record of `transaction` and a line feed to `out`.
-    pub fn append(&mut self, out: &mut Vec<u8>, transaction: &Transaction, texts: Texts<'_>, labels: &Labels) {
+    /// Puts the record of `transaction` and a line feed into `room`; answers how many bytes it has. `None`: it is too long.
+    /// `labels`: what is known of the ends of connections, if there is anything at all.
+    #[inline]
+    pub fn put(
+        &mut self,
+        room: &mut [u8; ROOM_BYTES],
+        batch: &RecordBatch,
+        transaction: &Transaction,
+        labels: Option<&Labels>,
+    ) -> Option<usize> {
+        let (record, clocks) = self.record(batch, transaction, labels);
+        record.put(room, clocks)
+    }
+
+    /// Appends the record of `transaction` and a line feed to `out`, however long it is. Takes longer.
+    #[inline(never)]
+    pub fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        batch: &RecordBatch,
+        transaction: &Transaction,
+        labels: Option<&Labels>,
+    ) {
+        let (record, clocks) = self.record(batch, transaction, labels);
+        let _ = record.line(Long(out), clocks);
+    }
+
+    #[inline(always)]
+    fn record<'a>(
+        &'a mut self,
+        batch: &'a RecordBatch,
+        transaction: &'a Transaction,
+        labels: Option<&Labels>,
+    ) -> (Record<'a>, &'a mut [Clock; 2]) {
         if self.commands.get(usize::from(transaction.command.0)).is_none() {
-            self.name_unknown(texts.arguments);
+            self.name_unknown(batch.arguments(transaction));
         }
         let command = self.commands.get(usize::from(transaction.command.0)).unwrap_or(&self.unknown);
-        let connection = connection(&mut self.connections, &mut self.scratch, transaction, labels);
+        let connection = self.connections.of(transaction, labels);
         let [ok, error] = &self.status;
         let status = if status_ok(transaction) { ok } else { error };
         let (payload, key_hasher) = (self.payload, self.key_hasher.as_ref());
-        let record = Record { payload, key_hasher, command, connection, status, transaction, texts };
-        loop {
-            let left = record.put(&mut self.room, &mut self.clock);
-            if left > 0 {
-                return out.extend_from_slice(&self.room[..self.room.len() - left]);
-            }
-            // A request or reply that is shown is longer than what is usual.
-            self.room.resize(2 * self.room.len(), 0);
-        }
+        (Record { payload, key_hasher, command, connection, status, batch, transaction }, &mut self.clocks)
     }
 
     /// Names an unknown command by its words, if they look like a command's.
+    #[cold]
     fn name_unknown(&mut self, list: &[u8]) {
         self.scratch.clear();
         for argument in arguments::iter(list) {
@@ -182,99 +198,94 @@ struct Record<'a> {
     key_hasher: Option<&'a KeyHasher>,
     command: &'a CommandText,
     connection: &'a Connection,
-    status: &'a [u8],
+    status: &'a Piece<STATUS_BYTES>,
+    batch: &'a RecordBatch,
     transaction: &'a Transaction,
-    texts: Texts<'a>,
 }
 
 impl Record<'_> {
-    /// Puts the record and a line feed into `room`; answers how many bytes are left of that. Not inlined: in a loop numbers
-    /// would be formatted before it is known whether that is needed, and kept in memory.
+    /// Not inlined: in a loop numbers would be formatted before it is known whether that is needed, and kept in memory.
     #[inline(never)]
-    fn put(&self, room: &mut [u8], clock: &mut Clock) -> usize {
-        let mut line = Line::new(room);
+    fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2]) -> Option<usize> {
+        if !self.command.is_short || !self.status.is_short() {
+            return None;
+        }
+        self.line(Room::new(room), clocks).finish()
+    }
+
+    /// Puts the record and a line feed.
+    #[inline(always)]
+    fn line<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> L {
         let transaction = self.transaction;
         let (t1, end) = (transaction.t1, transaction.end);
-        if t1.is_known() && end.is_known() {
-            let (start, end_text) = (clock.text(t1), clock.text(end));
-            line.put(br#"{"@timestamp":""#);
-            line.time(&start, br#"Z","#);
-            self.put_request(&mut line);
-            self.put_event(&mut line);
-            line.put(br#","start":""#);
-            line.time(&start, br#"Z","end":""#);
-            line.time(&end_text, br#"Z","duration":"#);
-            line.number(end.since(t1));
+        // Durations, times of the server and latencies are often the same.
+        let mut last = None;
+        let line = if t1.is_known() && end.is_known() {
+            let [clock, end_clock] = clocks;
+            let (start, end_text) = (clock.text(t1), end_clock.text(end));
+            let line = self.put_request(line.time(br#"{"@timestamp":""#, &start, br#"Z","#));
+            let line = self.put_event(line, &start).time(br#"Z","end":""#, &end_text, br#"Z""#);
+            line.field_like(br#","duration":"#, end.since(t1), &mut last)
         } else {
-            line.apart(|line| self.put_untimed(line, clock));
-        }
-        self.put_parties(&mut line);
-        self.put_redis(&mut line);
-        line.put(b"}}\n");
-        line.left()
+            self.put_untimed(line, clocks)
+        };
+        let line = self.put_parties(line);
+        self.put_redis(line, &mut last)
     }
 
     /// The same up to the object `event`, its closing brace left to come, of one of whose times one is not known.
     #[cold]
-    fn put_untimed(&self, line: &mut Line<'_>, clock: &mut Clock) {
+    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> L {
         let (t1, end) = (self.transaction.t1, self.transaction.end);
-        line.put(b"{");
         // A record without a time could not be stored; the other time that is known stands in.
         let at = if t1.is_known() { t1 } else { end };
+        let mut line = line.put(b"{");
         if at.is_known() {
-            line.put(br#""@timestamp":""#);
-            line.time(&clock.text(at), br#"Z","#);
+            line = line.time(br#""@timestamp":""#, &clocks[0].text(at), br#"Z","#);
         }
-        self.put_request(line);
-        self.put_event(line);
+        line = self.put_id(self.put_request(line)).piece_but(&self.command.event, SUCCESS.len() as u8);
+        line = line.copy(self.outcome().as_bytes()).put(b"\"");
         if t1.is_known() {
-            line.put(br#","start":""#);
-            line.time(&clock.text(t1), br#"Z""#);
+            line = line.time(br#","start":""#, &clocks[0].text(t1), br#"Z""#);
         }
         if end.is_known() {
-            line.put(br#","end":""#);
-            line.time(&clock.text(end), br#"Z""#);
+            line = line.time(br#","end":""#, &clocks[0].text(end), br#"Z""#);
         }
+        line
     }
 
     /// `type` to `query`, the latter's closing quote left to come.
     #[inline(always)]
-    fn put_request(&self, line: &mut Line<'_>) {
-        line.copy(&self.command.method);
-        if self.payload != Payload::None
-            && let Some(key) = arguments::iter(self.texts.arguments).find(is_key)
-        {
-            line.put(br#"","resource":""#);
-            self.put_argument(line, key, false);
+    fn put_request<L: Line>(&self, line: L) -> L {
+        let line = line.piece(&self.command.method);
+        if self.payload == Payload::None {
+            return line.piece(&self.command.query);
         }
-        line.copy(&self.command.query);
-        if self.payload != Payload::None {
-            self.put_arguments(line, false);
-        }
-    }
-
-    /// All arguments after the command's words, a space before each.
-    #[inline(always)]
-    fn put_arguments(&self, line: &mut Line<'_>, values: bool) {
-        for argument in arguments::iter(self.texts.arguments) {
-            if !matches!(argument, Argument::Word(_)) {
-                line.put(b" ");
-                self.put_argument(line, argument, values);
+        let rest = arguments::after_words(self.batch.arguments(self.transaction));
+        // Shown twice, but looked at only once.
+        let mut first: &[u8] = &[];
+        let line = match arguments::iter(rest).find(is_key) {
+            Some(Argument::Key(key)) if self.key_hasher.is_none() && is_plain(key) => {
+                first = key;
+                line.put(br#"","resource":""#).copy(key)
             }
+            Some(key) => self.put_unusual(line.put(br#"","resource":""#), key, false),
+            None => line,
+        };
+        let mut line = line.piece(&self.command.query);
+        for argument in arguments::iter(rest) {
+            line = match argument {
+                Argument::Key(key) if std::ptr::eq(key, first) => line.put(b" ").copy(key),
+                Argument::Hidden => line.put(b" ?"),
+                Argument::Word(_) => line,
+                _ => self.put_unusual(line.put(b" "), argument, false),
+            };
         }
-    }
-
-    #[inline(always)]
-    fn put_argument(&self, line: &mut Line<'_>, argument: Argument<'_>, values: bool) {
-        match argument {
-            Argument::Key(name) if self.key_hasher.is_none() => line.text(name),
-            Argument::Hidden => line.put(b"?"),
-            _ => line.apart(|line| self.put_unusual(line, argument, values)),
-        }
+        line
     }
 
     #[inline(never)]
-    fn put_unusual(&self, line: &mut Line<'_>, argument: Argument<'_>, values: bool) {
+    fn put_unusual<L: Line>(&self, line: L, argument: Argument<'_>, values: bool) -> L {
         match argument {
             Argument::Word(text) => line.text(text),
             Argument::Key(name) => self.put_key(line, name, false),
@@ -288,200 +299,271 @@ impl Record<'_> {
     }
 
     /// A key, or of one that is not kept whole the beginning; either by its hash if there is to be one.
-    fn put_key(&self, line: &mut Line<'_>, name: &[u8], is_cut: bool) {
+    fn put_key<L: Line>(&self, line: L, name: &[u8], is_cut: bool) -> L {
         match self.key_hasher {
             Some(hasher) => {
-                line.put(&hasher.hash(name));
-                if is_cut {
-                    line.copy("…".as_bytes());
-                }
+                let line = line.put(&hasher.hash(name));
+                if is_cut { line.copy("…".as_bytes()) } else { line }
             }
             None if is_cut => put_cut(line, name),
             None => line.text(name),
         }
     }
 
-    /// The query's closing quote, and what follows up to `outcome` in the object `event`.
+    /// The query's closing quote, and what follows up to the value of `event.id`.
     #[inline(always)]
-    fn put_event(&self, line: &mut Line<'_>) {
-        let transaction = self.transaction;
-        line.copy(self.status);
-        line.put(&self.connection.id_text);
-        line.number(transaction.index);
-        line.copy(&self.command.event);
-        match (transaction.outcome.is_paired(), transaction.reply) {
-            (false, _) => line.put(br#"unknown""#),
-            (true, Some(Kind::Error)) => line.put(br#"failure""#),
-            (true, _) => line.put(br#"success""#),
-        }
+    fn put_id<L: Line>(&self, line: L) -> L {
+        line.piece(self.status).put(&self.connection.id_text).number(self.transaction.index)
     }
 
-    /// The closing brace of `event`, and `source` to `network`.
+    /// The query's closing quote, and what follows up to `start` in the object `event`, the latter's closing quote left to come.
     #[inline(always)]
-    fn put_parties(&self, line: &mut Line<'_>) {
-        line.put(br#"},"source":{"#);
-        self.put_client(line);
-        line.put(br#"},"destination":{"#);
-        self.put_server(line);
-        line.put(br#"},"client":{"#);
-        self.put_client(line);
-        line.put(br#"},"server":{"#);
-        self.put_server(line);
-        line.copy(&self.connection.network_text);
-    }
-
-    #[inline(always)]
-    fn put_client(&self, line: &mut Line<'_>) {
-        line.copy(&self.connection.client_text);
-        line.number(self.transaction.request_bytes);
-        if let Some(labels) = &self.connection.labels {
-            line.copy(&labels.client);
-        }
-    }
-
-    #[inline(always)]
-    fn put_server(&self, line: &mut Line<'_>) {
-        let text = &self.connection.server_text[..];
-        if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided) {
-            // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
-            line.copy(text.strip_suffix(BYTES).unwrap_or(text));
+    fn put_event<L: Line>(&self, line: L, start: &TimeText<'_>) -> L {
+        let line = self.put_id(line);
+        let outcome = self.outcome();
+        let line = if outcome == "success" {
+            line.piece(&self.command.event)
         } else {
-            line.copy(text);
-            line.number(self.transaction.reply_bytes);
-        }
-        if let Some(labels) = &self.connection.labels {
-            line.copy(&labels.server);
+            let line = line.piece_but(&self.command.event, SUCCESS.len() as u8);
+            line.copy(outcome.as_bytes()).put(br#"","start":""#)
+        };
+        line.time(b"", start, b"")
+    }
+
+    /// The value of `event.outcome`.
+    #[inline(always)]
+    fn outcome(&self) -> &'static str {
+        match (self.transaction.outcome.is_paired(), self.transaction.reply) {
+            (false, _) => "unknown",
+            (true, Some(Kind::Error)) => "failure",
+            (true, _) => "success",
         }
     }
 
-    /// The object `redis`, its closing brace left to come.
+    /// The closing brace of `event`, and `source` to `network`, the latter's closing brace left to come.
     #[inline(always)]
-    fn put_redis(&self, line: &mut Line<'_>) {
-        let Record { transaction, texts, .. } = self;
-        line.copy(&self.command.redis);
-        line.number(u64::from(transaction.args));
-        line.field(br#","keys":"#, u64::from(transaction.keys));
-        // The slot tells something about the key, so it is shown only where the key may be.
-        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
-            line.field(br#","slot":"#, u64::from(slot));
-        }
-        if let Some(db) = transaction.db {
-            line.field(br#","db":"#, u64::from(db));
-        }
-        if !texts.script.is_empty() {
-            line.put(br#","script":""#);
-            line.text(texts.script);
-            line.put(b"\"");
-        }
-        if let Some(kind) = transaction.reply {
-            line.word(br#","reply":""#, kind.name());
-        }
-        match transaction.outcome {
-            Outcome::Exact => line.put(br#","pairing":"exact""#),
-            _ => line.apart(|line| self.put_pairing(line)),
-        }
-        if let Some(times) = &transaction.times {
-            line.field(br#","send":"#, times.send);
-            line.field(br#","queue":"#, times.queue);
-            line.field(br#","server":"#, times.server);
-            line.field(br#","transfer":"#, times.transfer);
-            line.field(br#","latency":"#, times.latency());
-        }
-        line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
-        let is_usual = transaction.flags == Flags::default()
-            && self.payload != Payload::Full
-            && transaction.reply != Some(Kind::Error)
-            && texts.client.is_empty()
-            && transaction.parent.is_none();
+    fn put_parties<L: Line>(&self, line: L) -> L {
+        // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
+        let is_usual = !matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided)
+            && self.connection.labels.is_none()
+            && self.transaction.vlans == [0; 2];
         if !is_usual {
-            line.apart(|line| self.put_rest(line));
+            return self.put_unusual_parties(line);
         }
+        let community = &self.connection.community_text;
+        if self.connection.is_ipv4 {
+            self.put_usual_ends::<L, END_IPV4_BYTES>(line).parts(NETWORK_IPV4, community, COMMUNITY_TEXT_BYTES as u8)
+        } else {
+            self.put_usual_ends::<L, END_BYTES>(line).parts(NETWORK_IPV6, community, COMMUNITY_TEXT_BYTES as u8)
+        }
+    }
+
+    /// `source` to `server`, the latter's closing brace left to come; of the text of an end there are up to `N` bytes.
+    #[inline(always)]
+    fn put_usual_ends<L: Line, const N: usize>(&self, line: L) -> L {
+        let Connection { client_text, server_text, .. } = self.connection;
+        let (client, client_length) = (client_text.first::<N>(), client_text.length);
+        let (server, server_length) = (server_text.first::<N>(), server_text.length);
+        let Transaction { request_bytes, reply_bytes, .. } = *self.transaction;
+        let line = line.parts(br#"},"source":{"#, client, client_length).number(request_bytes);
+        let line = line.parts(br#"},"destination":{"#, server, server_length).number(reply_bytes);
+        let line = line.parts(br#"},"client":{"#, client, client_length).number(request_bytes);
+        line.parts(br#"},"server":{"#, server, server_length).number(reply_bytes)
     }
 
     #[inline(never)]
-    fn put_pairing(&self, line: &mut Line<'_>) {
+    fn put_unusual_parties<L: Line>(&self, line: L) -> L {
+        let line = self.put_client(line.put(br#"},"source":{"#));
+        let line = self.put_server(line.put(br#"},"destination":{"#));
+        let line = self.put_client(line.put(br#"},"client":{"#));
+        let line = self.put_server(line.put(br#"},"server":{"#));
+        let line = if self.connection.is_ipv4 { line.put(NETWORK_IPV4) } else { line.put(NETWORK_IPV6) };
+        self.put_vlans(line.put(&self.connection.community_text))
+    }
+
+    fn put_client<L: Line>(&self, line: L) -> L {
+        let text = &self.connection.client_text;
+        let line = line.parts(b"", text.first::<END_BYTES>(), text.length);
+        let line = line.number(self.transaction.request_bytes);
+        self.connection.labels.iter().fold(line, |line, labels| line.copy(&labels.client))
+    }
+
+    fn put_server<L: Line>(&self, line: L) -> L {
+        let text = &self.connection.server_text;
+        let length = text.length;
+        let line = if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided) {
+            line.parts(b"", text.first::<END_BYTES>(), length - EndText::BYTES.len() as u8)
+        } else {
+            line.parts(b"", text.first::<END_BYTES>(), length).number(self.transaction.reply_bytes)
+        };
+        self.connection.labels.iter().fold(line, |line, labels| line.copy(&labels.server))
+    }
+
+    /// A tag is a name, so ECS has it as a text. The inner one of two has an object of its own.
+    fn put_vlans<L: Line>(&self, mut line: L) -> L {
+        let [vlan, inner_vlan] = self.transaction.vlans.map(u64::from);
+        if vlan != 0 {
+            line = line.field(br#","vlan":{"id":""#, vlan).put(br#""}"#);
+        }
+        if inner_vlan != 0 {
+            line = line.field(br#","inner":{"vlan":{"id":""#, inner_vlan).put(br#""}}"#);
+        }
+        line
+    }
+
+    /// The closing brace of `network`, the object `redis`, the record's closing brace and a line feed.
+    #[inline(always)]
+    fn put_redis<L: Line>(&self, line: L, last: &mut Option<(u64, Digits)>) -> L {
+        let transaction = self.transaction;
+        let mut line = line.piece(&self.command.redis);
+        let counts = COUNTS.get(transaction.args as usize).and_then(|counts| counts.get(transaction.keys as usize));
+        line = if let Some(counts) = counts {
+            line.put(counts)
+        } else {
+            let line = line.field(br#"","args":"#, u64::from(transaction.args));
+            line.field(br#","keys":"#, u64::from(transaction.keys))
+        };
+        // The slot tells something about the key, so it is shown only where the key may be.
+        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
+            line = line.field(br#","slot":"#, u64::from(slot));
+        }
+        if let Some(db) = transaction.db {
+            line = line.field(br#","db":"#, u64::from(db));
+        }
+        if transaction.script_len > 0 {
+            line = put_text(line, br#","script":""#, self.batch.texts(transaction).script);
+        }
+        line = match (transaction.outcome, transaction.reply) {
+            (Outcome::Exact, Some(Kind::Bulk)) => line.put(br#","reply":"bulk","pairing":"exact""#),
+            (Outcome::Exact, Some(Kind::Simple)) => line.put(br#","reply":"simple","pairing":"exact""#),
+            _ => self.put_pairing(line),
+        };
+        if let Some(times) = &transaction.times {
+            // Who asks for one thing at a time, in one packet, waits for the server alone.
+            line = if times.send | times.queue == 0 {
+                line.field_like(br#","send":0,"queue":0,"server":"#, times.server, last)
+            } else {
+                let line = line.field(br#","send":"#, times.send).field(br#","queue":"#, times.queue);
+                line.field_like(br#","server":"#, times.server, last)
+            };
+            line = if times.transfer == 0 {
+                line.field_like(br#","transfer":0,"latency":"#, times.latency(), last)
+            } else {
+                line.field(br#","transfer":"#, times.transfer).field_like(br#","latency":"#, times.latency(), last)
+            };
+        }
+        let is_usual = transaction.flags == Flags::default()
+            && self.payload != Payload::Full
+            && transaction.reply != Some(Kind::Error)
+            && transaction.client_len == 0
+            && transaction.parent.is_none();
+        if is_usual && transaction.pipeline == 0 {
+            return line.put(b",\"pipeline\":0}}\n");
+        }
+        line = line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
+        if !is_usual {
+            line = self.put_rest(line);
+        }
+        line.put(b"}}\n")
+    }
+
+    #[inline(never)]
+    fn put_pairing<L: Line>(&self, mut line: L) -> L {
+        if let Some(kind) = self.transaction.reply {
+            line = line.word(br#","reply":""#, kind.name());
+        }
         let outcome = self.transaction.outcome;
-        line.word(br#","pairing":""#, outcome.name());
+        line = line.word(br#","pairing":""#, outcome.name());
         match outcome {
             Outcome::Resynced(proof) => line.word(br#","proof":""#, proof.name()),
             Outcome::Unanswered(reason) => line.word(br#","reason":""#, reason.name()),
-            _ => {}
+            _ => line,
         }
     }
 
     /// What few records have: flags, the error, what is known of the client, with `--payload full` the texts of request and
     /// reply, and the EXEC that executed it.
     #[inline(never)]
-    fn put_rest(&self, line: &mut Line<'_>) {
-        let Record { transaction, texts, .. } = self;
-        put_flags(line, transaction.flags);
+    fn put_rest<L: Line>(&self, line: L) -> L {
+        let (transaction, texts) = (self.transaction, self.batch.texts(self.transaction));
+        let mut line = put_flags(line, transaction.flags);
         let full = self.payload == Payload::Full;
         let shows_reply = full && self.key_hasher.is_none();
         let is_error = transaction.reply == Some(Kind::Error);
         if is_error && !texts.error.is_empty() {
             let code = ErrorCode::of(texts.error);
-            put_text(line, br#","error":""#, if shows_reply { texts.error } else { code.as_str().as_bytes() });
-            line.word(br#","error_code":""#, code.as_str());
+            line = put_text(line, br#","error":""#, if shows_reply { texts.error } else { code.as_str().as_bytes() });
+            line = line.word(br#","error_code":""#, code.as_str());
             if !texts.redirect.is_empty() {
-                put_text(line, br#","redirect":""#, texts.redirect);
+                line = put_text(line, br#","redirect":""#, texts.redirect);
             }
         }
         if shows_reply && transaction.reply.is_some() && !is_error {
-            put_text(line, br#","return_value":""#, texts.response);
+            line = put_text(line, br#","return_value":""#, texts.response);
         }
-        put_client_labels(line, texts.client);
+        line = put_client_labels(line, texts.client);
         if full {
-            line.put(br#","request":""#);
-            line.copy(&self.command.name);
-            self.put_arguments(line, true);
-            line.put(b"\"");
+            line = line.put(br#","request":""#).copy(&self.command.name);
+            for argument in arguments::iter(arguments::after_words(self.batch.arguments(transaction))) {
+                if !matches!(argument, Argument::Word(_)) {
+                    line = self.put_unusual(line.put(b" "), argument, true);
+                }
+            }
+            line = line.put(b"\"");
             if shows_reply && transaction.reply.is_some() {
                 let response = if is_error && texts.response.is_empty() { texts.error } else { texts.response };
-                put_text(line, br#","response":""#, response);
+                line = put_text(line, br#","response":""#, response);
             }
         }
         if let Some(parent) = transaction.parent {
-            line.put(br#","parent":""#);
-            line.put(&id_text(transaction.connection));
-            line.number(parent);
-            line.put(b"\"");
+            line = line.put(br#","parent":""#).put(&id_text(transaction.connection)).number(parent).put(b"\"");
         }
+        line
     }
 }
+
+/// The end of a command's name, and how many arguments and keys it has, where these are few.
+static COUNTS: [[[u8; 19]; 10]; 10] = {
+    let mut counts = [[*br#"","args":0,"keys":0"#; 10]; 10];
+    let mut n = 0;
+    while n < 100 {
+        counts[n / 10][n % 10][9] += (n / 10) as u8;
+        counts[n / 10][n % 10][18] += (n % 10) as u8;
+        n += 1;
+    }
+    counts
+};
+
+const NETWORK_IPV4: &[u8; 80] = br#"},"network":{"type":"ipv4","transport":"tcp","protocol":"redis","community_id":""#;
+const NETWORK_IPV6: &[u8; 80] = br#"},"network":{"type":"ipv6","transport":"tcp","protocol":"redis","community_id":""#;
 
 fn is_key(argument: &Argument<'_>) -> bool {
     matches!(argument, Argument::Key(_) | Argument::KeyCut(_))
 }
 
 /// `name` (with its punctuation), a text from traffic, and the closing quote.
-fn put_text<const N: usize>(line: &mut Line<'_>, name: &[u8; N], text: &[u8]) {
-    line.put(name);
-    line.text(text);
-    line.put(b"\"");
+fn put_text<const N: usize, L: Line>(line: L, name: &[u8; N], text: &[u8]) -> L {
+    line.put(name).text(text).put(b"\"")
 }
 
 /// The beginning of a text. A character that was cut in two is left out, so that it does not look like a foreign byte.
-fn put_cut(line: &mut Line<'_>, text: &[u8]) {
+fn put_cut<L: Line>(line: L, text: &[u8]) -> L {
     let whole = match std::str::from_utf8(text) {
         Err(error) if error.error_len().is_none() => &text[..error.valid_up_to()],
         _ => text,
     };
-    line.text(whole);
-    line.copy("…".as_bytes());
+    line.text(whole).copy("…".as_bytes())
 }
 
-fn put_flags(line: &mut Line<'_>, flags: Flags) {
+fn put_flags<L: Line>(line: L, flags: Flags) -> L {
     let mut set = Flags::NAMES.into_iter().filter(|&(flag, _)| flags.has(flag));
-    let Some((_, first)) = set.next() else { return };
-    line.word(br#","flags":[""#, first);
-    for (_, name) in set {
-        line.word(br#",""#, name);
-    }
-    line.put(b"]");
+    let Some((_, first)) = set.next() else { return line };
+    let line = line.word(br#","flags":[""#, first);
+    set.fold(line, |line, (_, name)| line.word(br#",""#, name)).put(b"]")
 }
 
 /// The object `client` of what its connection said of itself: name, user, library.
-fn put_client_labels(line: &mut Line<'_>, list: &[u8]) {
+fn put_client_labels<L: Line>(mut line: L, list: &[u8]) -> L {
     let mut lead: &[u8] = br#","client":{"#;
     for label in arguments::iter(list) {
         let (name, text): (&[u8], _) = match label {
@@ -490,156 +572,10 @@ fn put_client_labels(line: &mut Line<'_>, list: &[u8]) {
             Argument::Value(text) => (br#""lib":""#, text),
             _ => continue,
         };
-        line.copy(lead);
-        line.copy(name);
-        line.text(text);
-        line.put(b"\"");
+        line = line.copy(lead).copy(name).text(text).put(b"\"");
         lead = b",";
     }
-    if !list.is_empty() {
-        line.put(b"}");
-    }
-}
-
-/// What stands before the number of bytes.
-const BYTES: &[u8] = br#","bytes":"#;
-
-/// What records repeat of their connection.
-#[derive(Debug, Default)]
-struct Connection {
-    id: u64,
-    client: Endpoint,
-    server: Endpoint,
-    /// The beginning of its records' ids.
-    id_text: [u8; 17],
-    /// `"ip":"10.0.0.1","port":40001,"bytes":`; IPv6 takes up to 74 bytes.
-    client_text: ArrayVec<u8, 80>,
-    server_text: ArrayVec<u8, 80>,
-    /// `},"network":{…}`, 111 bytes and up to 52 for VLANs.
-    network_text: ArrayVec<u8, 168>,
-    /// Who is at its ends, if anything is known of them.
-    labels: Option<Box<LabelTexts>>,
-    /// The version of those.
-    labels_version: u64,
-}
-
-/// `,"name":"checkout","process":{"name":"app","pid":7}` of both ends.
-#[derive(Debug, Default)]
-struct LabelTexts {
-    client: Vec<u8>,
-    server: Vec<u8>,
-}
-
-/// The texts of a transaction's connection: from the cache (direct-mapped), or made in its place.
-#[inline]
-fn connection<'a>(
-    cache: &'a mut [Connection],
-    scratch: &mut Vec<u8>,
-    transaction: &Transaction,
-    labels: &Labels,
-) -> &'a Connection {
-    let place = &mut cache[transaction.connection as usize & (CONNECTIONS_CACHED - 1)];
-    if place.id != transaction.connection
-        || place.client != transaction.client
-        || place.server != transaction.server
-        || place.network_text.is_empty()
-    {
-        place.make(scratch, transaction);
-        place.label(labels);
-    } else if place.labels_version != labels.version() {
-        place.label(labels);
-    }
-    place
-}
-
-/// A connection's part of an `event.id`: 16 hexadecimal digits and a dash.
-fn id_text(id: u64) -> [u8; 17] {
-    std::array::from_fn(|place| match place {
-        16 => b'-',
-        place => b"0123456789abcdef"[(id >> (60 - 4 * place)) as usize & 15],
-    })
-}
-
-impl Connection {
-    #[cold]
-    fn make(&mut self, scratch: &mut Vec<u8>, transaction: &Transaction) {
-        let (client, server) = (transaction.client, transaction.server);
-        (self.id, self.client, self.server) = (transaction.connection, client, server);
-        self.id_text = id_text(self.id);
-        for (text, end) in [(&mut self.client_text, client), (&mut self.server_text, server)] {
-            scratch.clear();
-            let _ = write!(scratch, r#""ip":"{}","port":{}"#, end.address, end.port);
-            scratch.extend_from_slice(BYTES);
-            fill(text, scratch);
-        }
-        scratch.clear();
-        let kind = if client.address.is_ipv4() && server.address.is_ipv4() { "ipv4" } else { "ipv6" };
-        let _ =
-            write!(scratch, r#"}},"network":{{"type":"{kind}","transport":"tcp","protocol":"redis","community_id":""#);
-        append_community_id(scratch, client, server);
-        scratch.push(b'"');
-        // A tag is a name, so ECS has it as a text. The inner one of two has an object of its own.
-        let [vlan, inner_vlan] = transaction.vlans;
-        if vlan != 0 {
-            let _ = write!(scratch, r#","vlan":{{"id":"{vlan}"}}"#);
-        }
-        if inner_vlan != 0 {
-            let _ = write!(scratch, r#","inner":{{"vlan":{{"id":"{inner_vlan}"}}}}"#);
-        }
-        scratch.push(b'}');
-        fill(&mut self.network_text, scratch);
-    }
-
-    #[cold]
-    fn label(&mut self, labels: &Labels) {
-        self.labels_version = labels.version();
-        self.labels = (!labels.is_empty()).then(|| {
-            let text = |end| label_text(labels.of(self.id, end));
-            Box::new(LabelTexts { client: text(self.client), server: text(self.server) })
-        });
-    }
-}
-
-fn label_text(label: Label<'_>) -> Vec<u8> {
-    let mut text = Vec::new();
-    if let Some(name) = label.name {
-        text.extend_from_slice(br#","name":""#);
-        text.extend_from_slice(&escaped(name.as_bytes()));
-        text.push(b'"');
-    }
-    if let Some(process) = label.process {
-        text.extend_from_slice(br#","process":{"name":""#);
-        text.extend_from_slice(&escaped(&process.name));
-        let _ = write!(text, r#"","pid":{}}}"#, process.pid);
-    }
-    text
-}
-
-fn fill<const N: usize>(text: &mut ArrayVec<u8, N>, from: &[u8]) {
-    text.clear();
-    text.try_extend_from_slice(from).expect("the capacity is that of the longest address");
-}
-
-/// Community ID, version 1, of a TCP connection, seed 0: a hash of the tuple by which other tools know it, the lower end
-/// first.
-fn append_community_id(out: &mut Vec<u8>, one: Endpoint, other: Endpoint) {
-    const TCP: u8 = 6;
-    let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    let both_ipv4 = low.address.is_ipv4() && high.address.is_ipv4();
-    let from = if both_ipv4 { 12 } else { 0 };
-    let mut hash = Sha1::new();
-    hash.update(0u16.to_be_bytes());
-    hash.update(&low.address.0[from..]);
-    hash.update(&high.address.0[from..]);
-    hash.update([TCP, 0]);
-    hash.update(low.port.to_be_bytes());
-    hash.update(high.port.to_be_bytes());
-    let mut text = [0; 28];
-    let digest = hash.finalize();
-    if base64::engine::general_purpose::STANDARD.encode_slice(&digest[..], &mut text).is_ok() {
-        out.extend_from_slice(b"1:");
-        out.extend_from_slice(&text);
-    }
+    if list.is_empty() { line } else { line.put(b"}") }
 }
 
 #[cfg(test)]

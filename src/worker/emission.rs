@@ -2,7 +2,6 @@
 
 use crate::connection::{Exchange, Identity, Labels, ReplyFacts};
 use crate::counters::{Counter, Counters};
-use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
@@ -60,12 +59,24 @@ impl Records {
         error: Option<ErrorCode>,
         counters: &mut Counters,
     ) -> bool {
+        if !self.emission.filter.is_open() && !self.passes(exchange, times, error) {
+            counters.count(Counter::RecordsFiltered);
+            return false;
+        }
+        counters.count(Counter::RecordsEmitted);
+        self.append(exchange, times, error);
+        self.batch.is_full()
+    }
+
+    /// Whether the filter lets it pass.
+    #[inline(never)]
+    fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) -> bool {
         let request = exchange.request;
         let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
             _ => None,
         });
-        let candidate = Candidate {
+        self.emission.filter.passes(&Candidate {
             command: request.command,
             name: name.unwrap_or_default(),
             connection: exchange.identity.id,
@@ -74,40 +85,13 @@ impl Records {
             latency: times.map(|times| times.latency()),
             is_error: error.is_some(),
             first_key: arguments::first_key(&request.arguments),
-        };
-        if !self.emission.filter.passes(&candidate) {
-            counters.count(Counter::RecordsFiltered);
-            return false;
-        }
-        counters.count(Counter::RecordsEmitted);
-        self.append(exchange, times, error);
-        self.batch.transactions.len() >= RECORD_BATCH || self.batch.text.len() >= RECORD_TEXT_BYTES
+        })
     }
 
+    #[inline(always)]
     fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
         let Exchange { identity, request, outcome, reply, .. } = *exchange;
-        let payload = self.emission.payload;
-        let shows_reply = payload == Payload::Full
-            && !redact::hides_reply(self.table, request.command)
-            && !reply.is_some_and(is_foreign);
-        let may_show = payload != Payload::None && may_show(request, reply.is_some(), error);
-        let code = error.unwrap_or_default();
-        self.client.clear();
-        if let Some(labels) = exchange.labels {
-            describe_client(labels, &mut self.client);
-        }
-        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
-        let texts = Texts {
-            redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
-            client: &self.client,
-            arguments: if may_show { &request.arguments } else { &[] },
-            script: request.noted_script().filter(|_| may_show).unwrap_or_default(),
-            error: match reply {
-                Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
-                _ => code.as_str().as_bytes(),
-            },
-            response: reply.filter(|_| shows_reply && error.is_none()).map_or(&[], |reply| reply.response),
-        };
+        let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
         let ended = reply.map_or(request.t2, |reply| reply.t4.max(request.t2));
         let transaction = Transaction {
             connection: identity.id,
@@ -128,17 +112,42 @@ impl Records {
             flags: request.flags,
             outcome,
             reply: reply.map(|reply| reply.kind),
-            text_at: 0,
-            arguments_len: 0,
-            error_len: 0,
-            response_len: 0,
-            redirect_len: 0,
-            client_len: 0,
-            script_len: 0,
             db: exchange.db,
             parent: exchange.parent,
+            ..Transaction::EMPTY
         };
-        self.batch.push(transaction, texts);
+        self.batch.push(transaction, if may_show { &request.arguments } else { &[] });
+        let script = request.noted_script().filter(|_| may_show);
+        let is_usual =
+            error.is_none() && self.emission.payload != Payload::Full && exchange.labels.is_none() && script.is_none();
+        if !is_usual {
+            self.append_texts(exchange, error, script);
+        }
+    }
+
+    /// The texts of the last record beside its arguments.
+    #[inline(never)]
+    fn append_texts(&mut self, exchange: &Exchange<'_>, error: Option<ErrorCode>, script: Option<&[u8]>) {
+        let Exchange { request, reply, .. } = *exchange;
+        let shows_reply = self.emission.payload == Payload::Full
+            && !redact::hides_reply(self.table, request.command)
+            && !reply.is_some_and(is_foreign);
+        let code = error.unwrap_or_default();
+        self.client.clear();
+        if let Some(labels) = exchange.labels {
+            describe_client(labels, &mut self.client);
+        }
+        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
+        self.batch.add_texts(Texts {
+            redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
+            client: &self.client,
+            script: script.unwrap_or_default(),
+            error: match reply {
+                Some(reply) if error.is_some() && shows_reply => redact::error_text(reply.error),
+                _ => code.as_str().as_bytes(),
+            },
+            response: reply.filter(|_| shows_reply && error.is_none()).map_or(&[], |reply| reply.response),
+        });
     }
 }
 

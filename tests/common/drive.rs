@@ -224,7 +224,7 @@ fn collect(inbox: &mut Inbox<Message>, records: &mut Vec<Record>) {
                 let texts = batch.texts(transaction);
                 Record {
                     transaction: *transaction,
-                    arguments: texts.arguments.to_vec(),
+                    arguments: batch.arguments(transaction).to_vec(),
                     error: texts.error.to_vec(),
                     response: texts.response.to_vec(),
                 }

@@ -10,7 +10,7 @@ use resptap::decode::ports::PortSet;
 use resptap::endpoint::Labels;
 use resptap::flow::hash::Seed;
 use resptap::flow::key::FlowKey;
-use resptap::limits::{BATCH_FRAMES, Budget, RECORD_BATCHES};
+use resptap::limits::{BATCH_FRAMES, Budget, RECORD_BATCHES, record_texts_bytes};
 use resptap::record::Message;
 use resptap::record::filter::{Criteria, Filter};
 use resptap::record::keys::KeyStatistics;
@@ -91,7 +91,13 @@ impl Reader {
             filter: Filter::new(&Criteria::default(), table),
             payload: Payload::Keys,
         };
-        let format = RecordFormat { sensor: "tap".to_owned(), payload: Payload::Keys, key_hasher: None, table };
+        let format = RecordFormat {
+            sensor: "tap".to_owned(),
+            payload: Payload::Keys,
+            key_hasher: None,
+            table,
+            cache_bytes: record_texts_bytes(MEMORY),
+        };
         let target = JsonlTarget::Path(PathBuf::from("/dev/null"));
         let sink = (mode == Mode::JsonLines).then(|| JsonlSink::create(&target, &format)).transpose();
         let (outbox, inbox) = ring(RECORD_BATCHES);

@@ -3,14 +3,29 @@
 /// The cluster slot of a key: CRC-16/XMODEM modulo 16384 of the part between the first `{` and the next `}` if that is not
 /// empty, else of the whole key.
 pub fn slot(key: &[u8]) -> u16 {
-    let hashed = match memchr::memchr(b'{', key) {
-        Some(open) => match memchr::memchr(b'}', &key[open + 1..]) {
-            Some(length) if length > 0 => &key[open + 1..open + 1 + length],
-            _ => key,
-        },
-        None => key,
-    };
-    crc16(hashed) & 0x3fff
+    crc16(if may_have_open_brace(key) { hashed(key) } else { key }) & 0x3fff
+}
+
+/// Whether there may be a `{` in it. Most keys are short, and have none.
+#[inline]
+fn may_have_open_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (chunks, rest) = key.as_chunks::<8>();
+    // A byte that is one becomes zero; then its highest bit is borrowed.
+    let found = chunks.iter().fold(0, |found, &bytes| {
+        let others = u64::from_le_bytes(bytes) ^ (ONES * u64::from(b'{'));
+        found | (others.wrapping_sub(ONES) & !others)
+    });
+    found & (ONES << 7) != 0 || rest.contains(&b'{')
+}
+
+#[cold]
+fn hashed(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr::memchr(b'{', key) else { return key };
+    match memchr::memchr(b'}', &key[open + 1..]) {
+        Some(length) if length > 0 => &key[open + 1..open + 1 + length],
+        _ => key,
+    }
 }
 
 /// What a byte does to the checksum when so many others follow it: with these tables eight bytes are taken at once.
@@ -59,6 +74,14 @@ mod tests {
         let text: Vec<u8> = (0..100u8).map(|n| n.wrapping_mul(197) ^ n >> 2).collect();
         for length in 0..text.len() {
             assert_eq!(crc16(&text[..length]), one_by_one(&text[..length]), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_found_wherever_it_is() {
+        for before in 0..20 {
+            let key = [&vec![b'k'; before][..], b"{user}", &vec![0xfb; 19 - before]].concat();
+            assert_eq!(slot(&key), slot(b"user"), "{before}");
         }
     }
 

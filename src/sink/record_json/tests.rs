@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::super::connections::community_id;
 use super::*;
 use crate::endpoint::names::Names;
 use crate::endpoint::process::{Process, Processes};
-use crate::record::transaction::{RecordBatch, Times};
+use crate::record::transaction::{Texts, Times};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Proof, Reason};
-use crate::units::{Address, Timestamp};
+use crate::units::{Address, Endpoint, Timestamp};
 
 fn table() -> &'static CommandTable {
     static TABLE: std::sync::LazyLock<CommandTable> = std::sync::LazyLock::new(|| {
@@ -21,7 +22,7 @@ fn table() -> &'static CommandTable {
 }
 
 fn format(payload: Payload) -> RecordFormat {
-    RecordFormat { sensor: "tap \"1\"".into(), payload, key_hasher: None, table: table() }
+    RecordFormat { sensor: "tap \"1\"".into(), payload, key_hasher: None, table: table(), cache_bytes: 0 }
 }
 
 fn endpoint(address: &str, port: u16) -> Endpoint {
@@ -71,13 +72,31 @@ fn list(entries: &[Argument<'_>]) -> Vec<u8> {
     list
 }
 
-fn line(payload: Payload, transaction: Transaction, entries: &[Argument<'_>], error: &[u8], response: &[u8]) -> String {
-    let mut batch = RecordBatch::default();
-    batch.push(transaction, Texts { arguments: &list(entries), error, response, ..Texts::default() });
+/// The record of a batch's only transaction, which is the same whether it is put into a room or into a line of any length.
+fn record(writer: &mut RecordWriter, batch: &RecordBatch, labels: &Labels) -> String {
+    let labels = (!labels.is_empty()).then_some(labels);
+    let [transaction] = batch.transactions[..] else { panic!("it is not alone") };
     let mut out = Vec::new();
-    let transaction = &batch.transactions[0];
-    RecordWriter::new(&format(payload)).append(&mut out, transaction, batch.texts(transaction), &Labels::default());
+    writer.append(&mut out, batch, &transaction, labels);
+    let mut room = Box::new([0; RecordWriter::ROOM_BYTES]);
+    if let Some(length) = writer.put(&mut room, batch, &transaction, labels) {
+        assert_eq!(room[..length], out);
+    } else {
+        assert!(out.len() >= RecordWriter::ROOM_BYTES / 2 || transaction.command == CommandId::UNKNOWN);
+    }
     String::from_utf8(out).unwrap()
+}
+
+fn batch(transaction: Transaction, arguments: &[u8], texts: Texts<'_>) -> RecordBatch {
+    let mut batch = RecordBatch::default();
+    batch.push(transaction, arguments);
+    batch.add_texts(texts);
+    batch
+}
+
+fn line(payload: Payload, transaction: Transaction, entries: &[Argument<'_>], error: &[u8], response: &[u8]) -> String {
+    let batch = batch(transaction, &list(entries), Texts { error, response, ..Texts::default() });
+    record(&mut RecordWriter::new(&format(payload)), &batch, &Labels::default())
 }
 
 fn parsed(line: &str) -> Value {
@@ -111,12 +130,26 @@ fn the_example_of_the_specification_is_reproduced_in_its_order() {
 }
 
 #[test]
-fn a_record_that_is_longer_than_its_room_is_put_whole() {
-    for length in (ROOM_BYTES - 2000..ROOM_BYTES + 200).chain([9 * ROOM_BYTES]) {
+fn a_record_that_is_too_long_for_its_room_is_put_whole() {
+    for length in (1200..1800).chain([50_000]) {
         let response = vec![b'x'; length];
         let record = parsed(&line(Payload::Full, set(), &SET, b"", &response));
         assert_eq!(record["redis"]["return_value"].as_str().map(str::len), Some(length));
         assert_eq!(record["redis"]["response"], record["redis"]["return_value"]);
+    }
+}
+
+#[test]
+fn as_many_arguments_as_there_may_be_are_put_one_by_one() {
+    for entry in [Argument::Hidden, Argument::Redacted, Argument::More, Argument::Key(b"\n"), Argument::Value(b"\xff")]
+    {
+        for count in (0..40).map(|n| n * n * n / 4) {
+            let entries: Vec<_> = [Argument::Word(b"set")].into_iter().chain(vec![entry; count]).collect();
+            for payload in [Payload::Keys, Payload::Full] {
+                let record = parsed(&line(payload, set(), &entries, b"", b"OK"));
+                assert_eq!(record["query"].as_str().unwrap().split(' ').count(), 1 + count);
+            }
+        }
     }
 }
 
@@ -149,15 +182,11 @@ fn what_is_not_to_be_shown_is_not_shown() {
 
 #[test]
 fn row_32_a_script_or_function_is_named() {
-    let mut batch = RecordBatch::default();
     let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
-    batch.push(set(), Texts { script: sha, client: &list(&[Argument::Word(b"web")]), ..Texts::default() });
-    batch.push(set(), Texts::default());
-    let mut writer = RecordWriter::new(&format(Payload::Keys));
-    let mut lines = batch.transactions.iter().map(|transaction| {
-        let mut out = Vec::new();
-        writer.append(&mut out, transaction, batch.texts(transaction), &Labels::default());
-        parsed(&String::from_utf8(out).unwrap())
+    let named = Texts { script: sha, client: &list(&[Argument::Word(b"web")]), ..Texts::default() };
+    let mut lines = [named, Texts::default()].into_iter().map(|texts| {
+        let mut writer = RecordWriter::new(&format(Payload::Keys));
+        parsed(&record(&mut writer, &batch(set(), &[], texts), &Labels::default()))
     });
     let redis = lines.next().unwrap()["redis"].clone();
     assert_eq!((&redis["script"], &redis["client"]["name"]), (&json!(str::from_utf8(sha).unwrap()), &json!("web")));
@@ -263,10 +292,8 @@ fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
         for entry in entries {
             arguments::append(&mut list, entry);
         }
-        let mut out = Vec::new();
-        let texts = Texts { arguments: &list, error, response: b"user:1", ..Texts::default() };
-        RecordWriter::new(&format).append(&mut out, &transaction, texts, &Labels::default());
-        String::from_utf8(out).unwrap()
+        let batch = batch(transaction, &list, Texts { error, response: b"user:1", ..Texts::default() });
+        record(&mut RecordWriter::new(&format), &batch, &Labels::default())
     };
     let text = line(set(), b"");
     assert!(!text.contains("user:1"), "{text}");
@@ -278,56 +305,6 @@ fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
     let failed = line(Transaction { reply: Some(Kind::Error), ..set() }, b"BUSYKEY user:1 exists");
     assert_eq!(parsed(&failed)["redis"]["error"], "BUSYKEY");
     assert!(!failed.contains("user:1"), "{failed}");
-}
-
-#[test]
-fn community_ids_are_those_of_the_published_vectors() {
-    let id = |from: (&str, u16), to: (&str, u16)| {
-        let mut out = Vec::new();
-        append_community_id(&mut out, endpoint(from.0, from.1), endpoint(to.0, to.1));
-        String::from_utf8(out).unwrap()
-    };
-    let (client, server) = (("128.232.110.120", 34855), ("66.35.250.204", 80));
-    assert_eq!(id(client, server), "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
-    assert_eq!(id(server, client), id(client, server));
-    let (client, server) = (("192.168.170.8", 32795), ("192.168.170.20", 53));
-    assert_eq!(id(client, server), id(server, client));
-    // Same address on both sides: the lower port comes first.
-    assert_eq!(id(("127.0.0.1", 2), ("127.0.0.1", 1)), id(("127.0.0.1", 1), ("127.0.0.1", 2)));
-    let (client, server) = (("2001:470:e5bf:dead:4957:2174:e82c:4887", 63943), ("2607:f8b0:400c:c03::1a", 25));
-    assert_eq!(id(client, server), "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=");
-}
-
-#[test]
-fn connections_that_share_a_place_in_the_cache_are_not_mixed_up() {
-    let mut writer = RecordWriter::new(&format(Payload::Keys));
-    let names = "\"10.0.0.1:1\" = \"one\"\n\"1111::/16\" = \"b\"";
-    let labels = Labels::new(Names::parse("names.toml".as_ref(), names).unwrap(), None);
-    let texts = Texts::default();
-    let longest = endpoint("1111:2222:3333:4444:5555:6666:7777:8888", 65535);
-    let mut other = set();
-    other.connection += CONNECTIONS_CACHED as u64;
-    (other.client, other.server) = (longest, Endpoint { port: 6380, ..longest });
-    let mut same_id = set();
-    same_id.client.port = 1;
-    for transaction in [set(), other, set(), same_id, other] {
-        let mut out = Vec::new();
-        writer.append(&mut out, &transaction, texts, &labels);
-        let record: Value = serde_json::from_slice(&out).unwrap();
-        let mut alone = Vec::new();
-        RecordWriter::new(&format(Payload::Keys)).append(&mut alone, &transaction, texts, &labels);
-        assert_eq!(out, alone);
-        assert_eq!(record["client"]["ip"], transaction.client.address.to_string());
-        assert_eq!(record["client"]["port"], transaction.client.port);
-        let name = match transaction.client {
-            client if client == longest => json!("b"),
-            Endpoint { port: 1, .. } => json!("one"),
-            _ => Value::Null,
-        };
-        assert_eq!(record["client"]["name"], name);
-        let kind = if transaction.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
-        assert_eq!(record["network"]["type"], kind);
-    }
 }
 
 /// The whole record, from the words of the specification.
@@ -369,8 +346,7 @@ fn oracle(
     let party = |end: &Endpoint, bytes| json!({"ip": end.address.to_string(), "port": end.port, "bytes": bytes});
     let (client, server) =
         (party(&transaction.client, transaction.request_bytes), party(&transaction.server, transaction.reply_bytes));
-    let mut community = Vec::new();
-    append_community_id(&mut community, transaction.client, transaction.server);
+    let community = community_id(transaction.client, transaction.server);
     let is_error = transaction.reply == Some(Kind::Error);
     let (outcome, status) = if is_error { ("failure", "Error") } else { ("success", "OK") };
     let mut record = Map::new();
@@ -398,7 +374,7 @@ fn oracle(
         record.insert(role.into(), value.clone());
     }
     let kind = if transaction.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
-    let community = String::from_utf8(community).unwrap();
+    let community = str::from_utf8(&community).unwrap();
     let mut network = json!({"type": kind, "transport": "tcp", "protocol": "redis", "community_id": community});
     let [vlan, inner_vlan] = transaction.vlans.map(|vlan| json!({"id": vlan.to_string()}));
     if transaction.vlans[0] != 0 {
@@ -558,10 +534,8 @@ fn names_and_processes_stand_behind_the_addresses_of_both_ends_and_roles() {
     let text = "\"10.0.0.0/24\" = \"check\\\"out\"\n\"10.0.0.9:6379\" = \"cache-a\"";
     let processes = Processes::knowing(&set(), Process { name: b"redis-\xff".to_vec(), pid: 4711 });
     let labels = Labels::new(Names::parse("names.toml".as_ref(), text).unwrap(), Some(processes));
-    let mut out = Vec::new();
-    let texts = Texts::default();
-    RecordWriter::new(&format(Payload::Keys)).append(&mut out, &set(), texts, &labels);
-    let line = String::from_utf8(out).unwrap();
+    let batch = batch(set(), &[], Texts::default());
+    let line = record(&mut RecordWriter::new(&format(Payload::Keys)), &batch, &labels);
     let source = r#"{"ip":"10.0.0.1","port":40001,"bytes":32,"name":"check\"out"}"#;
     let destination = concat!(
         r#"{"ip":"10.0.0.9","port":6379,"bytes":5,"name":"cache-a","#,
@@ -577,13 +551,36 @@ fn names_and_processes_stand_behind_the_addresses_of_both_ends_and_roles() {
 #[test]
 fn a_process_that_is_found_later_is_in_the_records_from_then_on() {
     let mut writer = RecordWriter::new(&format(Payload::Keys));
-    let texts = Texts::default();
-    let mut process_of = |labels: &Labels| {
-        let mut out = Vec::new();
-        writer.append(&mut out, &set(), texts, labels);
-        serde_json::from_slice::<Value>(&out).unwrap()["server"]["process"]["pid"].clone()
-    };
+    let batch = batch(set(), &[], Texts::default());
+    let mut process_of =
+        |labels: &Labels| parsed(&record(&mut writer, &batch, labels))["server"]["process"]["pid"].clone();
     assert_eq!(process_of(&Labels::default()), Value::Null);
     let found = Processes::knowing(&set(), Process { name: b"redis-server".to_vec(), pid: 7 });
     assert_eq!(process_of(&Labels::new(Names::default(), Some(found))), 7);
+}
+
+#[test]
+fn all_commands_fit_into_their_places_and_what_does_not_is_named_whole() {
+    let writer = RecordWriter::new(&RecordFormat { table: CommandTable::built_in(), ..format(Payload::Keys) });
+    for command in &writer.commands {
+        assert!(command.is_short, "{}", command.name.escape_ascii());
+    }
+    let sensor = "s".repeat(200);
+    let mut writer = RecordWriter::new(&RecordFormat { sensor: sensor.clone(), ..format(Payload::Keys) });
+    let found = parsed(&{
+        let mut out = Vec::new();
+        let batch = batch(set(), &[], Texts::default());
+        assert_eq!(writer.put(&mut [0; RecordWriter::ROOM_BYTES], &batch, &batch.transactions[0], None), None);
+        writer.append(&mut out, &batch, &batch.transactions[0], None);
+        String::from_utf8(out).unwrap()
+    });
+    assert_eq!(found["observer"]["name"], sensor);
+}
+
+#[test]
+fn few_and_many_arguments_and_keys_are_counted() {
+    for (args, keys) in [(0, 0), (1, 0), (9, 9), (10, 9), (9, 10), (u32::MAX, u32::MAX)] {
+        let redis = parsed(&line(Payload::Keys, Transaction { args, keys, ..set() }, &SET, b"", b""))["redis"].clone();
+        assert_eq!((&redis["args"], &redis["keys"]), (&json!(args), &json!(keys)));
+    }
 }
