@@ -314,6 +314,14 @@ mod tests {
     }
 
     #[test]
+    fn what_came_long_before_does_not_count() {
+        let mut worker = Simulation::new(16_384.0, true);
+        worker.run(1e5, 20 * SECOND, true);
+        worker.run(5e6, SECOND, true);
+        assert_eq!(worker.lost, 0.0);
+    }
+
+    #[test]
     fn little_more_is_not_worth_a_change() {
         let mut worker = Simulation::new(16_384.0, true);
         worker.run(2e6, 2 * SECOND, true);
