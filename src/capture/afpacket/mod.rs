@@ -237,9 +237,6 @@ impl AfPacket {
         self.ring.turned()
     }
 
-    /// Frames of connections that are left out come all the same: nobody looks at them before they are in the ring.
-    pub(super) fn leave_out(&self, _below: usize) {}
-
     /// Whether the interface is there no more.
     pub fn is_gone(&self) -> bool {
         self.is_gone
