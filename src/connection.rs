@@ -18,10 +18,12 @@ mod resync;
 mod scarcity;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 pub use lifecycle::Admission;
 use recognise::Recognition;
 use resync::{Held, Resyncing};
+pub use usual::Arrived;
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
@@ -37,6 +39,7 @@ use crate::redis::possible::Possible;
 use crate::redis::queue::Queue;
 use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
+use crate::redis::request::usual::UsualCommands;
 use crate::redis::request::{Request, Shown};
 use crate::redis::session::{Act, Acts, Session};
 use crate::resp::parser::{Kind, Parser};
@@ -94,6 +97,7 @@ pub struct Resources {
     pub counters: Counters,
     /// Out-of-order data.
     pub pages: Pages,
+    usual: UsualCommands,
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
     resyncs: Pool<Resyncing>,
@@ -117,6 +121,7 @@ impl Resources {
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
+            usual: UsualCommands::new(settings.table, &settings.acts, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
@@ -259,7 +264,7 @@ pub struct Exchange<'a> {
     /// What became of it.
     pub outcome: Outcome,
     /// Its reply.
-    pub reply: Option<ReplyFacts<'a>>,
+    pub reply: Option<&'a ReplyFacts<'a>>,
     /// Last byte of the reply or push before.
     pub previous: Timestamp,
     /// The database that it used, where that is known.
@@ -359,6 +364,8 @@ pub struct Connection {
     /// The end that was taken for the server sent the SYN: it is the client.
     swapped: bool,
     closed: bool,
+    /// It can go the short way, see [`usual`].
+    plain: bool,
     may_push: bool,
     unpairable: bool,
     /// An acknowledgement was seen before what it acknowledges: the directions come through different ways.

@@ -35,24 +35,29 @@ impl<T> Pool<T> {
     }
 
     /// An item that nobody holds, as its last holder left it, or a new one from `make`; `None` at the bound.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, make: impl FnOnce() -> T) -> Option<u32> {
-        let handle = if let Some(handle) = self.free.pop() {
-            handle
-        } else {
-            let handle = self.items.len() as u32;
-            if handle >= self.capacity {
-                return None;
-            }
-            self.grow();
-            self.items.push(make());
-            handle
+        let handle = match self.free.pop() {
+            Some(handle) => handle,
+            None => self.make(make)?,
         };
         #[cfg(debug_assertions)]
         {
             self.taken.resize(self.items.len(), false);
             assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "pool item {handle} taken twice");
         }
+        Some(handle)
+    }
+
+    /// One more item.
+    #[cold]
+    fn make(&mut self, make: impl FnOnce() -> T) -> Option<u32> {
+        let handle = self.items.len() as u32;
+        if handle >= self.capacity {
+            return None;
+        }
+        self.grow();
+        self.items.push(make());
         Some(handle)
     }
 

@@ -19,15 +19,14 @@ use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
 use crate::capture::spread::Spread;
-use crate::connection::{Admission, Connection, Identity, ReplicationLink, Resources, Settings};
+use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Segment, Skip, decode, decode_usual};
+use crate::decode::{Packet, Segment, Skip, decode, decode_usual};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
-use crate::prefetch::prefetch;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -47,6 +46,16 @@ struct Arrival<'a> {
     direction: Direction,
     hash: u64,
     print: Print,
+    vlans: [u16; 2],
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy)]
+enum Fate {
+    Arrives,
+    Skipped(Skip),
+    /// It is left out, as its connection is.
+    Shed,
 }
 
 /// Frames after which counters are published.
@@ -62,8 +71,6 @@ pub struct Worker {
     table: Table<Connection>,
     resources: Resources,
     recording: Recording,
-    /// Connections have come or gone since the slots of the batch were looked up.
-    is_changed: bool,
     /// Frames since the counters were published.
     unpublished: usize,
     published: Arc<Published>,
@@ -101,7 +108,6 @@ impl Worker {
             table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
-            is_changed: false,
             unpublished: 0,
             published: Arc::default(),
         }
@@ -151,12 +157,14 @@ impl Worker {
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
         let mut arrivals = ArrayVec::new();
         let done = self.decode(frames, &mut arrivals);
-        let slots: ArrayVec<Option<u32>, BATCH_FRAMES> =
-            arrivals.iter().map(|arrival| self.table.find(arrival.hash, &arrival.key)).collect();
-        for slot in slots.iter().flatten() {
-            prefetch(self.table.get(*slot));
+        let mut slots: ArrayVec<Option<u32>, BATCH_FRAMES> = ArrayVec::new();
+        for arrival in &arrivals {
+            let slot = self.table.guess(arrival.hash);
+            if let Some(slot) = slot {
+                self.table.prefetch(slot);
+            }
+            slots.push(slot);
         }
-        self.is_changed = false;
         if self.resources.scarce().is_some()
             && let Some(first) = arrivals.first()
         {
@@ -193,20 +201,38 @@ impl Worker {
     /// of interest is counted and left out.
     #[inline]
     fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
-        for (done, frame) in frames.iter().enumerate() {
+        let (mut bytes, mut shed, mut done) = (0, 0, frames.len());
+        for (at, frame) in frames.iter().enumerate() {
             // Each kind of frame has its own copy of what follows: what is read of a frame goes from registers into its arrival.
-            if let Some(segment) = decode_usual(frame) {
-                self.decoded(frame, segment, arrivals);
+            let fate = if let Some(packet) = decode_usual(frame) {
+                self.decoded(frame, packet, arrivals)
             } else {
                 match decode(frame) {
-                    Ok(segment) => self.decoded(frame, segment, arrivals),
+                    Ok(packet) => self.decoded(frame, packet, arrivals),
                     // Counted when its fate is known.
-                    Err(Skip::Fragment) => return done,
-                    Err(skip) => self.skipped(frame, skip),
+                    Err(Skip::Fragment) => {
+                        done = at;
+                        break;
+                    }
+                    Err(skip) => Fate::Skipped(skip),
+                }
+            };
+            match fate {
+                Fate::Arrives => {}
+                Fate::Skipped(skip) => self.resources.counters.count(skip.counter()),
+                Fate::Shed => {
+                    shed += 1;
+                    continue;
                 }
             }
+            bytes += u64::from(frame.wire_len);
         }
-        frames.len()
+        let counters = &mut self.resources.counters;
+        counters.add(Counter::FramesSeen, done as u64 - shed);
+        counters.add(Counter::FramesShed, shed);
+        counters.add(Counter::FrameBytes, bytes);
+        counters.add(Counter::FramesAnalysed, arrivals.len() as u64);
+        done
     }
 
     /// A segment, if anybody asked for its ports, becomes an arrival.
@@ -214,76 +240,52 @@ impl Worker {
     fn decoded<'a>(
         &mut self,
         frame: &Frame<'a>,
-        segment: Segment<'a>,
+        packet: Packet<'a>,
         arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    ) {
-        let Some((key, direction)) = self.keying.of(&segment) else { return self.skipped(frame, Skip::OtherPort) };
-        if self.shed.takes(&segment.source, &segment.destination) {
-            return self.resources.counters.count(Counter::FramesShed);
+    ) -> Fate {
+        let Some((key, direction)) = self.keying.of(&packet) else { return Fate::Skipped(Skip::OtherPort) };
+        if self.shed.takes(&packet.source, &packet.destination) {
+            return Fate::Shed;
         }
-        self.seen(frame);
-        self.resources.counters.count(Counter::FramesAnalysed);
         let hash = self.table.hash(&key);
-        let print = Print::of(&segment, direction, hash);
+        let print = Print::of(&packet, direction, hash);
         self.recent.prefetch(print);
-        arrivals.push(Arrival { segment, at: frame.at, key, direction, hash, print });
-    }
-
-    fn skipped(&mut self, frame: &Frame<'_>, skip: Skip) {
-        self.seen(frame);
-        self.resources.counters.count(skip.counter());
-    }
-
-    #[inline(always)]
-    fn seen(&mut self, frame: &Frame<'_>) {
-        self.resources.counters.count(Counter::FramesSeen);
-        self.resources.counters.add(Counter::FrameBytes, u64::from(frame.wire_len));
+        let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
+        arrivals.push(Arrival { segment: packet.segment, at: frame.at, key, direction, hash, print, vlans });
+        Fate::Arrives
     }
 
     /// Brings a segment to its connection.
     #[inline]
     fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
-        // An earlier frame of the batch may have brought the connection, or ended the one that was found.
-        let slot = if self.is_changed {
-            let slot = slot.filter(|&slot| self.table.holds(slot, &arrival.key));
-            slot.or_else(|| self.table.find(arrival.hash, &arrival.key))
-        } else {
-            slot
+        // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
+        let slot = match slot {
+            Some(slot) if self.table.holds(slot, &arrival.key) => Some(slot),
+            _ => self.table.find(arrival.hash, &arrival.key),
         };
         let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
-        let connection = self.table.get_mut(slot);
-        let is_next = connection.brings_next(segment, *direction, *at, &self.resources);
-        if self.recent.is_copy(*print, *at, is_next) {
-            return self.resources.counters.count(Counter::Duplicates);
+        let Worker { table, recent, resources, recording, .. } = self;
+        let connection = table.get_mut(slot);
+        match connection.arrive(segment, *direction, *at, *print, recent, resources, recording) {
+            Arrived::Done => self.after(slot),
+            Arrived::Unusual => self.arrive_unusually(arrival, slot),
         }
-        if !is_next {
-            return self.admit(arrival, slot);
-        }
-        connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
-        self.after(slot);
     }
 
     /// A segment comes that does not simply go on with its connection.
     #[inline(never)]
-    fn admit(&mut self, arrival: &Arrival<'_>, slot: u32) {
+    fn arrive_unusually(&mut self, arrival: &Arrival<'_>, slot: u32) {
         if self.end_if_shed(slot) {
             return self.open(arrival);
         }
         let Arrival { segment, at, direction, .. } = arrival;
         let connection = self.table.get_mut(slot);
-        match connection.admit(segment, *direction, *at, &self.resources) {
-            Admission::Take => {
-                connection.segment(segment, *direction, *at, &mut self.resources, &mut self.recording);
-                self.after(slot);
-            }
-            Admission::Ignore => self.resources.counters.count(Counter::Stray),
-            Admission::Replace(reason) => {
-                connection.close(reason, &mut self.resources, &mut self.recording);
-                self.table.remove(slot);
-                self.open(arrival);
-            }
+        if connection.arrive_unusually(segment, *direction, *at, &mut self.resources, &mut self.recording) {
+            return self.after(slot);
         }
+        self.table.remove(slot);
+        self.open(arrival);
     }
 
     /// Ends a connection of which packets may have been left out since its last one; answers whether it did.
@@ -296,7 +298,6 @@ impl Worker {
         }
         connection.leave_out(&mut self.resources, &mut self.recording);
         self.table.remove(slot);
-        self.is_changed = true;
         true
     }
 
@@ -311,11 +312,10 @@ impl Worker {
 
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
-        self.is_changed = true;
         self.recent.connection_begins(arrival.at);
-        let Arrival { segment, at, key, direction, hash, .. } = arrival;
+        let Arrival { segment, at, key, direction, hash, vlans, .. } = arrival;
         let may_swap = self.keying.ports.contains(key.client.port);
-        let Some(mut connection) = Connection::open(segment, *direction, *at, key, may_swap) else {
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
         let counters = &mut self.resources.counters;

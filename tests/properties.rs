@@ -17,6 +17,7 @@ use resptap::config::{self, Config};
 use resptap::counters::Counter;
 use resptap::export::summary::{Memory, Report, to_json};
 use resptap::limits::TUNNELS_MAX;
+use resptap::record::transaction::Transaction;
 use resptap::redis::arguments::Payload;
 use resptap::redis::pairing::Resync;
 use resptap::runtime::{self, Progress};
@@ -106,6 +107,51 @@ proptest! {
         assert_same(&shaken, &original, false);
         let shaken = run(&shaken, PATIENT);
         prop_assert_eq!(truth.check(&shaken.records, None), truth.answered());
+    }
+}
+
+/// All that is told of transactions but what their texts say.
+fn without_texts(outcomes: &Outcomes) -> Vec<String> {
+    let told = outcomes.records.iter().map(|record| {
+        let transaction = Transaction {
+            text_at: 0,
+            arguments_len: 0,
+            error_len: 0,
+            response_len: 0,
+            redirect_len: 0,
+            client_len: 0,
+            script_len: 0,
+            ..record.transaction
+        };
+        format!("{transaction:?}")
+    });
+    let mut told: Vec<String> = told.collect();
+    told.sort();
+    told
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    /// Where payload is shown, requests and replies are read one byte after the other; where it is not, usual ones are taken at
+    /// once.
+    #[test]
+    fn the_short_way_tells_what_the_long_way_tells(seed: u64, lossy: bool, modes: bool) {
+        let style = Style { reuse: true, modes, stalls: true, value_bytes: 20_000, ..Style::default() };
+        let (scene, mut random) = made(&style, seed);
+        let mut packets = packet::cut(&scene.packets, 1, 3000, &mut random);
+        if lossy {
+            packets = packet::drop_some(&packet::shake(&packets, &mut random), 0.01, 0.01, &mut random);
+        }
+        let long = run(&packets, Options { timeout_ns: SECOND, ..PATIENT });
+        let short = run(&packets, Options { timeout_ns: SECOND, payload_bytes: 0, ..PATIENT });
+        for (short, long) in without_texts(&short).iter().zip(without_texts(&long)) {
+            prop_assert_eq!(short, &long);
+        }
+        prop_assert_eq!(short.records.len(), long.records.len());
+        for &counter in Counter::ALL {
+            prop_assert_eq!(short.counters[counter], long.counters[counter], "{:?}", counter);
+        }
     }
 }
 

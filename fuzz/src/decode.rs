@@ -2,7 +2,7 @@
 //! what is left of it.
 
 use resptap::capture::{Frame, LinkType};
-use resptap::decode::{Segment, Skip, decode};
+use resptap::decode::{Packet, Skip, decode};
 use resptap::units::Timestamp;
 
 use super::input::Input;
@@ -38,7 +38,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn check(segment: &Segment<'_>, frame: &Frame<'_>) {
+fn check(segment: &Packet<'_>, frame: &Frame<'_>) {
     let (within, payload) = (frame.bytes.as_ptr_range(), segment.payload.as_ptr_range());
     assert!(segment.payload.is_empty() || within.start <= payload.start && payload.end <= within.end);
     assert!(segment.payload.len() <= segment.wire_payload_len as usize);

@@ -7,10 +7,10 @@
 use std::fmt::Write;
 
 use resptap::capture::{Frame, LinkType};
-use resptap::connection::{Admission, Connection, Exchange as Told, Recorder, Resources, Settings};
+use resptap::connection::{Arrived, Connection, Exchange as Told, Recorder, Resources, Settings};
 use resptap::counters::{Counter, Counters};
 use resptap::decode::ports::PortSet;
-use resptap::decode::{Segment, decode};
+use resptap::decode::{Packet, decode};
 use resptap::flow::hash::Seed;
 use resptap::flow::key::FlowKey;
 use resptap::limits::Budget;
@@ -137,7 +137,7 @@ fn settings(resync: Resync) -> Settings {
         table,
         acts: Acts::new(table),
         possible: Possible::new(table),
-        shown: Shown { keys: false, payload_bytes: 0 },
+        shown: Shown { keys: true, payload_bytes: 0 },
         timeout_ns: 30 * SECOND,
         idle_timeout_ns: 3600 * SECOND,
         resync,
@@ -179,36 +179,33 @@ impl<'a> Bench<'a> {
     fn frame(&mut self, frame: &Frame<'_>) {
         self.clerk.now = frame.at.0;
         self.resources.counters.count(Counter::FramesSeen);
-        let segment = decode(frame).expect("the simulation makes frames that can be decoded");
-        let (key, direction) = FlowKey::of(&segment, &self.ports).expect("its port is a server's");
+        let packet = decode(frame).expect("the simulation makes frames that can be decoded");
+        let (key, direction) = FlowKey::of(&packet, &self.ports).expect("its port is a server's");
         self.resources.counters.count(Counter::FramesAnalysed);
-        self.arrive(&segment, direction, frame.at, key);
+        self.arrive(&packet, direction, frame.at, key);
     }
 
     /// As a worker brings a segment to its connection.
-    fn arrive(&mut self, segment: &Segment<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
+    fn arrive(&mut self, packet: &Packet<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
         let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        let is_next =
-            place.as_ref().is_some_and(|connection| connection.brings_next(segment, direction, at, resources));
-        let print = Print::of(segment, direction, key.hash(Seed::fixed(0)));
-        if recent.is_copy(print, at, is_next) {
-            return resources.counters.count(Counter::Duplicates);
-        }
+        let print = Print::of(packet, direction, key.hash(Seed::fixed(0)));
         if let Some(connection) = place {
-            match connection.admit(segment, direction, at, resources) {
-                Admission::Take => return connection.segment(segment, direction, at, resources, clerk),
-                Admission::Ignore => return resources.counters.count(Counter::Stray),
-                Admission::Replace(reason) => connection.close(reason, resources, clerk),
+            if connection.arrive(packet, direction, at, print, recent, resources, clerk) == Arrived::Done
+                || connection.arrive_unusually(packet, direction, at, resources, clerk)
+            {
+                return;
             }
             *place = None;
+        } else if recent.is_copy(print, at, false) {
+            return resources.counters.count(Counter::Duplicates);
         }
         recent.connection_begins(at);
-        let Some(mut connection) = Connection::open(segment, direction, at, &key, false) else {
+        let Some(mut connection) = Connection::open(packet, direction, at, &key, [0; 2], false) else {
             return resources.counters.count(Counter::Stray);
         };
         resources.counters.count(connection.opened_counter());
-        connection.segment(segment, direction, at, resources, clerk);
+        connection.segment(packet, direction, at, resources, clerk);
         *place = Some(connection);
     }
 

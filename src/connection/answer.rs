@@ -270,7 +270,7 @@ impl Connection {
             response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
             nulls: Some(reply.nulls),
         };
-        self.decide(head, outcome, Some(facts), resources, recorder);
+        self.decide(head, outcome, Some(&facts), resources, recorder);
         let succeeded = kind != Kind::Error;
         if act != Act::None {
             self.after_answer(head, reply, outcome, time, resources, recorder);
@@ -447,7 +447,7 @@ impl Connection {
                 let (begin, bytes) = (reply.begin, QUEUED_BYTES);
                 let (error, response) = (item.error(), &[][..]);
                 let facts = ReplyFacts { kind: item.kind, begin, t3, t4, bytes, error, response, nulls: None };
-                self.decide_child(child, outcome, Some(facts), Some(parent), resources, recorder);
+                self.decide_child(child, outcome, Some(&facts), Some(parent), resources, recorder);
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
                 if succeeded {
@@ -485,7 +485,7 @@ impl Connection {
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
             let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response, nulls: None };
-            self.decide(child, outcome, Some(facts), resources, recorder);
+            self.decide(child, outcome, Some(&facts), resources, recorder);
             resources.requests.give_back(child);
         }
     }

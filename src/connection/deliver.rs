@@ -20,10 +20,12 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        self.plain = false;
         if self.is_unread() {
             return self.set_aside(segment, direction, at, resources, recorder);
         }
         self.read(segment, direction, at, resources, recorder);
+        self.note_plain();
     }
 
     /// Reads a segment.
@@ -366,6 +368,7 @@ impl Connection {
         if self.closed {
             return;
         }
+        self.plain = false;
         if self.is_over(now) {
             return self.end_doubt(resources, recorder);
         }
@@ -374,6 +377,7 @@ impl Connection {
         if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
             self.give_up(what, resources, recorder);
         }
+        self.note_plain();
     }
 
     pub(super) fn reset<R: Recorder>(

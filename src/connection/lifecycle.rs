@@ -36,6 +36,7 @@ impl Connection {
         direction: Direction,
         at: Timestamp,
         key: &FlowKey,
+        vlans: [u16; 2],
         may_swap: bool,
     ) -> Option<Connection> {
         let syn = segment.flags.any(TcpFlags::SYN);
@@ -65,7 +66,6 @@ impl Connection {
         if key.tags != Tags::default() {
             id ^= Seed::fixed(0).hash_of(&key.tags);
         }
-        let vlans = [segment.tags.vlan, segment.tags.inner_vlan];
         Some(Connection {
             identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
             streams,
@@ -85,6 +85,7 @@ impl Connection {
             first: known.then(|| Seq::of(streams[Direction::Request as usize].next())),
             swapped,
             closed: false,
+            plain: false,
             may_push: !known,
             unpairable: false,
             skewed: false,
@@ -376,6 +377,7 @@ impl Connection {
         }
         self.drop_building(resources);
         self.closed = true;
+        self.plain = false;
     }
 
     /// If data was seen of one side, and of the other not one segment: the first one's acknowledgements tell how many bytes the
@@ -430,7 +432,7 @@ impl Connection {
         &self,
         handle: u32,
         outcome: Outcome,
-        reply: Option<ReplyFacts<'_>>,
+        reply: Option<&ReplyFacts<'_>>,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
@@ -442,7 +444,7 @@ impl Connection {
         &self,
         handle: u32,
         outcome: Outcome,
-        reply: Option<ReplyFacts<'_>>,
+        reply: Option<&ReplyFacts<'_>>,
         parent: Option<u64>,
         resources: &mut Resources,
         recorder: &mut R,

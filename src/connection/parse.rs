@@ -62,8 +62,8 @@ impl Connection {
             }
         }
         match direction {
-            Direction::Request => self.parse_requests(piece, time, resources, recorder),
-            Direction::Reply => self.parse_replies(piece, time, resources, recorder),
+            Direction::Request => self.parse_requests(piece, 0, time, resources, recorder),
+            Direction::Reply => self.parse_replies(piece, 0, time, resources, recorder),
         }
     }
 
@@ -133,9 +133,11 @@ impl Connection {
         }
     }
 
-    fn parse_requests<R: Recorder>(
+    /// From byte `at` of the piece on.
+    pub(super) fn parse_requests<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
+        mut at: usize,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
@@ -143,10 +145,16 @@ impl Connection {
         let Piece { from, bytes, meta, .. } = *piece;
         // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
         let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
-        let mut at = 0;
         while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
             let begins = self.building == NONE;
+            if begins && self.plain {
+                let usual = self.usual_requests(&bytes[at..], here, received, time, resources);
+                if usual > 0 {
+                    at += usual;
+                    continue;
+                }
+            }
             if begins {
                 self.building = self.take_request(resources)?;
             }
@@ -179,10 +187,13 @@ impl Connection {
                 Step::Empty => self.drop_unfinished(Direction::Request, resources),
                 Step::Value => {
                     self.drop_unfinished(Direction::Request, resources);
+                    self.plain = false;
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
+                    self.note_plain();
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
+                    self.plain = false;
                     self.drop_unfinished(Direction::Request, resources);
                     return self.request_malformed(from.plus(at as u64), time, resources, recorder);
                 }
@@ -194,18 +205,26 @@ impl Connection {
         Ok(())
     }
 
-    fn parse_replies<R: Recorder>(
+    /// From byte `at` of the piece on.
+    pub(super) fn parse_replies<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
+        mut at: usize,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
         let Piece { from, bytes, meta, .. } = *piece;
-        let mut at = 0;
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
+            if handle == NONE && self.plain {
+                let usual = self.usual_replies(&bytes[at..], here, meta.ack, time, resources, recorder);
+                if usual > 0 {
+                    at += usual;
+                    continue;
+                }
+            }
             let waits_for = if self.watchful && handle == NONE { self.waits_for(resources) } else { None };
             if self.link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {
                 at += self.link_bytes(&bytes[at..], meta.at, resources)?;
@@ -235,11 +254,14 @@ impl Connection {
             match step {
                 Step::More => self.keep_unfinished(Direction::Reply, resources)?,
                 Step::Value | Step::Empty => {
+                    self.plain = false;
                     self.reply_complete(from.plus(at as u64), time, resources, recorder)?;
                     self.drop_unfinished(Direction::Reply, resources);
+                    self.note_plain();
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
+                    self.plain = false;
                     self.drop_unfinished(Direction::Reply, resources);
                     self.contradiction(resources, recorder);
                     self.framing[Direction::Reply as usize] = Framing::Seeking;

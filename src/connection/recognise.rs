@@ -21,7 +21,6 @@ use arrayvec::ArrayVec;
 
 use crate::counters::Counter;
 use crate::decode::seq::Seq;
-use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
 use crate::limits::{
@@ -474,21 +473,7 @@ impl Connection {
         self.last_at = kept.before;
         for (segment, payload) in kept.iter() {
             let Kept { at, direction, seq, ack, flags, window, wire_payload_len, .. } = *segment;
-            let (source, destination) = (self.identity.client, self.identity.server);
-            let tags = Tags::default();
-            let segment = Segment {
-                source,
-                destination,
-                seq,
-                ack,
-                flags,
-                window,
-                payload,
-                wire_payload_len,
-                tags,
-                id: 0,
-                header: &[],
-            };
+            let segment = Segment { seq, ack, flags, window, payload, wire_payload_len };
             self.go_on(&segment, direction, at, resources, recorder);
         }
         resources.spare_recognition = Some(std::mem::replace(resources.recognitions.get_mut(handle), kept));

@@ -56,7 +56,7 @@ impl Connection {
     }
 
     /// A request of the pool, unless it holds its share.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
         let has_share = self.holds_requests() / SHARE <= resources.requests.left();
         let taken = if has_share { resources.requests.take(Request::new) } else { None };

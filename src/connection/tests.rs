@@ -167,6 +167,11 @@ fn row_64_a_reply_to_what_its_server_has_not_received_pairs_with_nothing() {
     let played = play("C SYN | S SYN | C GET a | S- $1 | C GET b | S $2");
     assert_eq!(played.told, ["GET a => lost", "GET b => lost"]);
     assert_eq!(played.count(Counter::Contradictions), 1);
+    // Nor on a connection on which all was usual so far.
+    let usual = "C SYN | S SYN | C GET x | S $8 | C GET y | S $9";
+    let played = play(&format!("{usual} | C GET a | S- $1 | C GET b | S $2"));
+    assert_eq!(played.told[2..], ["GET a => lost", "GET b => lost"]);
+    assert_eq!(played.count(Counter::Contradictions), 1);
 }
 
 #[test]

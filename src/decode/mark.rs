@@ -6,47 +6,50 @@
 //! sends at a place is always the same. Left out are addresses (they are the connection's), TTL, VLAN, tunnel, and checksums,
 //! which hosts with offload leave open.
 
-use super::Segment;
+use super::Packet;
 
-/// Length of the usual header: two options that fill up, and a timestamp.
+/// Length of the plain header, and of the usual one: two options that fill up, and a timestamp.
+const PLAIN_BYTES: usize = 20;
 const USUAL_BYTES: usize = 32;
 /// An odd number with about as many ones as zeros.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl Segment<'_> {
-    /// What copies of a segment have in common, and hardly any two others of its connection. Both numbers count.
+impl Packet<'_> {
+    /// What copies of a packet have in common, and hardly any two others of its connection. Both numbers count.
     #[inline(always)]
     pub fn mark(&self) -> [u64; 2] {
-        if let Some(header) = self.header.first_chunk::<USUAL_BYTES>() {
-            let kind = u32::from_be_bytes(part(header, 12));
-            if kind >> 28 == USUAL_BYTES as u32 / 4 {
-                return [u64::from_ne_bytes(part(header, 4)), self.rest(kind, u64::from_ne_bytes(part(header, 24)))];
-            }
-        }
-        self.unusual_mark()
+        let lengths = u64::from(self.id) << 16 ^ u64::from(self.segment.wire_payload_len);
+        let Some(plain) = self.header.first_chunk::<PLAIN_BYTES>() else {
+            return [u64::from(self.segment.seq.0) << 32 | u64::from(self.segment.ack.0), rest(0, lengths, 0)];
+        };
+        let kind = u32::from_be_bytes(part(plain, 12));
+        let options = match (kind >> 28, self.header.first_chunk::<USUAL_BYTES>()) {
+            // As of no options below; not 0, which would leave the rest with few ones, that don't mix.
+            (5, _) => 1,
+            (8, Some(header)) => u64::from_ne_bytes(part(header, 24)),
+            (words, _) => unusual_options(self.header, words as usize * 4),
+        };
+        [u64::from_ne_bytes(part(plain, 4)), rest(kind, lengths, options)]
     }
+}
 
-    /// All but the place in the streams; `kind`: the length of the header, flags and window.
-    #[inline(always)]
-    fn rest(&self, kind: u32, options: u64) -> u64 {
-        let lengths = u64::from(self.id) << 16 ^ u64::from(self.wire_payload_len);
-        // Mixed, so that a small change of the options can't make up for a small change of the others.
-        u64::from(kind) << 32 ^ lengths ^ options.wrapping_mul(MIX)
-    }
+/// All but the place in the streams; `kind`: the length of the header, flags and window.
+#[inline(always)]
+fn rest(kind: u32, lengths: u64, options: u64) -> u64 {
+    // Mixed, so that a small change of the options can't make up for a small change of the others.
+    u64::from(kind) << 32 ^ lengths ^ options.wrapping_mul(MIX)
+}
 
-    #[cold]
-    fn unusual_mark(&self) -> [u64; 2] {
-        let len = self.header.get(12).map_or(0, |byte| usize::from(byte >> 4) * 4);
-        let options = self.header.get(20..len).unwrap_or_default();
-        let mix = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(MIX).rotate_left(29);
-        let kind = u32::from(self.flags.0) << 16 | u32::from(self.window);
-        [u64::from(self.seq.0) << 32 | u64::from(self.ack.0), self.rest(kind, options.iter().fold(1, mix))]
-    }
+#[cold]
+fn unusual_options(header: &[u8], len: usize) -> u64 {
+    let options = header.get(PLAIN_BYTES..len).unwrap_or_default();
+    let mix = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(MIX).rotate_left(29);
+    options.iter().fold(1, mix)
 }
 
 /// Some bytes of a header.
 #[inline(always)]
-fn part<const N: usize>(header: &[u8; USUAL_BYTES], at: usize) -> [u8; N] {
+fn part<const N: usize, const LEN: usize>(header: &[u8; LEN], at: usize) -> [u8; N] {
     std::array::from_fn(|byte| header[at + byte])
 }
 

@@ -14,6 +14,9 @@ pub mod seq;
 pub mod tags;
 mod tcp;
 mod tunnel;
+mod usual;
+
+use std::ops::Deref;
 
 use crate::capture::Frame;
 use crate::counters::Counter;
@@ -24,14 +27,11 @@ use seq::Seq;
 use tags::Tags;
 pub use tcp::Flags;
 use tunnel::{Innermost, Layer};
+pub use usual::decode_usual;
 
-/// One TCP segment, as captured.
+/// One TCP segment, as captured: what its connection reads of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
-    /// Who sent it.
-    pub source: Endpoint,
-    /// To whom.
-    pub destination: Endpoint,
     /// Sequence number of its first byte (of SYN, if that is set).
     pub seq: Seq,
     /// Acknowledgement number; means something only if `flags` has ACK.
@@ -44,12 +44,32 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// The payload's length on the wire; what it exceeds `payload` by was cut off by the capture.
     pub wire_payload_len: u32,
+}
+
+/// A segment, and what else its headers tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Who sent it.
+    pub source: Endpoint,
+    /// To whom.
+    pub destination: Endpoint,
+    /// The segment.
+    pub segment: Segment<'a>,
     /// The VLAN and the tunnel that it was in.
     pub tags: Tags,
     /// The identification of its IPv4 packet; 0 in IPv6, which has none.
     pub id: u16,
-    /// Its captured bytes from the TCP header on, for [`Segment::mark`].
+    /// Its captured bytes from the TCP header on, for [`Packet::mark`].
     pub header: &'a [u8],
+}
+
+impl<'a> Deref for Packet<'a> {
+    type Target = Segment<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Segment<'a> {
+        &self.segment
+    }
 }
 
 /// Why a frame is no segment.
@@ -86,19 +106,7 @@ impl Skip {
     }
 }
 
-/// The segment in a frame of the most usual kind, TCP over IPv4 in untagged Ethernet; `None` of any other, and where something is
-/// wrong with it: [`decode`] tells of all.
-///
-/// Inlined as a whole, so that addresses stay in registers. Written to memory in pieces and read back at once, as results of
-/// calls are, they would have to wait for one another.
-#[inline(always)]
-pub fn decode_usual<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
-    let packet = link::usual(Bytes::of(frame), frame.link)?;
-    let datagram = ip::usual(packet)?;
-    tcp::segment(&datagram, Tags::default()).ok()
-}
-
-/// Whether a frame is of that kind, as far as its IP header.
+/// Whether a frame is of the usual kind, TCP over IPv4 in untagged Ethernet, as far as its IP header.
 #[inline(always)]
 pub fn is_usual(frame: &Frame<'_>) -> bool {
     link::usual(Bytes::of(frame), frame.link).is_some_and(|packet| ip::usual(packet).is_some())
@@ -110,7 +118,7 @@ pub enum Hidden<'a> {
     /// Nothing: the frame is a segment's, or of no interest.
     Nothing,
     /// A segment, which is in tunnels.
-    Segment(Segment<'a>),
+    Segment(Packet<'a>),
     /// To which connection the frame belongs: it is, or has inside, a fragment.
     Connection,
 }
@@ -134,7 +142,7 @@ pub fn hidden<'a>(frame: &Frame<'a>) -> Hidden<'a> {
 
 /// Reads a frame's headers.
 #[inline]
-pub fn decode<'a>(frame: &Frame<'a>) -> Result<Segment<'a>, Skip> {
+pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Skip> {
     let mut tags = Tags::default();
     let layer = link::inside(Bytes::of(frame), frame.link, &mut tags)?;
     if let Layer::Ip(packet) = layer {
@@ -148,7 +156,7 @@ pub fn decode<'a>(frame: &Frame<'a>) -> Result<Segment<'a>, Skip> {
 
 /// The same from what is not simply a packet of TCP on: apart, so that the usual way is short.
 #[cold]
-fn decode_tunnels(layer: Layer<'_>, mut tags: Tags) -> Result<Segment<'_>, Skip> {
+fn decode_tunnels(layer: Layer<'_>, mut tags: Tags) -> Result<Packet<'_>, Skip> {
     match tunnel::innermost(layer, &mut tags, &mut |_| {})? {
         Innermost::Tcp(datagram) => tcp::segment(&datagram, tags),
         Innermost::Fragment(_) => Err(Skip::Fragment),

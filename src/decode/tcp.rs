@@ -3,7 +3,7 @@
 use super::ip::Datagram;
 use super::seq::Seq;
 use super::tags::Tags;
-use super::{Segment, Skip, be16};
+use super::{Packet, Segment, Skip, be16};
 
 /// The flag bits of a TCP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,6 +20,8 @@ impl Flags {
     pub const PSH: Flags = Flags(0x08);
     /// The acknowledgement field is significant.
     pub const ACK: Flags = Flags(0x10);
+    /// Both of these.
+    pub const ACK_PSH: Flags = Flags(0x18);
 
     /// Whether any bit of `other` is set.
     #[inline]
@@ -38,8 +40,8 @@ impl std::ops::BitOr for Flags {
 }
 
 /// Reads a TCP header.
-#[inline(always)]
-pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment<'a>, Skip> {
+#[inline]
+pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Packet<'a>, Skip> {
     let Datagram { mut source, mut destination, id, payload: bytes, .. } = *datagram;
     let header = bytes.header::<20>()?;
     let header_len = usize::from(header[12] >> 4) * 4;
@@ -49,17 +51,13 @@ pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Segment
     source.port = be16([header[0], header[1]]);
     destination.port = be16([header[2], header[3]]);
     let payload = bytes.skip(header_len)?;
-    Ok(Segment {
-        source,
-        destination,
+    let segment = Segment {
         seq: Seq(u32::from_be_bytes([header[4], header[5], header[6], header[7]])),
         ack: Seq(u32::from_be_bytes([header[8], header[9], header[10], header[11]])),
         flags: Flags(header[13]),
         window: be16([header[14], header[15]]),
         payload: payload.captured,
         wire_payload_len: u32::try_from(payload.wire_len).map_err(|_| Skip::Malformed)?,
-        tags,
-        id,
-        header: bytes.captured,
-    })
+    };
+    Ok(Packet { source, destination, segment, tags, id, header: bytes.captured })
 }

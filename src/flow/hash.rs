@@ -29,6 +29,16 @@ impl Seed {
         fold(self.endpoint(one).wrapping_add(self.endpoint(other)), self.0[1])
     }
 
+    /// The hash of a connection whose two ends are told apart.
+    #[inline(always)]
+    pub fn of_roles(self, client: &Endpoint, server: &Endpoint) -> u64 {
+        let [one, other] = [halves(&client.address.0), halves(&server.address.0)];
+        let ports = u64::from(client.port) << 16 | u64::from(server.port);
+        let one = fold(one.0 ^ self.0[0], one.1 ^ self.0[1]);
+        let other = fold(other.0 ^ self.0[1], other.1 ^ self.0[0]);
+        fold(one ^ ports.rotate_left(32), other ^ ports ^ self.0[1])
+    }
+
     /// The hash of anything, for tables that are not on the packet path.
     #[inline]
     pub fn hash_of<K: Hash>(self, value: &K) -> u64 {

@@ -1,6 +1,6 @@
 //! What tells connections apart.
 
-use crate::decode::Segment;
+use crate::decode::Packet;
 use crate::decode::ports::PortSet;
 use crate::decode::tags::Tags;
 use crate::units::{Direction, Endpoint};
@@ -25,7 +25,7 @@ impl From<PortSet> for Keying {
 impl Keying {
     /// The key of a segment's connection, and which way the segment goes; `None` if neither port is a server's.
     #[inline(always)]
-    pub fn of(&self, segment: &Segment<'_>) -> Option<(FlowKey, Direction)> {
+    pub fn of(&self, segment: &Packet<'_>) -> Option<(FlowKey, Direction)> {
         let (mut key, direction) = FlowKey::of(segment, &self.ports)?;
         if self.by_vlan {
             key.tags = segment.tags;
@@ -50,8 +50,8 @@ impl FlowKey {
     /// the end with the lower port (then address) is taken for the server, until a SYN tells otherwise. VLAN and tunnel are left
     /// out.
     #[inline(always)]
-    pub fn of(segment: &Segment<'_>, ports: &PortSet) -> Option<(FlowKey, Direction)> {
-        let Segment { source, destination, .. } = *segment;
+    pub fn of(segment: &Packet<'_>, ports: &PortSet) -> Option<(FlowKey, Direction)> {
+        let Packet { source, destination, .. } = *segment;
         let to_server = match (ports.contains(source.port), ports.contains(destination.port)) {
             (false, true) => true,
             (true, false) => false,
@@ -68,7 +68,7 @@ impl FlowKey {
     /// The key's hash; the same for both directions.
     #[inline(always)]
     pub fn hash(&self, seed: Seed) -> u64 {
-        let ends = seed.of_endpoints(&self.client, &self.server);
+        let ends = seed.of_roles(&self.client, &self.server);
         if self.tags == Tags::default() { ends } else { ends ^ seed.hash_of(&self.tags) }
     }
 }

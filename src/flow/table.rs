@@ -6,6 +6,7 @@
 use hashbrown::HashTable;
 
 use crate::pool::Pool;
+use crate::prefetch::prefetch;
 
 use super::expiry::{Links, Wheel};
 use super::hash::Seed;
@@ -23,12 +24,44 @@ struct Slot<T> {
 /// A bounded table of connections.
 #[derive(Debug)]
 pub struct Table<T> {
-    index: HashTable<u32>,
+    index: HashTable<Indexed>,
     slots: Pool<Slot<T>>,
     wheel: Wheel,
     seed: Seed,
     /// Slots that were looked at in search of one to give way.
     looked_at: u64,
+}
+
+/// A slot, and in the bits above it a part of its key's hash that tells it from nearly all others in the same place: to look up is
+/// to touch no slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Indexed(u32);
+
+/// Bits of a slot's number.
+const SLOT_BITS: u32 = 26;
+
+impl Indexed {
+    #[inline(always)]
+    fn new(slot: u32, hash: u64) -> Indexed {
+        Indexed(slot | tag(hash))
+    }
+
+    #[inline(always)]
+    fn slot(self) -> u32 {
+        self.0 & ((1 << SLOT_BITS) - 1)
+    }
+
+    /// Whether it may be a key's of this hash.
+    #[inline(always)]
+    fn may_be(self, hash: u64) -> bool {
+        (self.0 ^ tag(hash)) >> SLOT_BITS == 0
+    }
+}
+
+/// A part of a hash that the index itself does not go by: it uses the highest bits, and as many of the lowest as it has places.
+#[inline(always)]
+fn tag(hash: u64) -> u32 {
+    (hash >> 16) as u32 & !((1 << SLOT_BITS) - 1)
 }
 
 /// Connections that are compared to find one to give way.
@@ -42,7 +75,7 @@ impl<T> Table<T> {
     /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`.
     pub fn new(bytes: u64, seed: Seed, tick_ns: u64) -> Table<T> {
         // The index doubles, so for a moment it holds a connection's 5 bytes up to 3 times, at half load.
-        let slots = crate::limits::items(bytes, size_of::<Slot<T>>() + 4 + 30);
+        let slots = crate::limits::items(bytes, size_of::<Slot<T>>() + 4 + 30).min(1 << SLOT_BITS);
         Table { index: HashTable::new(), slots: Pool::new(slots), wheel: Wheel::new(tick_ns), seed, looked_at: 0 }
     }
 
@@ -70,7 +103,7 @@ impl<T> Table<T> {
 
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.index.iter().map(|&slot| self.get(slot))
+        self.index.iter().map(|entry| self.get(entry.slot()))
     }
 
     /// Whether it is empty.
@@ -87,7 +120,20 @@ impl<T> Table<T> {
     /// Where a connection is.
     #[inline]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        self.index.find(hash, |&slot| self.slots.get(slot).key == *key).copied()
+        let is_it = |entry: &Indexed| entry.may_be(hash) && self.slots.get(entry.slot()).key == *key;
+        self.index.find(hash, is_it).map(|entry| entry.slot())
+    }
+
+    /// Where a connection with a key of this hash is most likely; of its slot nothing has been read.
+    #[inline(always)]
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |entry| entry.may_be(hash)).map(|entry| entry.slot())
+    }
+
+    /// Asks for the memory of a slot.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        prefetch(self.slots.peek(slot));
     }
 
     /// The connection in a slot.
@@ -109,7 +155,8 @@ impl<T> Table<T> {
         place.key = key;
         place.value = Some(value);
         let (slots, seed) = (&self.slots, self.seed);
-        self.index.insert_unique(hash, slot, |&other| slots.get(other).key.hash(seed));
+        let entry = Indexed::new(slot, hash);
+        self.index.insert_unique(hash, entry, |other| slots.get(other.slot()).key.hash(seed));
         Some(slot)
     }
 
@@ -117,7 +164,7 @@ impl<T> Table<T> {
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         self.wheel.cancel(slot, &mut LinksOf(&mut self.slots));
         let hash = self.slots.get(slot).key.hash(self.seed);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
+        if let Ok(entry) = self.index.find_entry(hash, |other| other.slot() == slot) {
             entry.remove();
         }
         let value = self.slots.get_mut(slot).value.take();
@@ -157,7 +204,7 @@ impl<T> Table<T> {
 
     /// Any connection, to empty the table one by one.
     pub fn any(&self) -> Option<u32> {
-        self.index.iter().next().copied()
+        self.index.iter().next().map(|entry| entry.slot())
     }
 }
 

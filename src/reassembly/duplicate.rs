@@ -7,7 +7,7 @@
 //! over: then copies count as retransmissions. To remember a packet is a few moves in one cache line. Never panics; allocates
 //! when it is made.
 
-use crate::decode::Segment;
+use crate::decode::Packet;
 use crate::limits::{COPY_TIME_NS, RECENT_PER_SET, RECENT_SETS};
 use crate::prefetch::prefetch;
 use crate::units::{Direction, Timestamp};
@@ -25,7 +25,7 @@ pub struct Print(u64);
 impl Print {
     /// Of a segment on the connection with this hash, which nobody can guess.
     #[inline(always)]
-    pub fn of(segment: &Segment<'_>, direction: Direction, hash: u64) -> Print {
+    pub fn of(segment: &Packet<'_>, direction: Direction, hash: u64) -> Print {
         let [one, other] = segment.mark();
         let product = u128::from(one ^ hash ^ direction as u64) * u128::from(other);
         Print(product as u64 ^ (product >> 64) as u64)

@@ -108,6 +108,12 @@ impl HalfStream {
         self.ended = true;
     }
 
+    /// Whether nothing of it is missing or to be found out: it has begun, has brought data, and goes on.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.known && self.seen && !self.ended && self.list == NONE && self.time.is_known()
+    }
+
     /// Data waits behind a hole.
     #[inline]
     pub fn is_waiting(&self) -> bool {

@@ -73,6 +73,42 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     }
 }
 
+/// A word of at most 8 bytes, the first one the lowest; behind them zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortWord {
+    /// Its bytes.
+    pub bytes: u64,
+    /// How many they are.
+    pub length: usize,
+}
+
+/// Bytes of a list that are put together before they are copied into it.
+const PUT_TOGETHER: usize = 64;
+
+/// Makes a list of a word, a key and so many hidden arguments; of lengths that their fields can say.
+#[inline(always)]
+pub fn fill(list: &mut Vec<u8>, word: ShortWord, key: &[u8], role: KeyRole, hidden: usize) {
+    list.clear();
+    let key_at = ENTRY_HEADER_BYTES + word.length;
+    let hidden_at = key_at + ENTRY_HEADER_BYTES + key.len();
+    let [low, high] = (key.len() as u16).to_le_bytes();
+    let mut bytes = [0; PUT_TOGETHER];
+    bytes[1] = word.length as u8;
+    bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + 8].copy_from_slice(&word.bytes.to_le_bytes());
+    if let Some(whole) = bytes.get_mut(..hidden_at) {
+        whole[key_at..key_at + ENTRY_HEADER_BYTES].copy_from_slice(&[KEY | role.bits(), low, high]);
+        whole[key_at + ENTRY_HEADER_BYTES..].copy_from_slice(key);
+        list.extend_from_slice(whole);
+    } else {
+        list.extend_from_slice(&bytes[..key_at]);
+        list.extend_from_slice(&[KEY | role.bits(), low, high]);
+        list.extend_from_slice(key);
+    }
+    for _ in 0..hidden {
+        append(list, Argument::Hidden);
+    }
+}
+
 /// Makes the entry that begins at `at` (appended as [`Argument::Hidden`], its text behind it) a key of that text and role, or
 /// a value.
 #[inline]

@@ -244,7 +244,7 @@ fn short(name: &[u8]) -> Option<u64> {
 
 /// ASCII letters in upper case, all else as it is; of eight bytes at once.
 #[inline]
-fn upper(word: u64) -> u64 {
+pub(super) fn upper(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let low = word & (0x7f * ONES);
     let from_a = low + (0x80 - b'a' as u64) * ONES;

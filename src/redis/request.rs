@@ -4,6 +4,8 @@
 //! keys, and (where records are wanted) a short list of arguments as they may be shown. Secrets are cut here, before a byte
 //! is copied. Requests live in a pool; a used one keeps its buffer, so nothing allocates after warm-up.
 
+pub mod usual;
+
 use crate::limits::{ARGUMENTS_BYTES_MAX, NOTES_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
 use crate::pool::NONE;
 use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};

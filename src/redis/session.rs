@@ -224,6 +224,12 @@ impl Session {
         self.replies == Replies::On && !self.monitors && !self.is_subscribed()
     }
 
+    /// Whether it is as any session begins, in either protocol: each command has one reply, which is its own.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.is_countable() && !self.in_multi
+    }
+
     /// Whether messages may come at any time.
     #[inline]
     pub fn is_subscribed(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::capture::Frame;
 use crate::capture::spread::Spread;
 use crate::counters::{Counter, Counters};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Hidden, Segment, decode, hidden, is_usual};
+use crate::decode::{Hidden, Packet, decode, hidden, is_usual};
 use crate::limits::{BATCH_FRAMES, MESH_HELD_BYTES_MAX, PARCELS};
 use crate::ring::{Inbox, Outbox, ring};
 use crate::units::Timestamp;
@@ -262,7 +262,7 @@ impl Mesh {
     }
 }
 
-fn owner(spread: Spread, segment: &Segment<'_>) -> usize {
+fn owner(spread: Spread, segment: &Packet<'_>) -> usize {
     spread.owner(&segment.source, &segment.destination)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::capture::file::{FileSource, OpenOptions};
 use crate::capture::{Polled, Source};
-use crate::decode::{Segment, decode};
+use crate::decode::{Packet, decode};
 use crate::limits::BATCH_FRAMES;
 use crate::redis::command::{CommandId, CommandTable};
 
@@ -65,7 +65,7 @@ impl Survey {
     }
 }
 
-fn note(ports: &mut [PortSeen], segment: &Segment<'_>, commands: &CommandTable) {
+fn note(ports: &mut [PortSeen], segment: &Packet<'_>, commands: &CommandTable) {
     let (from, to) = (segment.source.port, segment.destination.port);
     let is_request = begins_a_request(segment.payload, commands);
     let server = if is_request { to } else { from.min(to) };

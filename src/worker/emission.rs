@@ -157,7 +157,7 @@ pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<Error
 }
 
 /// Whether a reply repeats what other clients sent.
-fn is_foreign(reply: ReplyFacts<'_>) -> bool {
+fn is_foreign(reply: &ReplyFacts<'_>) -> bool {
     reply.kind == Kind::Simple && redact::is_monitor_line(reply.response)
 }
 

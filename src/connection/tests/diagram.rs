@@ -1,12 +1,13 @@
 //! Plays a packet diagram (see the tests) into a connection, and tells what came out of it.
 
-use crate::connection::{Admission, Connection, Exchange, Recorder, Resources, Settings};
+use crate::connection::{Arrived, Connection, Exchange, Recorder, Resources, Settings};
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
 use crate::decode::tags::Tags;
-use crate::decode::{Flags, Segment};
+use crate::decode::{Flags, Packet as Decoded, Segment};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
+use crate::reassembly::duplicate::{Print, Recent};
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
@@ -30,6 +31,7 @@ pub(super) struct Played {
     pub(super) told: Vec<String>,
     /// Of those that were paired: last byte to last byte.
     pub(super) latencies_ms: Vec<u64>,
+    facts: Vec<String>,
     counters: Counters,
 }
 
@@ -48,7 +50,12 @@ pub(super) fn play_with(choose: impl FnOnce(&mut Options), diagram: &str) -> Pla
     choose(&mut options);
     let mut packets = packets(diagram, options.isn);
     packets.sort_by_key(|packet| packet.seen_at);
-    Tap::new(options.resync).watch(&packets)
+    let played = Tap::new(options.resync, 100).watch(&packets);
+    // Where no payload is shown, what is usual goes a shorter way, and ends as it does without.
+    let short = Tap::new(options.resync, 0).watch(&packets);
+    assert_eq!((&short.facts, &short.latencies_ms), (&played.facts, &played.latencies_ms));
+    assert_eq!(short.counters, played.counters);
+    played
 }
 
 #[derive(Clone, Debug)]
@@ -202,6 +209,8 @@ fn payload(what: &str, is_request: bool) -> Vec<u8> {
 #[derive(Default)]
 struct Told {
     lines: Vec<String>,
+    /// The same without what is shown.
+    facts: Vec<String>,
     latencies_ms: Vec<u64>,
 }
 
@@ -224,6 +233,7 @@ impl Recorder for Told {
         }
         let flags = Facts::NAMES.iter().filter(|(flag, _)| exchange.outcome.is_paired() && request.flags.has(*flag));
         told.extend(flags.map(|(_, name)| (*name).to_owned()));
+        self.facts.push(told[1..].join(" "));
         if let Some(reply) = exchange.reply {
             let text = if reply.error.is_empty() { reply.response } else { reply.error };
             told.push(String::from_utf8_lossy(text).into_owned());
@@ -235,18 +245,21 @@ impl Recorder for Told {
 
 struct Tap {
     resources: Resources,
+    recent: Recent,
+    /// Packets so far: no two are copies of one another.
+    packets: u16,
     connection: Option<Connection>,
     told: Told,
 }
 
 impl Tap {
-    fn new(resync: Resync) -> Tap {
+    fn new(resync: Resync, payload_bytes: usize) -> Tap {
         let table = CommandTable::built_in();
         let settings = Settings {
             table,
             acts: Acts::new(table),
             possible: Possible::new(table),
-            shown: Shown { keys: true, payload_bytes: 100 },
+            shown: Shown { keys: true, payload_bytes },
             timeout_ns: 30 * SECOND,
             idle_timeout_ns: 3600 * SECOND,
             resync,
@@ -255,7 +268,7 @@ impl Tap {
             reorder_packets: 128,
         };
         let resources = Resources::new(settings, &Budget::new(16 << 20, 1));
-        Tap { resources, connection: None, told: Told::default() }
+        Tap { resources, recent: Recent::default(), packets: 0, connection: None, told: Told::default() }
     }
 
     fn watch(mut self, packets: &[Packet]) -> Played {
@@ -269,40 +282,36 @@ impl Tap {
         }
         assert_eq!(self.resources.in_use(), 0, "everything was given back");
         assert_eq!(self.resources.counters.pending(), 0, "every request was decided");
-        Played { told: self.told.lines, latencies_ms: self.told.latencies_ms, counters: self.resources.counters }
+        let Told { lines: told, facts, latencies_ms } = self.told;
+        Played { told, facts, latencies_ms, counters: self.resources.counters }
     }
 
     fn take(&mut self, packet: &Packet) {
         let end = |last, port| Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port };
         let (client, server) = (end(1, 40_000), end(9, 6379));
         let direction = packet.direction;
-        let (source, destination) = if direction == Direction::Request { (client, server) } else { (server, client) };
         let segment = Segment {
-            source,
-            destination,
             seq: Seq(packet.seq),
             ack: Seq(packet.ack),
             flags: packet.flags,
             window: packet.window,
             payload: &packet.payload[..packet.payload.len() - packet.cut],
             wire_payload_len: packet.payload.len() as u32,
-            tags: Tags::default(),
-            id: 0,
-            header: &[],
         };
         let at = Timestamp(packet.at);
-        let Tap { resources, connection, told } = self;
-        if let Some(current) = connection {
-            match current.admit(&segment, direction, at, resources) {
-                Admission::Take => {
-                    return current.segment(&segment, direction, at, resources, told);
-                }
-                Admission::Ignore => return,
-                Admission::Replace(reason) => current.close(reason, resources, told),
-            }
+        self.packets += 1;
+        let (tags, header) = (Tags::default(), &[][..]);
+        let packet = Decoded { source: client, destination: server, segment, tags, id: self.packets, header };
+        let print = Print::of(&packet, direction, 0x1234_5678_9abc_def1);
+        let Tap { resources, recent, connection, told, .. } = self;
+        if let Some(current) = connection
+            && (current.arrive(&segment, direction, at, print, recent, resources, told) == Arrived::Done
+                || current.arrive_unusually(&segment, direction, at, resources, told))
+        {
+            return;
         }
         let key = FlowKey { client, server, ..FlowKey::default() };
-        *connection = Connection::open(&segment, direction, at, &key, false);
+        *connection = Connection::open(&segment, direction, at, &key, [0; 2], false);
         if let Some(connection) = connection {
             resources.counters.count(connection.opened_counter());
             connection.segment(&segment, direction, at, resources, told);

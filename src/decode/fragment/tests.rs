@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capture::LinkType;
-use crate::decode::Segment;
+use crate::decode::{Packet, Segment};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -27,7 +27,7 @@ impl Bench {
         self.counters.count(Counter::FramesSeen);
         self.counters.count(Counter::FramesAnalysed);
         self.counters.add(Counter::FrameBytes, u64::from(whole.wire_len));
-        let Segment { payload, wire_payload_len, source, .. } = decode(&whole).unwrap();
+        let Packet { segment: Segment { payload, wire_payload_len, .. }, source, .. } = decode(&whole).unwrap();
         assert_eq!(source.port, 40_001);
         Some((payload.to_vec(), wire_payload_len, whole.at.0))
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capture::{Frame, LinkType};
-use crate::decode::{Segment, decode};
+use crate::decode::{Packet, decode};
 use crate::units::Timestamp;
 use proptest::prelude::*;
 
@@ -46,7 +46,7 @@ fn in_gre(flags: u16, protocol: u16, fields: &[u8], payload: &[u8]) -> Vec<u8> {
     in_ipv4(47, &[&flags.to_be_bytes()[..], &protocol.to_be_bytes(), fields, payload].concat())
 }
 
-fn decoded(bytes: &[u8], link: LinkType) -> Result<Segment<'_>, Skip> {
+fn decoded(bytes: &[u8], link: LinkType) -> Result<Packet<'_>, Skip> {
     decode(&Frame { bytes, wire_len: bytes.len() as u32, at: Timestamp(1), link })
 }
 

@@ -1,6 +1,8 @@
 //! What is remembered of packets, for how long and of how many.
 
 use super::*;
+use crate::capture::{Frame, LinkType};
+use crate::decode::decode;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
 const PRINT: Print = Print(0x1234_5678_9abc_def1);
@@ -62,4 +64,21 @@ fn a_set_forgets_its_oldest_packet_first() {
 fn the_budget_has_what_it_takes() {
     let budget = crate::limits::Budget::new(1 << 30, 1);
     assert_eq!(Recent::default().memory(), budget.recent);
+}
+
+/// What acknowledges more and more differs in a few bits only.
+#[test]
+fn packets_of_one_connection_spread_over_all_sets() {
+    let mut ip = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 9].to_vec();
+    ip.extend_from_slice(&[0x9c, 0x41, 0x18, 0xeb, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    for step in [1, 5, 100, 1 << 20] {
+        let mut packets = [0; RECENT_SETS];
+        for n in 0..RECENT_SETS as u32 {
+            ip[28..32].copy_from_slice(&(n * step).to_be_bytes());
+            let frame = Frame { bytes: &ip, wire_len: 40, at: NOW, link: LinkType::RawIp };
+            let print = Print::of(&decode(&frame).unwrap(), Direction::Request, 0x1234_5678_9abc_def1);
+            packets[print.set()] += 1;
+        }
+        assert!(packets.iter().all(|&packets| packets <= RECENT_PER_SET), "{step}: {:?}", packets.iter().max());
+    }
 }

@@ -12,6 +12,7 @@
 //!   `>>ROLE` (all that follow are keys, in place of a first key that is empty; if that is not, there are none),
 //!   `=ROLE` (the first key's role becomes this; may be behind `.n`).
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::KeyRole;
@@ -166,6 +167,12 @@ impl KeyPlan {
     /// Whether keys follow a keyword.
     pub fn has_keyword(&self) -> bool {
         self.specs.iter().any(|spec| matches!(spec.begin, Begin::Keyword { .. }))
+    }
+
+    /// If argument 1 is the only key, whatever the others are: its role, and requests of how many words that holds for.
+    pub fn only_key(&self) -> Option<(KeyRole, RangeInclusive<u32>)> {
+        let most = self.words.as_ref().map_or(u32::MAX, |words| words.from);
+        self.only_first.map(|role| (role, self.words_min..=most))
     }
 
     /// Whether there can be keys at all.

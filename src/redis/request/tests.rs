@@ -197,3 +197,66 @@ fn row_70_no_key_is_guessed_for_a_command_whose_name_misses_bytes() {
     assert_eq!((request.args, request.keys), (3, 0));
     assert!(iter(&request.arguments).all(|argument| argument == Argument::Hidden));
 }
+
+/// What is kept of a request that the usual way reads, and its bytes; `None` if it does not.
+fn usual(bytes: &[u8]) -> Option<(Request, usize)> {
+    let table = CommandTable::built_in();
+    let commands = usual::UsualCommands::new(table, &Acts::new(table), &KEYS);
+    let found = commands.read(bytes)?;
+    // As one of the pool is that was used for something else.
+    let mut request = cut(&multibulk(&["AUTH", "user", "secret"]), 20, KEYS);
+    found.fill(&mut request);
+    Some((request, found.bytes))
+}
+
+#[test]
+fn the_usual_way_reads_what_the_parser_reads() {
+    let mut read = 0;
+    let names = CommandTable::built_in().iter().map(|command| command.name.clone());
+    for name in names.chain(["get", "sEt", "NOSUCH", "", "GET\0"].map(str::to_owned)) {
+        for key in ["", "k", "a key of 16 byte", &"k".repeat(480), &"k".repeat(520)] {
+            for others in [0, 1, 2, 3, 8] {
+                let mut words = vec![name.as_str(), key];
+                words.extend(std::iter::repeat_n("GET", others));
+                let bytes = multibulk(&words);
+                let behind = [&bytes[..], b"*1\r\n"].concat();
+                let Some((usual, length)) = usual(&behind) else { continue };
+                let long = cut(&bytes, bytes.len(), KEYS);
+                assert_eq!(length, bytes.len(), "{words:?}");
+                assert_eq!((&usual.arguments, &usual.notes), (&long.arguments, &long.notes), "{words:?}");
+                assert_eq!((usual.command, usual.args, usual.keys), (long.command, long.args, long.keys), "{words:?}");
+                assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
+                let table = CommandTable::built_in();
+                assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
+                assert!(!usual.is_mark() && !usual.timed_out && usual.slot() == long.slot(), "{words:?}");
+                for at in 0..bytes.len() {
+                    assert!(self::usual(&bytes[..at]).is_none(), "{words:?} cut at {at}");
+                }
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 500, "{read}");
+}
+
+#[test]
+fn what_is_not_usual_is_left_to_the_parser() {
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = multibulk(&["SET", "key", "value"]);
+        bytes[at] = byte;
+        usual(&bytes).is_none()
+    };
+    assert!(usual(&multibulk(&["SET", "key", "value"])).is_some());
+    // Type bytes, ends of lines, lengths.
+    for at in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 31, 32] {
+        assert!(changed(at, b'x'), "byte {at}");
+    }
+    for words in ["AUTH secret", "SET k v GET", "EVAL s 1 k", "BLPOP k 0", "MGET a b", "CONFIG GET x", "GET", "PING"] {
+        assert!(usual(&multibulk(&words.split(' ').collect::<Vec<_>>())).is_none(), "{words}");
+    }
+    let table = CommandTable::built_in();
+    for shown in [Shown { keys: false, payload_bytes: 0 }, FULL] {
+        let commands = usual::UsualCommands::new(table, &Acts::new(table), &shown);
+        assert!(commands.read(&multibulk(&["GET", "key"])).is_none(), "{shown:?}");
+    }
+}

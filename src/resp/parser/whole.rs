@@ -2,7 +2,10 @@
 //!
 //! All of it can be read in pieces as well, by [`Parser::feed`], which gives the same. Never panics.
 
-use super::{Kind, NotResp, Parser, Step, Visitor};
+use super::{Kind, NotResp, Parser, State, Step, Visitor};
+
+/// As many as any length or integer that is not negative has at the most, but for a few that are read in pieces.
+const LONG_DIGITS_MAX: usize = 18;
 
 /// The number of up to three digits that begins the input, and how many bytes it takes with its CRLF. Most headers are of this
 /// kind, so that they take one step instead of three.
@@ -19,14 +22,85 @@ pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
 
 /// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
 #[inline(always)]
-fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
     let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
-    let (length, header) = short_number(behind)?;
+    match short_number(behind) {
+        Some((length, header)) => content(behind, length, header),
+        None => long_bulk(behind),
+    }
+}
+
+/// As [`bulk`], of one whose length has more digits; from behind the type byte on.
+#[inline(never)]
+fn long_bulk(behind: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, header) = long_number(behind)?;
+    content(behind, length, header)
+}
+
+/// A content of this length, behind the header without its type byte.
+#[inline(always)]
+fn content(behind: &[u8], length: u64, header: usize) -> Option<(&[u8], usize)> {
     let (content, behind) = behind[header..].split_at_checked(length as usize)?;
     behind.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
 }
 
+/// As [`short_number`], of more digits.
+#[inline(never)]
+fn long_number(input: &[u8]) -> Option<(u64, usize)> {
+    let digits = input.iter().take(LONG_DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, behind) = input.split_at_checked(digits)?;
+    let number = digits.iter().fold(0, |number, &digit| number * 10 + u64::from(digit - b'0'));
+    (!digits.is_empty() && behind.starts_with(b"\r\n")).then_some((number, digits.len() + 2))
+}
+
+/// The kind of a reply that the input begins with, and its bytes: of those without elements that say nothing but their kind. An
+/// `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
+#[inline(always)]
+pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
+    match *input {
+        [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((Kind::Null, 5)),
+        [b'$', ..] => bulk(input).map(|(_, bytes)| (Kind::Bulk, bytes)),
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((Kind::Simple, 5)),
+        [b'_', b'\r', b'\n', ..] => Some((Kind::Null, 3)),
+        [b':', b'-', ref number @ ..] => integer(number).map(|bytes| (Kind::Integer, 2 + bytes)),
+        [b':', ref number @ ..] => integer(number).map(|bytes| (Kind::Integer, 1 + bytes)),
+        _ => None,
+    }
+}
+
+/// Bytes of a number, with its end.
+#[inline(always)]
+fn integer(input: &[u8]) -> Option<usize> {
+    short_number(input).or_else(|| long_number(input)).map(|(_, bytes)| bytes)
+}
+
+/// Where a bulk string ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BulkEnd {
+    /// Not in this input, all of which is part of it.
+    Beyond,
+    /// Behind so many bytes, and with it the message.
+    At(usize),
+}
+
 impl Parser {
+    /// If the message that has begun is a bulk string of which nothing more is wanted: passes by what the input has of it. `None`:
+    /// the input is to be fed.
+    #[inline]
+    pub fn pass_by(&mut self, input: &[u8]) -> Option<BulkEnd> {
+        let is_simple = self.state == State::Bulk && !self.chunked;
+        if !is_simple || self.depth > 0 || self.muted > 0 || self.wanted > 0 {
+            return None;
+        }
+        let length = input.len() as u64;
+        if self.number > length {
+            self.number -= length;
+            return Some(BulkEnd::Beyond);
+        }
+        let left = self.number as usize;
+        input[left..].starts_with(b"\r\n").then_some(BulkEnd::At(left + 2))
+    }
+
     /// Reads arguments of a client's multibulk command: those that are here as a whole, or the beginning of the next one.
     #[inline]
     pub(super) fn arguments<V: Visitor>(

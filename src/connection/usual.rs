@@ -1,0 +1,393 @@
+//! The short way: what nearly all segments take.
+//!
+//! A connection is *plain* while nothing about it needs to be thought of: both streams are known and whole, the pairing is
+//! settled, its session is as any session begins. That is decided when something unusual has happened ([`Connection::is_plain`]
+//! says what it takes) and remembered in a flag, so that a segment asks one question. What is done here for a plain connection
+//! is what the long way ([`Connection::segment`] and below) would have done: where anything is not as usual, nothing has
+//! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for.
+
+use crate::counters::Counter;
+use crate::decode::seq::Seq;
+use crate::decode::{Flags as TcpFlags, Segment};
+use crate::limits::PENDING_PER_CONNECTION_MAX;
+use crate::pool::NONE;
+use crate::reassembly::duplicate::{Print, Recent};
+use crate::reassembly::pages::{Meta, Piece};
+use crate::reassembly::stream::HalfStream;
+use crate::redis::pairing::Outcome;
+use crate::redis::session::Act;
+use crate::resp::parser::{BulkEnd, Kind, scalar};
+use crate::units::{Direction, Offset, Timestamp};
+
+use super::{
+    Admission, Certainty, Connection, Exchange, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unfinished,
+};
+
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrived {
+    /// The connection has taken it, or it is a copy.
+    Done,
+    /// It does not simply go on with the connection: [`Connection::arrive_unusually`] is to be asked.
+    Unusual,
+}
+
+impl Connection {
+    /// A segment between its ends arrives. `print`: what copies of its packet have in common, `recent`: the packets of late.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn arrive<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        print: Print,
+        recent: &mut Recent,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Arrived {
+        if self.is_usual(segment, direction, at, resources) {
+            if recent.is_copy(print, at, true) {
+                resources.counters.count(Counter::Duplicates);
+            } else {
+                self.take_usual(segment, direction, at, resources, recorder);
+            }
+            return Arrived::Done;
+        }
+        let is_next = self.brings_next(segment, direction, at, resources);
+        if recent.is_copy(print, at, is_next) {
+            resources.counters.count(Counter::Duplicates);
+            return Arrived::Done;
+        }
+        if is_next {
+            self.segment(segment, direction, at, resources, recorder);
+            return Arrived::Done;
+        }
+        if self.take_acknowledgement(segment, direction, at, resources) { Arrived::Done } else { Arrived::Unusual }
+    }
+
+    /// A segment arrives that does not simply go on with it. Answers whether it has taken it, or it is no one's; else the segment
+    /// begins another connection, and this one has ended.
+    pub fn arrive_unusually<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> bool {
+        match self.admit(segment, direction, at, resources) {
+            Admission::Take => self.segment(segment, direction, at, resources, recorder),
+            Admission::Ignore => resources.counters.count(Counter::Stray),
+            Admission::Replace(reason) => {
+                self.close(reason, resources, recorder);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Notes whether it is plain.
+    pub(super) fn note_plain(&mut self) {
+        self.plain = self.is_plain();
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.closed
+            && !self.swapped
+            && !self.unpairable
+            && !self.watchful
+            && !self.is_closing
+            && self.candidate.is_none()
+            && self.certainty.is_settled()
+            && self.framing == [Framing::Known; 2]
+            && self.requests > 0
+            && self.internal == 0
+            && [self.resync, self.link, self.recognition] == [NONE; 3]
+            && !self.queue.is_marked()
+            && self.children.is_empty()
+            && self.session.is_plain()
+            && self.streams.iter().all(HalfStream::is_plain)
+    }
+
+    /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.
+    #[inline(always)]
+    fn is_usual(&self, segment: &Segment<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> bool {
+        debug_assert!(!self.plain || self.is_plain());
+        let stream = self.stream(direction);
+        self.plain
+            && Seq::of(stream.next()) == segment.seq
+            && matches!(segment.flags, TcpFlags::ACK | TcpFlags::ACK_PSH)
+            && segment.payload.len() == segment.wire_payload_len as usize
+            && !segment.payload.is_empty()
+            && self.is_timely(at, resources)
+            && stream.acked() <= stream.next()
+            && segment.ack.distance(Seq::of(self.stream(direction.reverse()).next())) <= 0
+    }
+
+    /// Whether time decides nothing: it has not gone backwards, and nothing has waited for too long.
+    #[inline(always)]
+    fn is_timely(&self, at: Timestamp, resources: &Resources) -> bool {
+        let settings = &resources.settings;
+        at >= self.last_at
+            && at.since(self.last_at) < settings.idle_timeout_ns
+            && (self.queue.is_empty() || at.since(self.head_at) < settings.timeout_ns)
+    }
+
+    /// Takes a segment of which [`Connection::is_usual`] holds.
+    #[inline(always)]
+    fn take_usual<R: Recorder>(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let opposite = self.stream_mut(direction.reverse());
+        let ack = segment.ack.unwrap_near(opposite.next());
+        opposite.acknowledge(ack);
+        opposite.window_closed = false;
+        let stream = self.stream_mut(direction);
+        stream.offer(segment.window);
+        let from = stream.next();
+        let time = stream.advance(segment.payload.len() as u64, at);
+        let bytes = segment.payload;
+        let taken = if self.unfinished[direction as usize] != NONE {
+            self.finish_usual(bytes, direction, from, ack, time, resources, recorder)
+        } else if direction == Direction::Request {
+            self.usual_requests(bytes, from, ack, time, resources)
+        } else {
+            self.usual_replies(bytes, from, ack, time, resources, recorder)
+        };
+        if taken < bytes.len() {
+            let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: false };
+            let piece = Piece { from, bytes, cut: 0, fin: false, meta };
+            self.take_rest(direction, &piece, taken, time, resources, recorder);
+        }
+        self.last_at = at;
+        if !self.plain {
+            self.note_plain();
+        }
+    }
+
+    /// What is left of a segment goes the long way.
+    #[inline(never)]
+    fn take_rest<R: Recorder>(
+        &mut self,
+        direction: Direction,
+        piece: &Piece<'_>,
+        taken: usize,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let done = match direction {
+            Direction::Request => self.parse_requests(piece, taken, time, resources, recorder),
+            Direction::Reply => self.parse_replies(piece, taken, time, resources, recorder),
+        };
+        if let Err(Exhausted(what)) = done {
+            self.give_up(what, resources, recorder);
+        }
+    }
+
+    /// Takes a segment that only acknowledges, if it is a usual one of a plain connection; answers whether it was.
+    #[inline(always)]
+    fn take_acknowledgement(
+        &mut self,
+        segment: &Segment<'_>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> bool {
+        debug_assert!(!self.plain || self.is_plain());
+        let next = self.stream(direction.reverse()).next();
+        let is_usual = self.plain
+            && segment.flags == TcpFlags::ACK
+            && segment.wire_payload_len == 0
+            && segment.ack.distance(Seq::of(next)) <= 0
+            && self.is_timely(at, resources);
+        if is_usual {
+            self.stream_mut(direction.reverse()).acknowledge(segment.ack.unwrap_near(next));
+            self.stream_mut(direction).offer(segment.window);
+            self.last_at = at;
+        }
+        is_usual
+    }
+
+    /// Takes the requests of the usual form that some bytes of a plain connection begin with, between messages; answers how many
+    /// bytes they are.
+    #[inline]
+    pub(super) fn usual_requests(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        received: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+    ) -> usize {
+        let mut at = 0;
+        while let Some(usual) = resources.usual.read(&bytes[at..]) {
+            if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
+                break;
+            }
+            let Ok(handle) = self.take_request(resources) else { break };
+            let request = resources.requests.get_mut(handle);
+            usual.fill(request);
+            request.t1 = time;
+            request.t2 = time;
+            request.begin = from.plus(at as u64);
+            at += usual.bytes;
+            request.end = from.plus(at as u64);
+            request.received = received;
+            request.index = self.requests;
+            request.pipeline = self.queue.len();
+            self.requests += 1;
+            resources.counters.count(Counter::Requests);
+            if self.queue.is_empty() {
+                self.head_at = time;
+            }
+            self.queue.push(handle, &mut resources.requests);
+        }
+        at
+    }
+
+    /// A message goes on: if it is a reply that is one long string, it goes on to the end of the bytes, or ends in them, and then
+    /// is paired, with those behind it; answers how many bytes that are, 0 if it is no such.
+    #[allow(clippy::too_many_arguments)]
+    fn finish_usual<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        direction: Direction,
+        from: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> usize {
+        if direction == Direction::Request {
+            return 0;
+        }
+        let handle = self.unfinished[direction as usize];
+        let Unfinished { parser, reply } = resources.unfinished.get_mut(handle);
+        if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
+            return 0;
+        }
+        let length = match parser.pass_by(bytes) {
+            None => return 0,
+            Some(BulkEnd::Beyond) => return bytes.len(),
+            Some(BulkEnd::At(length)) => length,
+        };
+        let answer = Answer {
+            kind: Kind::Bulk,
+            begin: reply.begin,
+            end: from.plus(length as u64),
+            t3: reply.t3,
+            ack: reply.ack,
+        };
+        if !self.answer_usual(&answer, time, resources, recorder) {
+            return 0;
+        }
+        self.drop_unfinished(direction, resources);
+        if !self.plain {
+            return length;
+        }
+        length + self.usual_replies(&bytes[length..], answer.end, ack, time, resources, recorder)
+    }
+
+    /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
+    /// answer usual requests; answers how many bytes they are.
+    #[inline]
+    pub(super) fn usual_replies<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> usize {
+        let mut at = 0;
+        while let Some((kind, length)) = scalar(&bytes[at..]) {
+            let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
+            if !self.answer_usual(&Answer { kind, begin, end, t3: time, ack }, time, resources, recorder) {
+                break;
+            }
+            at += length;
+            if !self.plain {
+                break;
+            }
+        }
+        at
+    }
+
+    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
+    #[inline(always)]
+    fn answer_usual<R: Recorder>(
+        &mut self,
+        answer: &Answer,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> bool {
+        let Answer { kind, begin, end, t3, ack } = *answer;
+        let (outcome, counter) = match self.certainty {
+            Certainty::Exact => (Outcome::Exact, Counter::RequestsExact),
+            Certainty::Assumed(proof) => (Outcome::Resynced(proof), Counter::RequestsResynced),
+            Certainty::Open => return false,
+        };
+        let Some(head) = self.queue.head() else { return false };
+        let Resources { settings, requests, counters, labels, .. } = &mut *resources;
+        let request = requests.get_mut(head);
+        if request.timed_out
+            || request.end > ack
+            || settings.acts.of(request.command) != Act::None
+            || !settings.possible.of(request.command).has(kind)
+            || settings.shown.payload_bytes > 0
+        {
+            return false;
+        }
+        counters.count(Counter::Replies);
+        counters.count(Counter::RepliesPaired);
+        counters.count(counter);
+        self.head_at = time;
+        self.habit.paired(request.received, end);
+        self.queue.pop(requests);
+        let bytes = end.distance_from(begin);
+        let facts = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
+        let exchange = Exchange {
+            identity: &self.identity,
+            request: requests.get(head),
+            outcome,
+            reply: Some(&facts),
+            previous: self.previous,
+            db: self.db,
+            labels: (self.labels != NONE).then(|| labels.get(self.labels)),
+            parent: None,
+        };
+        recorder.decided(&exchange, counters);
+        requests.give_back(head);
+        self.previous = self.previous.max(time);
+        // One that is executed silently is decided as soon as it is the first.
+        if let Some(next) = self.queue.head()
+            && resources.act(next) != Act::None
+        {
+            self.plain = false;
+            self.execute_silent(resources, recorder);
+        }
+        true
+    }
+}
+
+/// A reply of the usual form.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    kind: Kind,
+    /// Its place.
+    begin: Offset,
+    end: Offset,
+    /// Its first byte.
+    t3: Timestamp,
+    /// What the segment with that acknowledged.
+    ack: Offset,
+}
