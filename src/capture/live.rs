@@ -16,7 +16,7 @@ use super::afpacket::AfPacket;
 use super::afxdp::AfXdp;
 use super::{Condition, Frame, LinkType, Polled, Source};
 use crate::clock;
-use crate::limits::{BLOCK_TIMEOUT_MS, LAG_NS};
+use crate::limits::{BLOCK_TIMEOUT_MS, LAG_NS, SHED_PARTS};
 use crate::units::Timestamp;
 
 /// How long a thread sleeps where frames have just come: being woken for each one would cost more than they do. Longer each time
@@ -115,8 +115,8 @@ impl Tap {
     /// Frames of connections of the parts below this one need not come any more ([`Spread::part`](super::spread::Spread::part)).
     fn leave_out(&self, below: usize) {
         match self {
-            // They come, as others may want the rest.
-            Tap::AfPacket(_) => {}
+            // They come all the same: nobody looks at them before they are in the ring.
+            Tap::AfPacket(_) => debug_assert!(below < SHED_PARTS),
             #[cfg(feature = "afxdp")]
             Tap::AfXdp(source) => source.leave_out(below),
         }

@@ -22,12 +22,12 @@ use common::packet::SECOND;
 
 const CONNECTIONS: u32 = 1000;
 /// The load: for so many milliseconds so many packets a second.
-const LOAD: [(u64, u64); 4] = [(300, 20_000), (400, 60_000), (3000, 120_000), (3500, 4000)];
+const LOAD: [(u64, u64); 4] = [(300, 20_000), (400, 60_000), (3000, 120_000), (6000, 4000)];
 /// When the load falls, and the capture is let run.
 const FALLS: Duration = Duration::from_millis(3700);
 /// For how long it runs at a time until then, and how much longer it is stopped, but for no longer than its ring holds out.
 const RUNS: Duration = Duration::from_millis(1);
-const STOPS: u32 = 9;
+const STOPS: u32 = 15;
 const STOPS_MAX: Duration = Duration::from_millis(30);
 
 /// Writes the load as a capture; answers its packets and the truth.
@@ -72,6 +72,12 @@ fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
         move_into_link_name_space(namespace.as_fd(), of_network).expect("root may");
         loaded.send(&options, &AtomicBool::new(false)).expect("it can be sent")
     });
+    // So that it is stopped in time, though the sender is busy.
+    let schedule = |how: &[&str]| {
+        let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+        success(Command::new("chrt").args(how).arg(thread));
+    };
+    schedule(&["-f", "-p", "1"]);
     let (began, pid) = (Instant::now(), Pid::from_child(&capture.child));
     while began.elapsed() < FALLS {
         let runs = Instant::now();
@@ -80,6 +86,7 @@ fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
         std::thread::sleep((runs.elapsed() * STOPS).min(STOPS_MAX));
         kill_process(pid, Signal::CONT).expect("it is there");
     }
+    schedule(&["-o", "-p", "0"]);
     sender.join().expect("it does not panic")
 }
 
