@@ -58,6 +58,9 @@ enum Fate {
     Shed,
 }
 
+/// So many arrivals before a reply, what its request keeps of its arguments is asked for: the request itself has come by then.
+const ARGUMENTS_AHEAD: usize = 3;
+
 /// Frames after which counters are published.
 const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 
@@ -165,15 +168,31 @@ impl Worker {
             }
             slots.push(slot);
         }
+        for (arrival, slot) in arrivals.iter().zip(&slots) {
+            self.expect(arrival, *slot, Connection::prefetch_head);
+        }
         if self.resources.scarce().is_some()
             && let Some(first) = arrivals.first()
         {
             self.relieve(first.at);
         }
-        for (arrival, slot) in arrivals.iter().zip(slots) {
+        for (at, (arrival, &slot)) in arrivals.iter().zip(&slots).enumerate() {
+            if let (Some(next), Some(&slot)) = (arrivals.get(at + ARGUMENTS_AHEAD), slots.get(at + ARGUMENTS_AHEAD)) {
+                self.expect(next, slot, Connection::prefetch_arguments);
+            }
             self.arrive(arrival, slot);
         }
         done
+    }
+
+    /// If what comes may be a reply, something of the request that waits for it is asked for.
+    #[inline(always)]
+    fn expect(&self, arrival: &Arrival<'_>, slot: Option<u32>, ask: impl Fn(&Connection, &Resources)) {
+        if arrival.direction == Direction::Reply
+            && let Some(connection) = slot.and_then(|slot| self.table.peek(slot))
+        {
+            ask(connection, &self.resources);
+        }
     }
 
     /// Takes a fragment, and processes the packet that became whole by it.

@@ -11,6 +11,7 @@ use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
+use crate::prefetch::prefetch;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
@@ -85,6 +86,22 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// Asks for the memory of the request that waits first.
+    #[inline(always)]
+    pub fn prefetch_head(&self, resources: &Resources) {
+        if let Some(head) = self.queue.head() {
+            prefetch(resources.requests.peek(head));
+        }
+    }
+
+    /// Asks for that of its arguments.
+    #[inline(always)]
+    pub fn prefetch_arguments(&self, resources: &Resources) {
+        if let Some(first) = self.queue.head().and_then(|head| resources.requests.peek(head).arguments.first()) {
+            prefetch(first);
+        }
     }
 
     /// Notes whether it is plain.

@@ -142,6 +142,12 @@ impl<T> Table<T> {
         self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
     }
 
+    /// The connection in a slot, if there is one.
+    #[inline(always)]
+    pub fn peek(&self, slot: u32) -> Option<&T> {
+        self.slots.peek(slot).value.as_ref()
+    }
+
     /// The connection in a slot, to change.
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> &mut T {
