@@ -284,6 +284,9 @@ impl Worker {
         };
         let Arrival { segment, at, direction, print, .. } = arrival;
         let Some(slot) = slot else { return self.open_unless_copy(arrival) };
+        if self.shed.has_taken_any(self.table.get(slot).last_at()) && self.end_if_shed(slot) {
+            return self.open_unless_copy(arrival);
+        }
         let Worker { table, recent, resources, recording, .. } = self;
         let connection = table.get_mut(slot);
         match connection.arrive(segment, *direction, *at, *print, recent, resources, recording) {

@@ -25,6 +25,8 @@ mod load;
 mod overload;
 #[path = "capture/privileges.rs"]
 mod privileges;
+#[path = "capture/replayed.rs"]
+mod replayed;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resptap");
 

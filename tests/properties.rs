@@ -142,6 +142,11 @@ proptest! {
         let mut packets = packet::cut(&scene.packets, 1, 3000, &mut random);
         if lossy {
             packets = packet::drop_some(&packet::shake(&packets, &mut random), 0.01, 0.01, &mut random);
+            for packet in &mut packets {
+                if random.chance(0.02) {
+                    packet.snap = random.within(54, 600) as usize;
+                }
+            }
         }
         let long = run(&packets, Options { timeout_ns: SECOND, ..PATIENT });
         let short = run(&packets, Options { timeout_ns: SECOND, payload_bytes: 0, ..PATIENT });

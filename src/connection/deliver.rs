@@ -65,6 +65,7 @@ impl Connection {
         if self.streams[0].is_waiting() || self.streams[1].is_waiting() {
             self.streams.iter().for_each(|stream| stream.count_packet(&mut resources.pages));
             self.settle(Some(at), resources, recorder)?;
+            self.plain = false;
             if self.closed {
                 return Ok(());
             }

@@ -148,6 +148,7 @@ impl Connection {
         while at < bytes.len() && !self.closed && !self.is_opaque() {
             let here = from.plus(at as u64);
             let begins = self.building == NONE;
+            debug_assert!(!self.plain || self.is_plain());
             if begins && self.plain {
                 let usual = self.usual_requests(&bytes[at..], here, received, time, resources);
                 if usual > 0 {
@@ -218,6 +219,7 @@ impl Connection {
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
+            debug_assert!(!self.plain || self.is_plain());
             if handle == NONE && self.plain {
                 let usual = self.usual_replies(&bytes[at..], here, meta.ack, time, resources, recorder);
                 if usual > 0 {
@@ -312,6 +314,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
+        self.plain = false;
         if direction == Direction::Reply && self.link != NONE {
             resources.links.get_mut(self.link).missing(bytes, self.last_at);
             return Ok(());

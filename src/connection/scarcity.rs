@@ -59,7 +59,14 @@ impl Connection {
     #[inline(always)]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
         let has_share = self.holds_requests() / SHARE <= resources.requests.left();
-        let taken = if has_share { resources.requests.take(Request::new) } else { None };
+        let Resources { requests, settings, .. } = resources;
+        // With room for whatever it is to hold, so that it never has to grow.
+        let make = || {
+            let mut request = Request::new();
+            request.reset(&settings.shown);
+            request
+        };
+        let taken = if has_share { requests.take(make) } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
     }
 }

@@ -109,7 +109,7 @@ impl Connection {
         self.plain = self.is_plain();
     }
 
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         !self.closed
             && !self.swapped
             && !self.unpairable
@@ -222,6 +222,7 @@ impl Connection {
         let is_usual = self.plain
             && segment.flags == TcpFlags::ACK
             && segment.wire_payload_len == 0
+            && segment.seq == Seq::of(self.stream(direction).next())
             && segment.ack.distance(Seq::of(next)) <= 0
             && self.is_timely(at, resources);
         if is_usual {
@@ -356,7 +357,8 @@ impl Connection {
         let Some(head) = self.queue.head() else { return false };
         let Resources { settings, requests, counters, labels, .. } = &mut *resources;
         let request = requests.get_mut(head);
-        if request.timed_out
+        if request.is_mark()
+            || request.timed_out
             || request.end > ack
             || settings.acts.of(request.command) != Act::None
             || !settings.possible.of(request.command).has(kind)

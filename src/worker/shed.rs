@@ -16,6 +16,8 @@ pub(super) struct Shed {
     below: usize,
     /// When each part was left out the last time.
     until: Box<[Timestamp; SHED_PARTS]>,
+    /// When any was.
+    newest: Timestamp,
     /// Some were, at some time.
     has_been: bool,
 }
@@ -23,13 +25,20 @@ pub(super) struct Shed {
 impl Shed {
     /// Nothing is left out.
     pub(super) fn new(spread: Spread) -> Shed {
-        Shed { spread, below: 0, until: Box::new([Timestamp::NONE; SHED_PARTS]), has_been: false }
+        Shed {
+            spread,
+            below: 0,
+            until: Box::new([Timestamp::NONE; SHED_PARTS]),
+            newest: Timestamp::NONE,
+            has_been: false,
+        }
     }
 
     /// From `now` on the parts below this one are left out, and no others.
     pub(super) fn set(&mut self, below: usize, now: Timestamp) {
         if let Some(back) = self.until.get_mut(below..self.below) {
             back.fill(now);
+            self.newest = self.newest.max(now);
         }
         self.has_been |= below > 0;
         self.below = below;
@@ -44,6 +53,12 @@ impl Shed {
     #[inline(never)]
     fn is_below(&self, one: &Endpoint, other: &Endpoint) -> bool {
         self.spread.part(one, other) < self.below
+    }
+
+    /// Whether any packets may have been left out since then, of connections of which some come now.
+    #[inline(always)]
+    pub(super) fn has_taken_any(&self, since: Timestamp) -> bool {
+        self.has_been && self.newest >= since
     }
 
     /// Whether packets between these ends may have been left out since then.

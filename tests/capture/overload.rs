@@ -5,17 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::BufWriter;
-use std::os::fd::AsFd;
-use std::sync::atomic::AtomicBool;
 
 use rustix::process::{Pid, Signal, kill_process, setpriority_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use resptap::capture::LinkType;
 use resptap::capture::write::PcapWriter;
 use resptap::units::Timestamp;
 use resptap_perf::generator::{Exchange, Generator, Plan, Profile, Sizes};
-use resptap_perf::replay::{Loaded, Options, Pace, Sent};
+use resptap_perf::replay::{Pace, Sent};
 
 use super::*;
 use common::packet::SECOND;
@@ -56,22 +53,7 @@ fn load(path: &Path) -> (u64, Vec<Exchange>) {
 
 /// Sends it from the switch to the mirror port, while a capture is stopped most of the time until the load falls.
 fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
-    let namespace = File::open(format!("/run/netns/{}sw", bed.prefix)).expect("the switch's namespace");
-    let options = Options {
-        interface: "t0".to_owned(),
-        pace: Pace::Speed(1.0),
-        threads: 1,
-        loops: 1,
-        duration: None,
-        ports: vec![6379],
-        bypass: false,
-    };
-    let loaded = Loaded::read(path, &options).expect("it can be read");
-    let sender = std::thread::spawn(move || {
-        let of_network = Some(LinkNameSpaceType::Network);
-        move_into_link_name_space(namespace.as_fd(), of_network).expect("root may");
-        loaded.send(&options, &AtomicBool::new(false)).expect("it can be sent")
-    });
+    let sender = replayed::send(bed, path, Pace::Speed(1.0));
     // So that it is stopped in time, though the sender is busy.
     let schedule = |how: &[&str]| {
         let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
