@@ -1,7 +1,8 @@
 //! The flow hash: seeded (attackers choose addresses and ports), and the same for both directions of a connection.
 //!
-//! Two rounds of a folded 64 × 64 → 128-bit multiplication over each endpoint, summed, and one round more. It chooses the
-//! worker (high bits) and the bucket; nothing in the output depends on it.
+//! Folded 64 × 64 → 128-bit multiplications. What chooses the worker is the same whichever end sends ([`Seed::of_endpoints`]: two
+//! rounds over each end, summed, and one more); what chooses the bucket knows client from server ([`Seed::of_roles`]: a round over
+//! each address, and one more with the ports). Nothing in the output depends on either.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -170,9 +171,9 @@ mod tests {
         let server = endpoint(0, 9, 6379);
         let (mut by_worker, mut by_bucket) = ([0u32; 16], [0u32; 16]);
         for port in 10_000..26_000 {
-            let hash = seed.of_endpoints(&endpoint((port % 5) as u8, (port % 11) as u8, port), &server);
-            by_worker[(hash >> 60) as usize] += 1;
-            by_bucket[(hash & 15) as usize] += 1;
+            let client = endpoint((port % 5) as u8, (port % 11) as u8, port);
+            by_worker[(seed.of_endpoints(&client, &server) >> 60) as usize] += 1;
+            by_bucket[(seed.of_roles(&client, &server) & 15) as usize] += 1;
         }
         for count in by_worker.into_iter().chain(by_bucket) {
             assert!((850..1150).contains(&count), "1000 expected, {count} found");
