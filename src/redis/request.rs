@@ -15,8 +15,8 @@ use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, NoKey};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
 use super::foreign;
 use super::guess;
+use super::keys::KeyRole;
 use super::keys::finder::{KeyFinder, Role, Settle};
-use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
 use super::queue::Stretch;
 use super::redact;
@@ -292,11 +292,6 @@ impl Request {
             _ => 1,
         };
         !self.word_cut && self.begun >= words && self.collect != Collect::Word
-    }
-
-    /// Cluster slot of the first key, where its bytes are kept.
-    pub fn slot(&self) -> Option<u16> {
-        arguments::keys(&self.arguments).next().filter(|key| !key.is_cut).map(|key| slot(key.name))
     }
 
     /// Whether its command is one that carries secrets, so that nothing of its arguments is told.

@@ -46,10 +46,26 @@ pub(super) trait Line: Sized {
         if is_plain(text) { self.copy(text) } else { foreign(self, text) }
     }
 
+    /// Puts a piece, and of another one what counts, and a number that was made text before.
+    #[inline(always)]
+    fn parts_and_digits<const A: usize, const B: usize>(
+        self,
+        first: &[u8; A],
+        second: &[u8; B],
+        length: u8,
+        digits: Digits,
+    ) -> Self {
+        self.parts(first, second, length).parts(&[], &digits.text.to_le_bytes(), digits.length)
+    }
+
     /// Puts `name` (with its punctuation) and a number.
     #[inline(always)]
     fn field<const N: usize>(self, name: &[u8; N], n: u64) -> Self {
-        self.field_like(name, n, &mut None)
+        if n >= HUGE {
+            return huge(self.put(name), n);
+        }
+        let Digits { text, length, .. } = Digits::of(n as u32);
+        self.parts(name, &text.to_le_bytes(), length)
     }
 
     /// Puts a number in decimal.
@@ -60,17 +76,14 @@ pub(super) trait Line: Sized {
 
     /// Puts `name` and a number that may be as the one before.
     #[inline(always)]
-    fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Option<(u64, Digits)>) -> Self {
-        if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
-            return self.parts(name, &[a, b, c, length], length);
+    fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Digits) -> Self {
+        if n != last.number {
+            if n >= HUGE {
+                return huge(self.put(name), n);
+            }
+            *last = Digits::of(n as u32);
         }
-        let digits = match *last {
-            Some((last, digits)) if last == n => digits,
-            _ if n >= 100_000_000 => return huge(self.put(name), n),
-            _ => digits(n as u32),
-        };
-        *last = Some((n, digits));
-        self.parts(name, &digits.text.to_le_bytes(), digits.length)
+        self.parts(name, &last.text.to_le_bytes(), last.length)
     }
 
     /// Puts `name` (with its punctuation), a word of our own, which needs no escaping, and the closing quote.
@@ -214,11 +227,43 @@ impl<const N: usize> Piece<N> {
     }
 }
 
-/// A number of up to eight digits, the first in the lowest byte.
+/// Numbers from here on have more than eight digits.
+const HUGE: u64 = 100_000_000;
+
+/// A number of up to eight digits, and these, the first in the lowest byte; what is behind them does not count.
 #[derive(Clone, Copy)]
 pub(super) struct Digits {
+    number: u64,
     text: u64,
     length: u8,
+}
+
+impl Digits {
+    /// Nought.
+    pub(super) const ZERO: Digits = Digits { number: 0, text: b'0' as u64, length: 1 };
+
+    /// Of a number that has no more.
+    #[inline(always)]
+    pub(super) fn new(n: u64) -> Option<Digits> {
+        (n < HUGE).then(|| Digits::of(n as u32))
+    }
+
+    #[inline(always)]
+    fn of(n: u32) -> Digits {
+        let number = u64::from(n);
+        if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
+            return Digits { number, text: u64::from(u32::from_le_bytes([a, b, c, length])), length };
+        }
+        let (thousands, low) = (n as usize / 1000, u64::from(u32::from_le_bytes(THIRDS[n as usize % 1000])));
+        let high = |n: usize| SMALL[n % 1000];
+        let (high, low, digits) = match thousands {
+            0..1000 => (high(thousands), low, 3),
+            _ => (high(thousands / 1000), u64::from(u32::from_le_bytes(THIRDS[thousands % 1000])) | low << 24, 6),
+        };
+        let [a, b, c, length] = high;
+        let high = u64::from(u32::from_le_bytes([a, b, c, 0]));
+        Digits { number, text: high | low << (8 * length), length: length + digits }
+    }
 }
 
 /// Text from traffic, made fit for the inside of a JSON string, on its own.
@@ -273,24 +318,10 @@ static THIRDS: [[u8; 4]; 1000] = {
     thirds
 };
 
-/// The digits of a number from 1000 to 10⁸ − 1.
-#[inline]
-fn digits(n: u32) -> Digits {
-    if n < 1_000_000 {
-        let [a, b, c, length] = SMALL[n as usize / 1000];
-        let low = u32::from_le_bytes(THIRDS[n as usize % 1000]);
-        let high = u32::from_le_bytes([a, b, c, 0]);
-        return Digits { text: u64::from(high) | u64::from(low) << (8 * length), length: length + 3 };
-    }
-    let digits = eight_digits(n);
-    let leading = digits.trailing_zeros() / 8;
-    Digits { text: (digits | ZEROS) >> (8 * leading), length: 8 - leading as u8 }
-}
-
 /// Puts a number from 10⁸ on.
 #[cold]
 fn huge<L: Line>(line: L, n: u64) -> L {
-    line.number(n / 100_000_000).put(&(eight_digits((n % 100_000_000) as u32) | ZEROS).to_le_bytes())
+    line.number(n / HUGE).put(&(eight_digits((n % HUGE) as u32) | ZEROS).to_le_bytes())
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -298,24 +329,34 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Whether a text can stand in a JSON string as it is.
 #[inline(always)]
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let odd = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() <= 16 => odd(*first) | odd(*last),
-        (Some(_), Some(last)) => text.as_chunks().0.iter().fold(odd(*last), |found, &bytes| found | odd(bytes)),
-        _ => text.iter().fold(0, |found, &byte| found | odd([byte; 8])),
-    };
-    odd & HIGHEST == 0
+    let (chunks, rest) = text.as_chunks();
+    match text.last_chunk() {
+        Some(last) => {
+            let is_odd = chunks.iter().fold(false, |found, chunk| found | has_odd(chunk));
+            !is_odd && (rest.is_empty() || !has_odd(last))
+        }
+        None => match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+            // Two pieces that overlap.
+            (Some(&first), Some(&last)) => {
+                let both = u128::from(u64::from_le_bytes(first)) << 64 | u128::from(u64::from_le_bytes(last));
+                !has_odd(&both.to_le_bytes())
+            }
+            _ => !text.iter().any(|&byte| is_odd(byte)),
+        },
+    }
 }
 
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const HIGHEST: u64 = ONES << 7;
-
-/// Leaves a byte's highest bit set if one of these bytes is not of ASCII, a control character, a quotation mark or a backslash. It
-/// is that byte's, unless the one before it borrows of it.
+/// Whether one of them is odd; looked at side by side.
 #[inline(always)]
-fn odd(bytes: [u8; 8]) -> u64 {
-    let bytes = u64::from_le_bytes(bytes);
-    let is = |byte: u64| (bytes ^ (ONES * byte)).wrapping_sub(ONES);
-    bytes | bytes.wrapping_sub(ONES * 0x20) | is(u64::from(b'"')) | is(u64::from(b'\\'))
+fn has_odd(bytes: &[u8; 16]) -> bool {
+    bytes.iter().fold(false, |found, &byte| found | is_odd(byte))
+}
+
+/// Whether a byte is not of ASCII, a control character, a quotation mark or a backslash.
+#[inline(always)]
+fn is_odd(byte: u8) -> bool {
+    // As a number with a sign what is not of ASCII is below zero.
+    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 #[cold]
@@ -361,16 +402,19 @@ pub(super) struct TimeText<'a> {
     thirds: [[u8; 4]; 3],
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// Makes times text; the last second is kept formatted.
 #[derive(Debug)]
 pub(super) struct Clock {
-    last: u64,
+    /// When it began.
+    begin: u64,
     text: [u8; SECOND_BYTES],
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { last: u64::MAX, text: [0; SECOND_BYTES] }
+        Clock { begin: 0, text: second_text(Timestamp(0)) }
     }
 }
 
@@ -378,17 +422,25 @@ impl Clock {
     /// The text of a time.
     #[inline(always)]
     pub(super) fn text(&mut self, at: Timestamp) -> TimeText<'_> {
-        const SECOND: u64 = 1_000_000_000;
-        let (second, fraction) = (at.0 / SECOND, (at.0 % SECOND) as usize);
-        if self.last != second {
-            (self.last, self.text) = (second, second_text(Timestamp(second * SECOND)));
+        let mut fraction = at.0.wrapping_sub(self.begin);
+        if fraction >= SECOND_NS {
+            fraction = self.turn(at);
         }
-        let thirds = [fraction / 1_000_000, fraction / 1000 % 1000, fraction % 1000];
+        let fraction = fraction as usize;
+        let thirds = [fraction / 1_000_000 % 1000, fraction / 1000 % 1000, fraction % 1000];
         TimeText { second: &self.text, thirds: thirds.map(|third| THIRDS[third]) }
+    }
+
+    /// Another second it is; answers the fraction.
+    #[cold]
+    fn turn(&mut self, at: Timestamp) -> u64 {
+        let fraction = at.0 % SECOND_NS;
+        self.begin = at.0 - fraction;
+        self.text = second_text(Timestamp(self.begin));
+        fraction
     }
 }
 
-#[cold]
 fn second_text(at: Timestamp) -> [u8; SECOND_BYTES] {
     let mut whole = [0; SECOND_BYTES + "000000000Z".len()];
     let mut rest = &mut whole[..];
@@ -516,7 +568,7 @@ mod tests {
         for number in edges.chain([u64::MAX]) {
             let text = put!(|line| {
                 // The same number once more is the one before.
-                let mut last = None;
+                let mut last = Digits::ZERO;
                 line.field_like(b"", number, &mut last).field_like(b" ", number, &mut last)
             });
             assert_eq!(text, format!("{number} {number}"));

@@ -210,7 +210,7 @@ impl Recording {
 /// certain a key.
 #[inline]
 fn may_tell_keys(request: &Request, is_answered: bool, error: Option<&ErrorCode>) -> bool {
-    !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error.copied()))
+    !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error))
 }
 
 /// Adds to the statistics of keys.
@@ -299,8 +299,10 @@ impl Recorder for Recording {
         {
             count_keys(keys, exchange, &sample, counters);
         }
-        if self.records.emission.emits && self.records.emit(exchange, times, error, counters) {
+        if self.records.emission.emits && !self.records.emit(exchange, &sample, counters) {
             self.send_batch(counters);
+            let has_room = self.records.emit(exchange, &sample, counters);
+            debug_assert!(has_room, "nothing is in the batch yet");
         }
     }
 }
