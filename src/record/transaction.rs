@@ -325,10 +325,15 @@ impl RecordBatch {
         true
     }
 
-    /// Appends a transaction with its arguments.
+    /// Appends a transaction with its arguments, however many there are.
     #[cfg(test)]
     pub(crate) fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
-        assert!(self.push_with(arguments, |place| *place = transaction), "there is room");
+        let text_at = self.text.taken;
+        let arguments_len = self.text.append(arguments);
+        let Transactions { places, taken } = &mut self.transactions;
+        places.truncate(*taken);
+        places.push(Transaction { text_at, arguments_len, rare: Transaction::NOTHING_RARE, ..transaction });
+        *taken += 1;
     }
 
     /// Adds to the last transaction what few have (texts of at most 65,535 bytes each; longer ones are cut).
@@ -352,5 +357,50 @@ impl RecordBatch {
         self.transactions.taken = 0;
         self.rare.clear();
         self.text.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
+        batch.push_with(arguments, |place| *place = Transaction { index, ..Transaction::EMPTY })
+    }
+
+    #[test]
+    fn a_batch_takes_what_it_has_room_for_and_is_used_again_without_what_was_in_it() {
+        let mut batch = RecordBatch::default();
+        for run in 0..2 {
+            for index in 0..RECORD_BATCH as u64 {
+                assert!(push(&mut batch, index, &index.to_le_bytes()));
+                if index % 2 == run {
+                    batch.add(Rare { parent: Some(index), script: b"script", ..Rare::default() });
+                }
+            }
+            assert!(!push(&mut batch, 0, b"") && batch.transactions.len() == RECORD_BATCH);
+            for (index, transaction) in (0u64..).zip(&batch.transactions) {
+                assert_eq!((transaction.index, batch.arguments(transaction)), (index, &index.to_le_bytes()[..]));
+                let rare = Rare { parent: Some(index), script: b"script", ..Rare::default() };
+                assert_eq!(batch.rare(transaction), if index % 2 == run { rare } else { Rare::default() });
+            }
+            batch.clear();
+            assert!(batch.transactions.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_batch_has_no_room_after_many_bytes_of_text() {
+        let mut batch = RecordBatch::default();
+        let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let mut taken = 0;
+        while push(&mut batch, 0, &text[..taken * 7 % 1000]) {
+            taken += 1;
+        }
+        let lengths = (0..taken).map(|taken| taken * 7 % 1000);
+        assert!(lengths.clone().sum::<usize>() >= RECORD_TEXT_BYTES && batch.transactions.len() == taken);
+        for (transaction, length) in batch.transactions.iter().zip(lengths) {
+            assert_eq!(batch.arguments(transaction), &text[..length]);
+        }
     }
 }

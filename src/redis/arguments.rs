@@ -264,11 +264,11 @@ pub fn slot(list: &[u8]) -> Option<u16> {
 pub fn key_behind_words(list: &[u8]) -> Option<(usize, usize)> {
     let mut at = 0;
     loop {
-        let (&[kind, low, high], text) = list.get(at..)?.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
-        let length = usize::from(u16::from_le_bytes([low, high]));
+        let ([kind, length @ ..], text) = list.get(at..)?.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
+        let length = usize::from(u16::from_le_bytes(*length));
         at += ENTRY_HEADER_BYTES;
-        if kind != WORD {
-            return (kind & (KEY | CUT) == KEY && length <= text.len()).then_some((at, length));
+        if *kind != WORD {
+            return (*kind & (KEY | CUT) == KEY && length <= text.len()).then_some((at, length));
         }
         at += length;
     }

@@ -76,10 +76,10 @@ impl Connections {
     /// may be meanwhile.
     #[inline(always)]
     pub(super) fn of(&mut self, transaction: &Transaction, expected: Place, labels: Option<&Labels>) -> &Connection {
-        let mut place = expected.0;
-        if !self.texts.get(place).is_some_and(|texts| texts.is_of(transaction, labels)) {
-            place = self.make(transaction, labels);
+        if self.texts.get(expected.0).is_some_and(|texts| texts.is_of(transaction, labels)) {
+            return &self.texts[expected.0];
         }
+        let place = self.make(transaction, labels);
         &self.texts[place]
     }
 

@@ -8,10 +8,10 @@ use std::io::Write;
 
 use crate::units::Timestamp;
 
-/// Longest line that a [`Room`] holds, and one byte more; a power of two.
-const LINE_BYTES: usize = 4096;
-/// Bytes of a room: wherever a line is, the longest piece has its place behind it.
-pub(super) const ROOM_BYTES: usize = 2 * LINE_BYTES;
+/// Longest line that a [`Room`] holds, and one byte more.
+pub(super) const LINE_BYTES: usize = 4096;
+/// Bytes of a room: wherever a line is, the pieces that are put before it is looked at again have their places behind it.
+pub(super) const ROOM_BYTES: usize = 4 * LINE_BYTES;
 
 /// A line that is being put together. It goes from hand to hand instead of being borrowed, so that it is known in registers how
 /// far it is, and not written to memory and read back piece by piece.
@@ -24,6 +24,9 @@ pub(super) trait Line: Sized {
 
     /// Puts all but the last bytes of a piece that was made before.
     fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self;
+
+    /// Sees to it that there is room for more pieces. In loops before each; what is of any length does so by itself.
+    fn turn(self) -> Self;
 
     /// Puts what needs no escaping, of whatever length.
     fn copy(self, text: &[u8]) -> Self;
@@ -62,7 +65,7 @@ pub(super) trait Line: Sized {
     #[inline(always)]
     fn field<const N: usize>(self, name: &[u8; N], n: u64) -> Self {
         if n >= HUGE {
-            return huge(self.put(name), n);
+            return huge(self.put(name), n).turn();
         }
         let Digits { text, length, .. } = Digits::of(n as u32);
         self.parts(name, &text.to_le_bytes(), length)
@@ -79,7 +82,7 @@ pub(super) trait Line: Sized {
     fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Digits) -> Self {
         if n != last.number {
             if n >= HUGE {
-                return huge(self.put(name), n);
+                return huge(self.put(name), n).turn();
             }
             *last = Digits::of(n as u32);
         }
@@ -114,12 +117,11 @@ impl<'a> Room<'a> {
 }
 
 impl Line for Room<'_> {
-    // Where the line is counts on when it is too long; where pieces are put wraps around. So no piece needs to ask whether there is
-    // room.
+    // Of how many bytes a piece is at the most is known, and so is how many of them are put one after the other: the compiler sees
+    // that there is room, and no piece needs to ask.
     #[inline(always)]
     fn parts<const A: usize, const B: usize>(mut self, first: &[u8; A], second: &[u8; B], length: u8) -> Self {
-        const { assert!(A + B <= LINE_BYTES) };
-        let at = self.at % LINE_BYTES;
+        let at = self.at;
         self.room[at..at + A].copy_from_slice(first);
         self.room[at + A..at + A + B].copy_from_slice(second);
         self.at += A + usize::from(length);
@@ -128,8 +130,7 @@ impl Line for Room<'_> {
 
     #[inline(always)]
     fn time<const A: usize, const B: usize>(mut self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self {
-        const { assert!(A + TIME_BYTES + B <= LINE_BYTES) };
-        let at = self.at % LINE_BYTES;
+        let at = self.at;
         self.room[at..at + A].copy_from_slice(before);
         let at = at + A;
         self.room[at..at + SECOND_BYTES].copy_from_slice(time.second);
@@ -150,7 +151,8 @@ impl Line for Room<'_> {
 
     #[inline(always)]
     fn copy(mut self, text: &[u8]) -> Self {
-        let (at, length) = (self.at % LINE_BYTES, text.len());
+        self = self.turn();
+        let (at, length) = (self.at, text.len());
         // Two pieces that overlap: keys are short.
         if length <= 32
             && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
@@ -166,6 +168,13 @@ impl Line for Room<'_> {
             place.copy_from_slice(text);
         }
         self.at += length;
+        self.turn()
+    }
+
+    // One that is too long stays at its end, and is so until it is finished.
+    #[inline(always)]
+    fn turn(mut self) -> Self {
+        self.at = self.at.min(LINE_BYTES);
         self
     }
 }
@@ -189,6 +198,10 @@ impl Line for Long<'_> {
 
     fn copy(self, text: &[u8]) -> Self {
         self.0.extend_from_slice(text);
+        self
+    }
+
+    fn turn(self) -> Self {
         self
     }
 }
@@ -321,7 +334,7 @@ static THIRDS: [[u8; 4]; 1000] = {
 /// Puts a number from 10⁸ on.
 #[cold]
 fn huge<L: Line>(line: L, n: u64) -> L {
-    line.number(n / HUGE).put(&(eight_digits((n % HUGE) as u32) | ZEROS).to_le_bytes())
+    line.turn().number(n / HUGE).put(&(eight_digits((n % HUGE) as u32) | ZEROS).to_le_bytes())
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -329,34 +342,24 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Whether a text can stand in a JSON string as it is.
 #[inline(always)]
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let (chunks, rest) = text.as_chunks();
-    match text.last_chunk() {
-        Some(last) => {
-            let is_odd = chunks.iter().fold(false, |found, chunk| found | has_odd(chunk));
-            !is_odd && (rest.is_empty() || !has_odd(last))
-        }
-        None => match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-            // Two pieces that overlap.
-            (Some(&first), Some(&last)) => {
-                let both = u128::from(u64::from_le_bytes(first)) << 64 | u128::from(u64::from_le_bytes(last));
-                !has_odd(&both.to_le_bytes())
-            }
-            _ => !text.iter().any(|&byte| is_odd(byte)),
-        },
-    }
+    let odd = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() <= 16 => odd(*first) | odd(*last),
+        (Some(_), Some(last)) => text.as_chunks().0.iter().fold(odd(*last), |found, &bytes| found | odd(bytes)),
+        _ => text.iter().fold(0, |found, &byte| found | odd([byte; 8])),
+    };
+    odd & HIGHEST == 0
 }
 
-/// Whether one of them is odd; looked at side by side.
-#[inline(always)]
-fn has_odd(bytes: &[u8; 16]) -> bool {
-    bytes.iter().fold(false, |found, &byte| found | is_odd(byte))
-}
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGHEST: u64 = ONES << 7;
 
-/// Whether a byte is not of ASCII, a control character, a quotation mark or a backslash.
+/// Leaves a byte's highest bit set if one of these bytes is not of ASCII, a control character, a quotation mark or a backslash. It
+/// is that byte's, unless the one before it borrows of it.
 #[inline(always)]
-fn is_odd(byte: u8) -> bool {
-    // As a number with a sign what is not of ASCII is below zero.
-    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
+fn odd(bytes: [u8; 8]) -> u64 {
+    let bytes = u64::from_le_bytes(bytes);
+    let is = |byte: u64| (bytes ^ (ONES * byte)).wrapping_sub(ONES);
+    bytes | bytes.wrapping_sub(ONES * 0x20) | is(u64::from(b'"')) | is(u64::from(b'\\'))
 }
 
 #[cold]
@@ -376,6 +379,7 @@ fn foreign<L: Line>(mut line: L, text: &[u8]) -> L {
 /// Escapes what JSON wants escaped; `backslash` is what becomes of a backslash.
 fn escape<L: Line>(mut line: L, text: &str, backslash: &[u8]) -> L {
     for &byte in text.as_bytes() {
+        line = line.turn();
         line = match byte {
             b'"' => line.put(br#"\""#),
             b'\\' => line.copy(backslash),

@@ -63,7 +63,7 @@ struct CommandText {
     method: Piece<64>,
     /// `query`, up to the arguments, and a space.
     query: Piece<48>,
-    /// What follows `event.id`, up to the value of `start`, of one that succeeded. The action is in lower case, its words joined by
+    /// What follows `event.id`, up to the value of `outcome`, of one that succeeded. The action is in lower case, its words joined by
     /// dots.
     event: Piece<128>,
     /// What follows `community_id`: the beginning of `redis`, up to the command's name.
@@ -72,8 +72,8 @@ struct CommandText {
     is_short: bool,
 }
 
-/// What follows the value of `outcome` in [`CommandText::event`], and that.
-const SUCCESS: &[u8] = br#"success","start":""#;
+/// The value of `outcome` in [`CommandText::event`].
+const SUCCESS: &[u8] = b"success";
 
 impl CommandText {
     /// `name` is ready for JSON.
@@ -243,7 +243,8 @@ impl Record<'_> {
             let line = self.put_event(line, &start).time(br#"Z","end":""#, &end_clock.text(end), br#"Z""#);
             (line.field_like(br#","duration":"#, end.since(t1), &mut last), slot)
         } else {
-            self.put_untimed(line, clocks)
+            let (line, slot) = self.put_untimed(line, clocks);
+            (line.turn(), slot)
         };
         let line = self.put_parties(line);
         self.put_redis(line, slot, &mut last)
@@ -279,27 +280,27 @@ impl Record<'_> {
             return (line.piece_but(&self.command.query, 1), None);
         }
         let Record { batch, transaction, .. } = *self;
-        let list = batch.arguments(transaction);
-        if self.key_hasher.is_none()
-            && let Some((at, length)) = arguments::key_behind_words(list)
-            && let Some((key, others)) = list.get(at..).and_then(|list| list.split_at_checked(length))
-            && is_plain(key)
-        {
-            // It is shown twice, with what lies behind it in its buffer, which doesn't count.
-            let resource = br#"","resource":""#;
-            let line = match batch.from_arguments_on(transaction).get(at..).and_then(<[u8]>::first_chunk::<32>) {
-                Some(wide) if key.len() <= wide.len() => {
-                    let length = key.len() as u8;
-                    line.parts(resource, wide, length).piece(&self.command.query).parts(b"", wide, length)
+        if self.key_hasher.is_none() {
+            let (bytes, list_len) = (batch.from_arguments_on(transaction), usize::from(transaction.arguments_len));
+            if let Some(ShortKey { at, length, slot }) = short_key(bytes, list_len)
+                && let Some(wide) = bytes.get(usize::from(at)..).and_then(<[u8]>::first_chunk::<SHORT_KEY_BYTES>)
+            {
+                // It is shown twice, with what lies behind it in its buffer, which doesn't count.
+                let line = line.parts(br#"","resource":""#, wide, length).piece(&self.command.query);
+                let mut line = line.parts(b"", wide, length);
+                if let Some(others) = bytes.get(usize::from(at) + usize::from(length)..list_len)
+                    && !others.is_empty()
+                {
+                    line = self.put_arguments(line, others);
                 }
-                _ => line.put(resource).copy(key).piece(&self.command.query).copy(key),
-            };
-            return (self.put_arguments(line, others), Some(slot(key)));
+                return (line, Some(slot));
+            }
         }
-        (self.put_unusual_request(line, list), arguments::slot(list))
+        let list = batch.arguments(transaction);
+        (self.put_unusual_request(line, list).turn(), arguments::slot(list))
     }
 
-    /// `resource` and `query`, if the first argument is no key, or one that needs work.
+    /// `resource` and `query`, if the first argument is no key, or one that is long or needs work.
     #[inline(never)]
     fn put_unusual_request<L: Line>(&self, line: L, list: &[u8]) -> L {
         let line = match arguments::iter(list).find(is_key) {
@@ -315,11 +316,11 @@ impl Record<'_> {
         for argument in arguments::iter(list) {
             line = match argument {
                 Argument::Word(_) => line,
-                Argument::Hidden => line.put(b" ?"),
-                _ => self.put_unusual(line.put(b" "), argument, false),
+                Argument::Hidden => line.turn().put(b" ?"),
+                _ => self.put_unusual(line.turn().put(b" "), argument, false),
             };
         }
-        line
+        line.turn()
     }
 
     #[inline(never)]
@@ -351,7 +352,7 @@ impl Record<'_> {
     /// The query's closing quote, and what follows up to the value of `event.id`.
     #[inline(always)]
     fn put_id<L: Line>(&self, line: L) -> L {
-        line.piece(self.status).field(&self.connection.id_text, self.transaction.index)
+        line.turn().piece(self.status).field(&self.connection.id_text, self.transaction.index)
     }
 
     /// The query's closing quote, and what follows up to `start` in the object `event`, the latter's closing quote left to come.
@@ -362,9 +363,9 @@ impl Record<'_> {
             line.piece(&self.command.event)
         } else {
             let line = line.piece_but(&self.command.event, SUCCESS.len() as u8);
-            line.copy(self.outcome().as_bytes()).put(br#"","start":""#)
+            line.copy(self.outcome().as_bytes())
         };
-        line.time(b"", start, b"")
+        line.time(br#"","start":""#, start, b"")
     }
 
     /// Whether the value of `event.outcome` is `success`.
@@ -385,22 +386,23 @@ impl Record<'_> {
     /// The closing brace of `event`, and `source` to `network`, the latter's closing brace left to come.
     #[inline(always)]
     fn put_parties<L: Line>(&self, line: L) -> L {
+        let line = line.turn();
         let Transaction { request_bytes, reply_bytes, .. } = *self.transaction;
         // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
         if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided)
             || self.connection.labels.is_some()
             || self.transaction.vlans != [0; 2]
         {
-            return self.put_unusual_parties(line);
+            return self.put_unusual_parties(line).turn();
         }
         let (Some(request), Some(reply)) = (Digits::new(request_bytes), Digits::new(reply_bytes)) else {
-            return self.put_unusual_parties(line);
+            return self.put_unusual_parties(line).turn();
         };
         if self.connection.is_ipv4 {
             let line = self.put_usual_ends::<L, END_IPV4_BYTES>(line, request, reply);
             line.parts(NETWORK_IPV4, &self.connection.community_text, COMMUNITY_TEXT_BYTES as u8)
         } else {
-            self.put_ipv6_parties(line, request, reply)
+            self.put_ipv6_parties(line, request, reply).turn()
         }
     }
 
@@ -466,23 +468,23 @@ impl Record<'_> {
     #[inline(always)]
     fn put_redis<L: Line>(&self, line: L, slot: Option<u16>, last: &mut Digits) -> L {
         let transaction = self.transaction;
-        let mut line = line.piece(&self.command.redis);
+        let mut line = line.turn().piece(&self.command.redis);
         let counts =
             SLOT_COUNTS.get(transaction.args as usize).and_then(|counts| counts.get(transaction.keys as usize));
         line = match (counts, slot) {
             (Some(counts), Some(slot)) => line.field(counts, u64::from(slot)),
-            _ => self.put_counts(line, slot),
+            _ => self.put_counts(line, slot).turn(),
         };
         if let Some(db) = transaction.db {
             line = line.field(br#","db":"#, u64::from(db));
         }
         if transaction.rare != Transaction::NOTHING_RARE {
-            line = self.put_script(line);
+            line = self.put_script(line).turn();
         }
         line = match (transaction.outcome, transaction.reply) {
             (Outcome::Exact, Some(Kind::Bulk)) => line.put(br#","reply":"bulk","pairing":"exact""#),
             (Outcome::Exact, Some(Kind::Simple)) => line.put(br#","reply":"simple","pairing":"exact""#),
-            _ => self.put_pairing(line),
+            _ => self.put_pairing(line).turn(),
         };
         if let Some(times) = &transaction.times {
             // Who asks for one thing at a time, in one packet, waits for the server alone.
@@ -506,7 +508,7 @@ impl Record<'_> {
         }
         line = line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
         if !is_usual {
-            line = self.put_rest(line);
+            line = self.put_rest(line).turn();
         }
         line.put(b"}}\n")
     }
@@ -596,6 +598,28 @@ static SLOT_COUNTS: [[[u8; 27]; 10]; 10] = {
 
 const NETWORK_IPV4: &[u8; 80] = br#"},"network":{"type":"ipv4","transport":"tcp","protocol":"redis","community_id":""#;
 const NETWORK_IPV6: &[u8; 80] = br#"},"network":{"type":"ipv6","transport":"tcp","protocol":"redis","community_id":""#;
+
+/// Keys up to this length are short.
+const SHORT_KEY_BYTES: usize = 32;
+
+/// A key that is the first argument, is short, and can stand in a JSON string as it is.
+struct ShortKey {
+    /// Where in the list its text begins.
+    at: u16,
+    length: u8,
+    slot: u16,
+}
+
+/// The key of a list of so many bytes, behind which others lie. Not inlined: it has the registers for itself.
+#[inline(never)]
+fn short_key(bytes: &[u8], list_len: usize) -> Option<ShortKey> {
+    let (at, length) = arguments::key_behind_words(bytes)?;
+    if length > SHORT_KEY_BYTES || at + length > list_len {
+        return None;
+    }
+    let key = bytes.get(at..at + length)?;
+    is_plain(key).then(|| ShortKey { at: at as u16, length: length as u8, slot: slot(key) })
+}
 
 fn is_key(argument: &Argument<'_>) -> bool {
     matches!(argument, Argument::Key(_) | Argument::KeyCut(_))

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::connections::community_id;
+use super::super::json_text::LINE_BYTES;
 use super::*;
 use crate::endpoint::names::Names;
 use crate::endpoint::process::{Process, Processes};
@@ -78,7 +79,7 @@ fn record(writer: &mut RecordWriter, batch: &RecordBatch, labels: &Labels) -> St
     if let Some(length) = writer.put(&mut room, batch, &transaction, expected, labels) {
         assert_eq!(room[..length], out);
     } else {
-        assert!(out.len() >= RecordWriter::ROOM_BYTES / 2 || transaction.command == CommandId::UNKNOWN);
+        assert!(out.len() >= LINE_BYTES || transaction.command == CommandId::UNKNOWN);
     }
     String::from_utf8(out).unwrap()
 }
