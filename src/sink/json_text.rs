@@ -25,7 +25,8 @@ pub(super) trait Line: Sized {
     /// Puts all but the last bytes of a piece that was made before.
     fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self;
 
-    /// Sees to it that there is room for more pieces. In loops before each; what is of any length does so by itself.
+    /// Sees to it that there is room for some more parts, pieces, times and fields: as many as stand one behind the other, but in no
+    /// loop. [`Line::put`], [`Line::copy`] and [`Line::text`] do so by themselves.
     fn turn(self) -> Self;
 
     /// Puts what needs no escaping, of whatever length.
@@ -34,7 +35,7 @@ pub(super) trait Line: Sized {
     /// Puts a piece that is always the same.
     #[inline(always)]
     fn put<const N: usize>(self, text: &[u8; N]) -> Self {
-        self.parts(text, &[], 0)
+        self.turn().parts(text, &[], 0)
     }
 
     /// Puts a piece that was made before.
@@ -379,7 +380,6 @@ fn foreign<L: Line>(mut line: L, text: &[u8]) -> L {
 /// Escapes what JSON wants escaped; `backslash` is what becomes of a backslash.
 fn escape<L: Line>(mut line: L, text: &str, backslash: &[u8]) -> L {
     for &byte in text.as_bytes() {
-        line = line.turn();
         line = match byte {
             b'"' => line.put(br#"\""#),
             b'\\' => line.copy(backslash),

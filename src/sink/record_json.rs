@@ -316,8 +316,8 @@ impl Record<'_> {
         for argument in arguments::iter(list) {
             line = match argument {
                 Argument::Word(_) => line,
-                Argument::Hidden => line.turn().put(b" ?"),
-                _ => self.put_unusual(line.turn().put(b" "), argument, false),
+                Argument::Hidden => line.put(b" ?"),
+                _ => self.put_unusual(line.put(b" "), argument, false),
             };
         }
         line.turn()
@@ -482,8 +482,8 @@ impl Record<'_> {
             line = self.put_script(line).turn();
         }
         line = match (transaction.outcome, transaction.reply) {
-            (Outcome::Exact, Some(Kind::Bulk)) => line.put(br#","reply":"bulk","pairing":"exact""#),
-            (Outcome::Exact, Some(Kind::Simple)) => line.put(br#","reply":"simple","pairing":"exact""#),
+            (Outcome::Exact, Some(Kind::Bulk)) => line.parts(br#","reply":"bulk","pairing":"exact""#, b"", 0),
+            (Outcome::Exact, Some(Kind::Simple)) => line.parts(br#","reply":"simple","pairing":"exact""#, b"", 0),
             _ => self.put_pairing(line).turn(),
         };
         if let Some(times) = &transaction.times {
@@ -504,7 +504,7 @@ impl Record<'_> {
             && self.payload != Payload::Full
             && transaction.rare == Transaction::NOTHING_RARE;
         if is_usual && transaction.pipeline == 0 {
-            return line.put(b",\"pipeline\":0}}\n");
+            return line.parts(b",\"pipeline\":0}}\n", b"", 0);
         }
         line = line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
         if !is_usual {

@@ -2,7 +2,6 @@
 
 /// The cluster slot of a key: CRC-16/XMODEM modulo 16384 of the part between the first `{` and the next `}` if that is not
 /// empty, else of the whole key.
-#[inline]
 pub fn slot(key: &[u8]) -> u16 {
     crc16(if may_have_open_brace(key) { hashed(key) } else { key }) & 0x3fff
 }
