@@ -312,6 +312,7 @@ impl Connection {
         let request = requests.get(handle);
         let (t1, t2) = (request.t1, if request.t2.is_known() { request.t2 } else { request.t1 });
         let state = resyncs.get_mut(self.resync);
+        state.candidates.follow(&self.queue, requests);
         state.turns.request(t1, t2);
         let position = self.queue.end() - 1;
         if settings.resync != Resync::Strict && !self.skewed && !self.blocking_seen && state.turns.are_prompt() {

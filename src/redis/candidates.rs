@@ -367,6 +367,11 @@ impl Candidates {
         self.take_next();
     }
 
+    /// A request was put at the end of the queue; it is read now, while it is at hand.
+    pub fn follow(&mut self, queue: &Queue, pool: &Pool<Request>) {
+        self.outline.follow(queue, pool);
+    }
+
     /// What the client had received when it sent the newest requests that end at or before `acknowledged`, and where the first
     /// of those is ([`Queue::newest`]).
     pub fn newest(&mut self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {

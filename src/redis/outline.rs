@@ -59,6 +59,8 @@ impl Outline {
             self.first += 1;
         }
         let mut next = match self.lines.back() {
+            // No position is ever given twice.
+            Some(_) if self.end() == queue.end() => None,
             Some(last) => queue.after(last.handle, pool),
             None => {
                 self.first = queue.first();
