@@ -67,7 +67,8 @@ impl Records {
             && exchange.parent.is_none()
             && request.noted_script().is_none()
         {
-            let has_room = self.batch.push_with(&request.arguments, |place| fill(place, exchange, Some(reply), sample));
+            let has_room =
+                self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), sample));
             if has_room {
                 counters.count(Counter::RecordsEmitted);
             }
@@ -84,7 +85,7 @@ impl Records {
         }
         let Exchange { request, reply, .. } = *exchange;
         let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), sample.error);
-        let arguments: &[u8] = if may_show { &request.arguments } else { &[] };
+        let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
         if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, sample)) {
             return false;
         }
@@ -97,7 +98,7 @@ impl Records {
     /// Whether the filter lets it pass.
     fn passes(&self, exchange: &Exchange<'_>, sample: &Sample<'_>) -> bool {
         let request = exchange.request;
-        let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
+        let name = arguments::iter(request.arguments()).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
             _ => None,
         });
@@ -109,7 +110,7 @@ impl Records {
             server: exchange.identity.server,
             latency: sample.times.as_ref().map(Times::latency),
             is_error: sample.error.is_some(),
-            first_key: arguments::first_key(&request.arguments),
+            first_key: arguments::first_key(request.arguments()),
         })
     }
 
