@@ -67,12 +67,7 @@ impl Records {
             && exchange.parent.is_none()
             && request.noted_script().is_none()
         {
-            let has_room =
-                self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), sample));
-            if has_room {
-                counters.count(Counter::RecordsEmitted);
-            }
-            return has_room;
+            return self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), sample));
         }
         self.emit_unusual(exchange, sample, counters)
     }
@@ -89,7 +84,6 @@ impl Records {
         if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, sample)) {
             return false;
         }
-        counters.count(Counter::RecordsEmitted);
         let script = request.noted_script().filter(|_| may_show);
         self.append_rare(exchange, sample.error, script);
         true

@@ -164,6 +164,7 @@ impl Recording {
         self.send(Message::Statistics(statistics));
         // The last ones are waited for.
         let records = std::mem::take(&mut self.records.batch);
+        counters.add(Counter::RecordsEmitted, records.transactions.len() as u64);
         self.send(Message::Records(records));
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
@@ -173,6 +174,7 @@ impl Recording {
 
     fn send_batch(&mut self, counters: &mut Counters) {
         self.collect();
+        counters.add(Counter::RecordsEmitted, self.records.batch.transactions.len() as u64);
         let fresh = self.spare_batches.pop().unwrap_or_default();
         let full = Message::Records(std::mem::replace(&mut self.records.batch, fresh));
         if !self.records.emission.is_live {
