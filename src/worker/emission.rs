@@ -119,7 +119,7 @@ impl Records {
         if let Some(labels) = exchange.labels {
             describe_client(labels, &mut self.client);
         }
-        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
+        let redirect = reply.filter(|_| error.is_some_and(ErrorCode::is_redirect));
         let rare = Rare {
             parent: exchange.parent,
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),

@@ -8,6 +8,7 @@ pub fn slot(key: &[u8]) -> u16 {
 
 /// Whether there may be a `{` in it. Most keys are short, and have none.
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "all bytes are looked at side by side, none before another")]
 fn may_have_open_brace(key: &[u8]) -> bool {
     let has_one = |bytes: &[u8; 16]| bytes.iter().fold(false, |found, &byte| found | (byte == b'{'));
     match (key.first_chunk(), key.last_chunk()) {
