@@ -5,7 +5,7 @@ use crate::decode::seq::Seq;
 use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
-use crate::flow::key::FlowKey;
+use crate::flow::key::{FlowKey, Keyed};
 use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
@@ -13,7 +13,7 @@ use crate::redis::habits::Habit;
 use crate::redis::pairing::{Flags, Outcome, Reason};
 use crate::redis::queue::Queue;
 use crate::redis::session::Session;
-use crate::units::{Direction, Timestamp};
+use crate::units::{Direction, Endpoint, Timestamp};
 
 use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
 
@@ -26,6 +26,14 @@ pub enum Admission {
     Ignore,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
     Replace(Reason),
+}
+
+impl Keyed for Connection {
+    #[inline(always)]
+    fn ends(&self) -> (&Endpoint, &Endpoint) {
+        let Identity { client, server, .. } = &self.identity;
+        if self.swapped { (server, client) } else { (client, server) }
+    }
 }
 
 impl Connection {
