@@ -8,7 +8,7 @@ use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
 use crate::redis::request::Request;
 
-use super::{Connection, Exhausted, Resources};
+use super::{Connection, Exhausted, Facts, Resources};
 
 /// Requests that a connection may hold for each one that is left: a long pipeline is no offence while there is room.
 const SHARE: u32 = 7;
@@ -38,27 +38,30 @@ impl Resources {
 impl Connection {
     /// Whether anything was seen of it but its handshake, and it has not ended.
     pub fn has_spoken(&self) -> bool {
-        !self.closed && self.streams.iter().any(|stream| stream.time().is_known() || stream.is_waiting())
+        !self.facts.has(Facts::CLOSED)
+            && self.streams.iter().any(|stream| stream.time().is_known() || stream.is_waiting())
     }
 
     /// How much it holds of what is scarce.
     pub fn holds(&self, scarce: Counter, resources: &Resources) -> u32 {
         match scarce {
-            Counter::EvictedRequests => self.holds_requests(),
+            Counter::EvictedRequests => self.holds_requests(resources),
             Counter::EvictedMessages => self.unfinished.iter().map(|&handle| u32::from(handle != NONE)).sum(),
             _ => self.streams.iter().map(|stream| stream.stored_pages(&resources.pages)).sum(),
         }
     }
 
     /// Requests, and the marks between them.
-    fn holds_requests(&self) -> u32 {
-        self.queue.elements() + self.children.elements() + u32::from(self.building != NONE)
+    #[inline(always)]
+    fn holds_requests(&self, resources: &Resources) -> u32 {
+        let children = if self.aside == NONE { 0 } else { self.children(resources).elements() };
+        self.queue.elements() + children + u32::from(self.building != NONE)
     }
 
     /// A request of the pool, unless it holds its share.
     #[inline(always)]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
-        let has_share = self.holds_requests() / SHARE <= resources.requests.left();
+        let has_share = self.holds_requests(resources) / SHARE <= resources.requests.left();
         let Resources { requests, settings, .. } = resources;
         // With room for whatever it is to hold, so that it never has to grow.
         let make = || {

@@ -139,9 +139,7 @@ impl<T: Keyed> Table<T> {
     /// Where a connection is.
     #[inline]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        let is_it = |entry: &Indexed| {
-            entry.may_be(hash) && self.is_keyed(entry.slot(), self.get(entry.slot()), key)
-        };
+        let is_it = |entry: &Indexed| entry.may_be(hash) && self.is_keyed(entry.slot(), self.get(entry.slot()), key);
         self.index.find(hash, is_it).map(|entry| entry.slot())
     }
 
@@ -188,7 +186,9 @@ impl<T: Keyed> Table<T> {
             tags[slot as usize] = key.tags;
         }
         let Table { index, slots, tags, seed, .. } = self;
-        index.insert_unique(hash, Indexed::new(slot, hash), |other| hash_of(other.slot(), slots, tags.as_deref(), *seed));
+        index.insert_unique(hash, Indexed::new(slot, hash), |other| {
+            hash_of(other.slot(), slots, tags.as_deref(), *seed)
+        });
         Some(slot)
     }
 
