@@ -106,7 +106,8 @@ impl Resyncing {
     /// one: each of those seen, and at least one in each stretch that holds any.
     fn counts_to(&self, position: u64, queue: &Queue, requests: &Pool<Request>) -> bool {
         let Some(from) = self.counted_from else { return true };
-        let behind = queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch);
+        let behind =
+            queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch());
         let (marks, holding) = behind.fold(self.marks, |(marks, holding), stretch| {
             (marks.saturating_sub(1), holding.saturating_sub(u64::from(stretch.holds_one)))
         });
@@ -196,7 +197,7 @@ impl Connection {
         state.marks = (0, 0);
         self.queue
             .iter(&resources.requests)
-            .filter_map(|(_, request)| request.stretch)
+            .filter_map(|(_, request)| request.stretch())
             .for_each(|stretch| state.marked(&stretch));
         state.candidates.begin(basis, &self.queue, &resources.requests);
     }
@@ -516,7 +517,7 @@ impl Connection {
         resources.counters.count(proof.counter());
         // What is directly behind a mark may have no reply.
         let before = self.queue.iter(&resources.requests).take_while(|&(at, _)| at < position);
-        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch?))).last();
+        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch()?))).last();
         let behind_mark =
             last_mark.map_or(self.queue.first(), |(at, stretch)| at + 1 + u64::from(stretch.may_silence()));
         let between = usize::try_from(position.saturating_sub(behind_mark)).unwrap_or(usize::MAX);

@@ -107,12 +107,6 @@ impl<T: Keyed> Table<T> {
         self.slots.in_use() == self.slots.capacity()
     }
 
-    /// Whether a slot still holds the connection with this key.
-    #[inline]
-    pub fn holds(&self, slot: u32, key: &FlowKey) -> bool {
-        self.slots.peek(slot).value.as_ref().is_some_and(|value| self.is_keyed(slot, value, key))
-    }
-
     /// Whether what is in a slot has this key.
     #[inline(always)]
     fn is_keyed(&self, slot: u32, value: &T, key: &FlowKey) -> bool {
@@ -137,7 +131,7 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Where a connection is.
-    #[inline]
+    #[inline(never)]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
         let is_it = |entry: &Indexed| entry.may_be(hash) && self.is_keyed(entry.slot(), self.get(entry.slot()), key);
         self.index.find(hash, is_it).map(|entry| entry.slot())
@@ -159,6 +153,18 @@ impl<T: Keyed> Table<T> {
     #[inline]
     pub fn get(&self, slot: u32) -> &T {
         self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
+    }
+
+    /// The connection with this key, most likely in the slot that was [guessed](Table::guess), and where it is.
+    #[inline(always)]
+    pub fn claim(&mut self, guess: Option<u32>, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
+        let is_it =
+            |slot: &u32| self.slots.peek(*slot).value.as_ref().is_some_and(|value| self.is_keyed(*slot, value, key));
+        let slot = match guess.filter(is_it) {
+            Some(slot) => slot,
+            None => self.find(hash, key)?,
+        };
+        self.slots.get_mut(slot).value.as_mut().map(|value| (slot, value))
     }
 
     /// The connection in a slot, if there is one.
@@ -341,9 +347,11 @@ mod tests {
         }
         for n in (0..500).step_by(3) {
             let slot = table.find(table.hash(&tagged(n)), &tagged(n)).unwrap();
-            assert!(table.holds(slot, &tagged(n)) && !table.holds(slot, &tagged(n + 7)));
+            let (hash, other) = (table.hash(&tagged(n)), tagged(n + 7));
+            assert_eq!(table.claim(Some(slot), hash, &tagged(n)).map(|(slot, _)| slot), Some(slot));
+            assert_ne!(table.claim(Some(slot), table.hash(&other), &other).map(|(slot, _)| slot), Some(slot));
             assert_eq!(remove(&mut table, slot), Some(u64::from(n)));
-            assert!(!table.holds(slot, &tagged(n)));
+            assert!(table.claim(Some(slot), hash, &tagged(n)).is_none());
         }
         // In the places of those.
         for n in 500..600 {

@@ -144,10 +144,12 @@ impl HalfStream {
         self.state |= ENDED;
     }
 
-    /// Whether nothing of it is missing or to be found out: it has begun, has brought data, and goes on.
+    /// Whether nothing of it is missing or to be found out: it has begun, has brought data, of which nothing is known to be
+    /// missing, and goes on.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.state & (KNOWN | SEEN | ENDED) == KNOWN | SEEN && self.list_or_first == NONE && self.time.is_known()
+        let is_whole = self.list_or_first == NONE && self.acked <= self.next;
+        self.state & (KNOWN | SEEN | ENDED) == KNOWN | SEEN && is_whole && self.time.is_known()
     }
 
     /// Data waits behind a hole.

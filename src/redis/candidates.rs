@@ -301,7 +301,7 @@ impl Candidates {
     fn read_marks(&mut self, queue: &Queue, pool: &Pool<Request>) {
         self.marks.clear();
         self.marks.extend(queue.iter(pool).filter_map(|(position, request)| {
-            request.stretch.map(|stretch| Mark { position, may_silence: stretch.may_silence() })
+            request.stretch().map(|stretch| Mark { position, may_silence: stretch.may_silence() })
         }));
     }
 
@@ -328,7 +328,7 @@ impl Candidates {
             if lingers(candidate) {
                 self.next.linger(position, candidate, self.now.taken(position), &self.marks);
             }
-            if let Some(stretch) = request.stretch {
+            if let Some(stretch) = request.stretch() {
                 let Some(taken) = self.now.taken(position) else { continue };
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
                 if taken.least < most {
@@ -358,7 +358,7 @@ impl Candidates {
     pub fn can_take(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> bool {
         queue.iter(pool).any(|(position, request)| {
             self.now.get(position).is_some()
-                && match request.stretch {
+                && match request.stretch() {
                     Some(stretch) => {
                         self.now.taken(position).is_some_and(|taken| taken.least < stretch.replies_max(acknowledged))
                     }
@@ -394,7 +394,7 @@ impl Candidates {
                 cost = hull(cost, jump.take().map(|(_, cost)| cost));
             }
             let Some((least, greatest)) = cost else { continue };
-            if let Some(stretch) = request.stretch {
+            if let Some(stretch) = request.stretch() {
                 let was = self.now.taken(position);
                 let capacity = stretch.replies_max(acknowledged);
                 let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);

@@ -231,7 +231,7 @@ fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample
     let times = sample.times.filter(|_| !request.flags.has(Flags::BLOCKING));
     let keyed = KeyedRequest {
         command: request.command,
-        arguments: &request.arguments,
+        arguments: request.arguments(),
         keys: request.keys,
         has_gap: request.flags.has(Flags::GAP),
         request_bytes,
@@ -249,7 +249,7 @@ fn big(exchange: &Exchange<'_>, error: Option<&ErrorCode>, bytes: u64) -> Big {
     let Exchange { identity, request, reply, .. } = *exchange;
     let may_tell = may_tell_keys(request, reply.is_some(), error);
     let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
-    let key = arguments::keys(&request.arguments).next().filter(|key| may_tell && is_whole(key));
+    let key = arguments::keys(request.arguments()).next().filter(|key| may_tell && is_whole(key));
     Big {
         bytes,
         at: request.t1,

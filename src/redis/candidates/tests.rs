@@ -55,7 +55,7 @@ impl Scene {
         let to = Offset(from + REQUEST);
         let tail = self.queue.tail().filter(|&tail| self.pool.get(tail).is_mark());
         if hidden && let Some(tail) = tail {
-            self.pool.get_mut(tail).stretch.as_mut().unwrap().to = to;
+            self.pool.get_mut(tail).stretch_mut().unwrap().to = to;
             self.candidates.marked(&self.queue, &self.pool);
         } else {
             let handle = self.pool.take(Request::new).unwrap();
