@@ -349,7 +349,7 @@ impl Connection {
             let waiting = [Direction::Request, Direction::Reply].into_iter().find(|&d| self.stream(d).is_waiting());
             match waiting {
                 Some(direction) if !self.facts.has(Facts::CLOSED) => {
-                    self.give_up_hole(direction, resources, recorder)?
+                    self.give_up_hole(direction, resources, recorder)?;
                 }
                 _ => break,
             }

@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn what_has_no_rank_is_passed_over() {
         let mut table = full();
-        let is_even = |entry: &Entry| (entry.1 % 2 == 0).then_some(entry.1);
+        let is_even = |entry: &Entry| entry.1.is_multiple_of(2).then_some(entry.1);
         for _ in 0..8 {
             // All are looked at sooner or later.
             let slot = (0..16).find_map(|_| table.first_of_some(is_even)).unwrap();

@@ -18,7 +18,7 @@ const DRAINS: u8 = 6;
 /// Whether a client always waits for all replies before it asks again, by acknowledgements alone.
 // Aligned less than positions are, so that it takes no more than it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(packed(2))]
+#[repr(C, packed(2))]
 pub struct Habit {
     /// End of the last reply.
     answered_to: Offset,
