@@ -36,7 +36,9 @@ fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
 fn what_few_connections_have_takes_a_place_only_while_there_is_any_of_it() {
     let transaction = "C MULTI | S +OK | C SET a 1 | S +QUEUED | C EXEC | S [*1_+OK_]";
     let subscribed = |count: u8| {
-        format!("C SUBSCRIBE a | S [*3_$9_subscribe_$1_a_:1_] | C UNSUBSCRIBE a | S [*3_$11_unsubscribe_$1_a_:{count}_]")
+        format!(
+            "C SUBSCRIBE a | S [*3_$9_subscribe_$1_a_:1_] | C UNSUBSCRIBE a | S [*3_$11_unsubscribe_$1_a_:{count}_]"
+        )
     };
     for (diagram, asides) in [
         ("C GET a | S $1".to_owned(), "..".to_owned()),

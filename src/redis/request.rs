@@ -98,20 +98,20 @@ pub struct Request {
     pub command: CommandId,
     /// More facts.
     pub flags: Flags,
-    /// Words, the command's counted.
-    pub args: u32,
-    /// Keys among them.
-    pub keys: u32,
-    /// Confirmations that are still to come, of a subscription command that has begun to be answered.
-    pub confirmations_left: u32,
-    /// Bytes of the replies before its last one, if there are several.
-    pub replied_bytes: u64,
     /// It was reported as timed out.
     pub timed_out: bool,
     /// It was read at once ([`usual`]): the draft is another one's, or an older one's.
     is_usual: bool,
     /// The arguments as they may be shown are here, not in the draft.
     is_brief: bool,
+    /// Words, the command's counted.
+    pub args: u32,
+    /// Keys among them.
+    pub keys: u32,
+    /// Bytes of the replies before its last one, if there are several.
+    pub replied_bytes: u64,
+    /// Confirmations that are still to come, of a subscription command that has begun to be answered.
+    pub confirmations_left: u32,
     brief: Brief,
     draft: Draft,
 }
@@ -418,7 +418,8 @@ impl Default for Request {
 }
 
 const _: () = assert!(PENDING_PER_CONNECTION_MAX < NONE);
-const _: () = assert!(std::mem::offset_of!(Request, draft) == 192, "a usual request has three cache lines");
+const _: () = assert!(std::mem::offset_of!(Request, args) == 64, "a queue is read by its requests' first cache line");
+const _: () = assert!(std::mem::offset_of!(Request, draft) == 192, "a usual request has three");
 
 #[cfg(test)]
 mod tests;

@@ -96,8 +96,8 @@ impl Scene {
         }
         let (kinds, first) = (&self.kinds, self.queue.first());
         let ends: Vec<u64> = self.queue.iter(&self.pool).map(|(_, request)| request.end.0).collect();
-        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, |request, _| {
-            let place = ends.iter().position(|&end| end == request.end.0).unwrap() + first as usize;
+        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, |line, _| {
+            let place = ends.iter().position(|&end| end == line.end.0).unwrap() + first as usize;
             if kinds[place] == kind { Verdict::Possible(1) } else { Verdict::Impossible }
         });
     }
