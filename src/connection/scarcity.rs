@@ -6,7 +6,7 @@
 
 use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
-use crate::redis::request::Request;
+use crate::redis::request::{Request, Shown};
 
 use super::{Connection, Exhausted, Facts, Resources};
 
@@ -52,22 +52,36 @@ impl Connection {
     }
 
     /// Requests, and the marks between them.
-    #[inline(always)]
     fn holds_requests(&self, resources: &Resources) -> u32 {
-        let children = if self.aside == NONE { 0 } else { self.children(resources).elements() };
+        self.holds_besides(self.children(resources).elements())
+    }
+
+    #[inline(always)]
+    fn holds_besides(&self, children: u32) -> u32 {
         self.queue.elements() + children + u32::from(self.building != NONE)
     }
 
     /// A request of the pool, unless it holds its share.
-    #[inline(always)]
+    #[inline]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
-        let has_share =
-            u64::from(self.holds_requests(resources)) < u64::from(resources.requests.left() + 1) * u64::from(SHARE);
+        let children = self.children(resources).elements();
         let Resources { requests, settings, .. } = resources;
+        self.take_request_of(requests, &settings.shown, children)
+    }
+
+    /// The same, of a connection of which MULTI has queued so many commands.
+    #[inline(always)]
+    pub(super) fn take_request_of(
+        &self,
+        requests: &mut Pool<Request>,
+        shown: &Shown,
+        children: u32,
+    ) -> Result<u32, Exhausted> {
+        let has_share = u64::from(self.holds_besides(children)) < u64::from(requests.left() + 1) * u64::from(SHARE);
         // With room for whatever it is to hold, so that it never has to grow.
         let make = || {
             let mut request = Request::new();
-            request.reset(&settings.shown);
+            request.reset(shown);
             request
         };
         let taken = if has_share { requests.take(make) } else { None };

@@ -237,28 +237,28 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> usize {
+        let Resources { usual, requests, settings, counters, .. } = resources;
         let mut at = 0;
-        while let Some(usual) = resources.usual.read(&bytes[at..]) {
-            if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
-                break;
-            }
-            let Ok(handle) = self.take_request(resources) else { break };
-            let request = resources.requests.get_mut(handle);
-            usual.fill(request);
+        while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
+            let Some(found) = usual.read(&bytes[at..]) else { break };
+            // Nothing is queued by MULTI on a plain connection.
+            let Ok(handle) = self.take_request_of(requests, &settings.shown, 0) else { break };
+            let request = requests.get_mut(handle);
+            found.fill(request);
             request.t1 = time;
             request.t2 = time;
             request.begin = from.plus(at as u64);
-            at += usual.bytes;
+            at += found.bytes;
             request.end = from.plus(at as u64);
             request.received = received;
             request.index = self.requests;
             request.pipeline = self.queue.len();
             self.requests += 1;
-            resources.counters.count(Counter::Requests);
+            counters.count(Counter::Requests);
             if self.queue.is_empty() {
                 self.head_at = time;
             }
-            self.queue.push(handle, &mut resources.requests);
+            self.queue.push(handle, requests);
         }
         at
     }
@@ -319,7 +319,8 @@ impl Connection {
         recorder: &mut R,
     ) -> usize {
         let mut at = 0;
-        while let Some((kind, length)) = scalar(&bytes[at..]) {
+        while at < bytes.len() {
+            let Some((kind, length)) = scalar(&bytes[at..]) else { break };
             let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
             if !self.answer_usual(&Answer { kind, begin, end, t3: time, ack }, time, resources, recorder) {
                 break;
