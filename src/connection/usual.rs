@@ -263,6 +263,27 @@ impl Connection {
         at
     }
 
+    /// Takes the request of the usual form that some bytes begin with, whatever the connection's state, up to its being complete;
+    /// answers how many bytes it is, 0 if it is no such.
+    pub(super) fn usual_request(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        received: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+    ) -> Result<usize, Exhausted> {
+        let Resources { usual, requests, settings, .. } = resources;
+        let Some(found) = usual.read(bytes) else { return Ok(0) };
+        self.building = self.take_request_of(requests, &settings.shown)?;
+        let request = requests.get_mut(self.building);
+        found.fill(request);
+        request.t1 = time;
+        request.begin = from;
+        request.received = received;
+        Ok(found.bytes)
+    }
+
     /// A message goes on: if it is a reply that is one long string, it goes on to the end of the bytes, or ends in them, and then
     /// is paired, with those behind it; answers how many bytes that are, 0 if it is no such.
     #[allow(clippy::too_many_arguments)]
