@@ -160,9 +160,9 @@ impl Connection {
                 let bytes = self.usual_request(&bytes[at..], here, received, time, resources)?;
                 if bytes > 0 {
                     at += bytes;
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
-                    self.note_plain();
+                    self.note_plain(resources);
                     continue;
                 }
             }

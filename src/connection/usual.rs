@@ -273,9 +273,10 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> Result<usize, Exhausted> {
+        let children = self.children(resources).elements();
         let Resources { usual, requests, settings, .. } = resources;
         let Some(found) = usual.read(bytes) else { return Ok(0) };
-        self.building = self.take_request_of(requests, &settings.shown)?;
+        self.building = self.take_request_of(requests, &settings.shown, children)?;
         let request = requests.get_mut(self.building);
         found.fill(request);
         request.t1 = time;
