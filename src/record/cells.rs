@@ -44,9 +44,12 @@ impl Place {
     /// Of a value.
     #[inline(always)]
     pub fn of(value: u64) -> Place {
-        if value == 0 {
-            return Place { fine: 0, coarse: 0 };
-        }
+        if value == 0 { Place { fine: 0, coarse: 0 } } else { Place::of_any(value) }
+    }
+
+    /// Of a value that is hardly ever zero.
+    #[inline(always)]
+    pub fn of_any(value: u64) -> Place {
         let fine = place(DIGITS, value);
         // From the second half of the singles on a coarse place is a number of fine ones.
         let coarse = if fine >= FINE_SINGLES / 2 {
@@ -88,6 +91,12 @@ impl<const D: u8> Cells<D> {
     #[inline(always)]
     fn at(place: Place) -> usize {
         if D == DIGITS { place.fine } else { place.coarse }
+    }
+
+    /// The count of a place, if it has one already.
+    #[inline(always)]
+    pub fn count_mut(&mut self, place: Place) -> Option<&mut u64> {
+        self.counts.get_mut(Self::at(place))
     }
 
     fn make_room(&mut self, at: usize, claim: Claim, room: &mut Room) -> bool {
@@ -153,13 +162,12 @@ impl<const D: u8> Recording for Cells<D> {
 
     #[inline(always)]
     fn record(&mut self, place: Place, claim: Claim, room: &mut Room) -> bool {
-        let at = Self::at(place);
-        match self.counts.get_mut(at) {
+        match self.count_mut(place) {
             Some(count) => {
                 *count += 1;
                 true
             }
-            None => self.record_larger(at, claim, room),
+            None => self.record_larger(Self::at(place), claim, room),
         }
     }
 
@@ -181,6 +189,17 @@ pub struct PartCells<const DIGITS: u8> {
 }
 
 impl<const D: u8> PartCells<D> {
+    /// Of one of the parts the count of a place, if it has one already.
+    #[inline(always)]
+    pub fn count_mut(&mut self, part: usize, place: Place) -> Option<&mut u64> {
+        self.parts.get_mut(part)?.count_mut(place)
+    }
+
+    /// Of each part so many zeros.
+    pub fn add_zeros(&mut self, zeros: [u64; 3]) {
+        self.zeros.iter_mut().zip(zeros).for_each(|(sum, zeros)| *sum += zeros);
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.parts.iter_mut().for_each(Cells::clear);

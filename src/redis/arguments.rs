@@ -241,11 +241,20 @@ pub struct Key<'a> {
 /// The keys of a list, in order: those that it had room for.
 #[inline]
 pub fn keys(list: &[u8]) -> impl Iterator<Item = Key<'_>> {
-    positions(list).filter(|&(_, kind, _)| kind & KEY != 0).map(|(_, kind, name)| Key {
-        name,
-        is_cut: kind & CUT != 0,
-        role: KeyRole::from_bits(kind),
-    })
+    positions(list).filter(|&(_, kind, _)| kind & KEY != 0).map(|(_, kind, name)| key(kind, name))
+}
+
+#[inline(always)]
+fn key(kind: u8, name: &[u8]) -> Key<'_> {
+    Key { name, is_cut: kind & CUT != 0, role: KeyRole::from_bits(kind) }
+}
+
+/// The key whose entry begins at `at`, if that is one that is kept whole.
+#[inline(always)]
+pub fn whole_key_at(list: &[u8], at: usize) -> Option<Key<'_>> {
+    let ([kind, length @ ..], behind) = list.get(at..)?.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
+    let name = behind.get(..usize::from(u16::from_le_bytes(*length)))?;
+    (kind & (KEY | CUT) == KEY).then(|| Key { name, is_cut: false, role: KeyRole::from_bits(*kind) })
 }
 
 /// The first key of a list.

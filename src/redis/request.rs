@@ -11,7 +11,7 @@ use crate::pool::NONE;
 use crate::resp::parser::{Kind, UNKNOWN_LENGTH, Visitor};
 use crate::units::{Offset, Timestamp};
 
-use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, NoKey};
+use super::arguments::{self, Argument, ENTRY_HEADER_BYTES, Key, NoKey};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
 use super::foreign;
 use super::guess;
@@ -140,6 +140,8 @@ pub struct Request {
     pub is_of_nodes: bool,
     /// Bytes of the command's words are missing.
     word_cut: bool,
+    /// Of a request of the usual form where the entry of its only key begins in the list of arguments; else 0.
+    usual_key_at: u8,
     word_length: u8,
     word: [u8; 2 * WORD_BYTES_MAX + 1],
 }
@@ -181,6 +183,7 @@ impl Request {
             veiled: false,
             is_of_nodes: false,
             word_cut: false,
+            usual_key_at: 0,
             word_length: 0,
             word: [0; 2 * WORD_BYTES_MAX + 1],
         }
@@ -201,6 +204,7 @@ impl Request {
         self.replied_bytes = 0;
         self.arguments.clear();
         self.notes.clear();
+        self.usual_key_at = 0;
         self.noting = Noting::Nothing;
         if self.arguments.capacity() == 0 {
             self.arguments.reserve_exact(shown.arguments_bytes_max());
@@ -303,6 +307,15 @@ impl Request {
     #[inline]
     pub fn is_secret(&self) -> bool {
         self.secret
+    }
+
+    /// The key of a request of the usual form: it is its only one, whole, and may be told. `None` of all others.
+    #[inline(always)]
+    pub fn usual_key(&self) -> Option<Key<'_>> {
+        match self.usual_key_at {
+            0 => None,
+            at => arguments::whole_key_at(&self.arguments, usize::from(at)),
+        }
     }
 
     /// RESP bytes.

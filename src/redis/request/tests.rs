@@ -226,6 +226,9 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 assert_eq!((&usual.arguments, &usual.notes), (&long.arguments, &long.notes), "{words:?}");
                 assert_eq!((usual.command, usual.args, usual.keys), (long.command, long.args, long.keys), "{words:?}");
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
+                let keys: Vec<_> = arguments::keys(&long.arguments).collect();
+                assert_eq!((usual.usual_key().as_slice(), long.usual_key()), (&keys[..], None), "{words:?}");
+                assert!(!keys[0].is_cut && !usual.is_secret() && usual.command.is_known(), "{words:?}");
                 let table = CommandTable::built_in();
                 assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
                 assert!(!usual.is_mark() && !usual.timed_out && usual.slot() == long.slot(), "{words:?}");

@@ -166,6 +166,7 @@ impl UsualRequest<'_> {
         request.veiled = false;
         request.is_of_nodes = false;
         request.word_cut = false;
+        request.usual_key_at = (ENTRY_HEADER_BYTES + self.name.length) as u8;
         arguments::fill(&mut request.arguments, self.name, self.key, self.role, self.words as usize - 2);
     }
 }
