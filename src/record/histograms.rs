@@ -545,10 +545,8 @@ impl Statistics {
         };
         let Statistics { parts, commands, servers, clients, errors, room, .. } = self;
         let command_number = u32::from(sample.command.0).min(table.len() as u32);
-        let command = commands.touch(command_number, || CommandEntry {
-            counts: Counts::default(),
-            parts: Bounded::Unused,
-        });
+        let command =
+            commands.touch(command_number, || CommandEntry { counts: Counts::default(), parts: Bounded::Unused });
         command.counts.merge(&counts);
         let server_name = || (sample.server_number != OTHER).then_some(*sample.server);
         servers.touch(sample.server_number, || PartyEntry::new(server_name())).counts.merge(&counts);

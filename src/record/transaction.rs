@@ -328,3 +328,27 @@ impl RecordBatch {
         self.text.taken = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_known_if_all_four_are_whenever_they_were() {
+        let late = u64::MAX - 10;
+        for from in [1, 1 << 62, (1 << 63) - 4, 1 << 63, late] {
+            let times = |zero: Option<usize>| {
+                let mut at = [1, 2, 5, 9].map(|after| Timestamp(from + after));
+                zero.into_iter().for_each(|n| at[n] = Timestamp::NONE);
+                Times::new(at[0], at[1], at[2], at[3], Timestamp(from + 3))
+            };
+            assert_eq!(times(None), Some(Times { send: 1, queue: 1, server: 2, transfer: 4 }), "{from}");
+            assert_eq!([0, 1, 2, 3].map(|n| times(Some(n))), [None; 4], "{from}");
+        }
+        let [early, late] = [10, 20].map(Timestamp);
+        let none = Times { send: 0, queue: 0, server: 0, transfer: 0 };
+        assert_eq!(Times::new(late, early, early, early, Timestamp::NONE), Some(none), "clocks that went backwards");
+        let waited = Times { queue: 10, ..none };
+        assert_eq!(Times::new(early, early, early, early, late), Some(waited), "the reply before came later");
+    }
+}

@@ -336,14 +336,7 @@ const UNUSUAL: Flags = Flags(Flags::LATE.0 | Flags::BLOCKING.0 | Flags::NOT_EXEC
 impl Recording {
     /// The same of a usual request where there are sinks.
     #[inline(never)]
-    fn emit_usual(
-        &mut self,
-        exchange: &Exchange<'_>,
-        queue: u64,
-        server: u64,
-        transfer: u64,
-        counters: &mut Counters,
-    ) {
+    fn emit_usual(&mut self, exchange: &Exchange<'_>, queue: u64, server: u64, transfer: u64, counters: &mut Counters) {
         let send = exchange.request.t2.since(exchange.request.t1);
         if self.records.emit(exchange, Some(Times { send, queue, server, transfer }), None, counters) {
             self.send_batch(counters);

@@ -38,9 +38,9 @@ pub struct UsualSample<'a> {
 }
 
 /// Places of which a series may have any: the first that is free, or that of the series that came first.
-const WAYS: usize = 4;
+const WAYS: usize = if cfg!(test) { 2 } else { 4 };
 /// So many times these.
-const SETS: usize = 64;
+const SETS: usize = if cfg!(test) { 2 } else { 64 };
 /// In [`Sums::alone`]: none of the parts is all of the latency.
 const MIXED: usize = 3;
 
@@ -250,7 +250,10 @@ fn count_alone<const PART: usize>(
 
 /// Records all parts of a latency.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "in registers or not at all: a structure of them would be written for each request")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "in registers or not at all: a structure of them would be written for each request"
+)]
 fn record_parts(
     commands: &mut Entries<CommandEntry>,
     of_all: &mut PartCells<DIGITS>,
