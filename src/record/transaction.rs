@@ -339,7 +339,9 @@ mod tests {
         for from in [1, 1 << 62, (1 << 63) - 4, 1 << 63, late] {
             let times = |zero: Option<usize>| {
                 let mut at = [1, 2, 5, 9].map(|after| Timestamp(from + after));
-                zero.into_iter().for_each(|n| at[n] = Timestamp::NONE);
+                if let Some(zero) = zero {
+                    at[zero] = Timestamp::NONE;
+                }
                 Times::new(at[0], at[1], at[2], at[3], Timestamp(from + 3))
             };
             assert_eq!(times(None), Some(Times { send: 1, queue: 1, server: 2, transfer: 4 }), "{from}");

@@ -340,7 +340,7 @@ fn of_many_series_each_is_usual_until_others_need_its_place() {
     let parts = totals.commands["GET"].parts.kept().unwrap();
     assert_eq!(
         [&parts.queue, &parts.server, &parts.transfer].map(|part| (part.len(), part.count_at(0))),
-        [(300, 300), (300, 0), (600, 600)]
+        [(300, 300), (300, 0), (300, 300)]
     );
 }
 
