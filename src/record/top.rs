@@ -196,6 +196,11 @@ pub struct Likely(u32);
 impl Likely {
     /// None, or it is not known.
     pub const NONE: Likely = Likely(u32::MAX);
+
+    #[inline(always)]
+    fn at(slot: Slot) -> Likely {
+        Likely(slot.number().wrapping_sub(1))
+    }
 }
 
 /// A place of the index: the number of a name + 1, or 0 if it is free, and above it a part of the name's hash, so that hardly any
@@ -591,14 +596,21 @@ fn differs(a: &[u8; 8], b: &[u8; 8]) -> u64 {
 /// The name that this hash is of, unless it is not in the table. Another one hardly ever.
 #[inline(always)]
 fn find_likely(index: &[Slot], hash: u64) -> Likely {
-    let mask = index.len() - 1;
-    let mut slot = hash as usize & mask;
+    let slot = hash as usize & (index.len() - 1);
+    let found = index[slot];
+    if found.may_be(hash) { Likely::at(found) } else { find_farther(index, slot, hash) }
+}
+
+/// The same where another name has its slot.
+#[cold]
+#[inline(never)]
+fn find_farther(index: &[Slot], mut slot: usize, hash: u64) -> Likely {
     loop {
         let found = index[slot];
         if found.may_be(hash) || found.number() == 0 {
-            return Likely(found.number().wrapping_sub(1));
+            return Likely::at(found);
         }
-        slot = (slot + 1) & mask;
+        slot = (slot + 1) & (index.len() - 1);
     }
 }
 

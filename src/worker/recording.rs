@@ -292,33 +292,36 @@ impl Recorder for Recording {
     #[inline(always)]
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
-        let Some(reply) = reply else { return self.decided_unusually(exchange, counters) };
-        let Some(times) = Times::new(request.t1, request.t2, reply.t3, reply.t4, previous) else {
-            return self.decided_unusually(exchange, counters);
+        let times = match reply {
+            Some(reply) if !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error => {
+                Times::new(request.t1, request.t2, reply.t3, reply.t4, previous)
+            }
+            _ => None,
         };
-        if request.flags.has_any(UNUSUAL) || reply.kind == Kind::Error {
-            return self.decided_unusually(exchange, counters);
-        }
+        let (Some(reply), Some(times)) = (reply, times) else {
+            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        };
+        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
         let sample = UsualSample {
             server: &identity.server,
             server_number: identity.server_number,
             client: &identity.client.address,
             client_number: identity.client_number,
             command: request.command,
-            request_bytes: request.bytes(),
-            reply_bytes: reply.bytes,
+            request_bytes,
+            reply_bytes,
             times,
         };
         if !self.statistics.record_usual(&sample, &mut self.directory, counters) {
-            return self.decided_unusually(exchange, counters);
+            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
         if self.records.emission.emits {
-            self.emit_usual(exchange, times.queue, times.server, times.transfer, counters);
+            let Times { queue, server, transfer, .. } = times;
+            copied(exchange, |exchange| self.emit_usual(exchange, queue, server, transfer, counters));
         }
         let Some(keys) = &mut self.keys else { return };
-        let UsualSample { request_bytes, reply_bytes, .. } = sample;
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
-            count_big(keys, exchange, None, request_bytes, reply_bytes);
+            copied(exchange, |exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
         let metrics = [1, request_bytes, reply_bytes, times.latency()];
         if let Some(key) = request.usual_key()
@@ -326,8 +329,15 @@ impl Recorder for Recording {
         {
             return;
         }
-        count_keys(keys, exchange, times.latency(), None, counters);
+        copied(exchange, |exchange| count_keys(keys, exchange, times.latency(), None, counters));
     }
+}
+
+/// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.
+#[inline(always)]
+fn copied<R>(exchange: &Exchange<'_>, show: impl FnOnce(&Exchange<'_>) -> R) -> R {
+    let reply = exchange.reply.copied();
+    show(&Exchange { reply: reply.as_ref(), ..*exchange })
 }
 
 /// With any of these a request is no [`UsualSample`].
