@@ -121,7 +121,7 @@ impl Resources {
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
-            usual: UsualCommands::new(settings.table, &settings.acts, shown),
+            usual: UsualCommands::new(settings.table, &settings.acts, &settings.possible, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),

@@ -8,6 +8,7 @@ pub mod counters; // what happened, counted where it happened
 pub mod limits; // every bound
 pub mod pool; // bounded pools of reusable items
 pub mod prefetch; // the one intrinsic
+pub mod short; // short texts
 pub mod units; // time, addresses, stream positions
 // Layer 1: bytes.
 pub mod capture; // frames from files and interfaces, faults on purpose

@@ -92,7 +92,7 @@ impl Address {
     /// From the four bytes of an IPv4 header.
     #[inline]
     pub fn from_ipv4(bytes: [u8; 4]) -> Address {
-        Address((0xffff_0000_0000 | u128::from(u32::from_be_bytes(bytes))).to_be_bytes())
+        Address((u128::from(u32::from_le_bytes(bytes)) << 96 | 0xffff << 80).to_le_bytes())
     }
 
     /// Whether this is an IPv4 address.

@@ -22,7 +22,7 @@ use crate::capture::spread::Spread;
 use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Packet, Segment, Skip, decode, decode_usual};
+use crate::decode::{Packet, Skip, Tcp, decode, decode_usual};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
@@ -40,13 +40,19 @@ pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
 
 /// A decoded frame on its way to its connection.
 struct Arrival<'a> {
-    segment: Segment<'a>,
+    tcp: Tcp<'a>,
     at: Timestamp,
     key: FlowKey,
     direction: Direction,
     hash: u64,
-    print: Print,
     vlans: [u16; 2],
+}
+
+impl Arrival<'_> {
+    #[inline(always)]
+    fn print(&self) -> Print {
+        Print::of(&self.tcp, self.direction, self.hash)
+    }
 }
 
 /// What becomes of a frame.
@@ -57,9 +63,6 @@ enum Fate {
     /// It is left out, as its connection is.
     Shed,
 }
-
-/// So many arrivals before a reply, what its request keeps of its arguments is asked for: the request itself has come by then.
-const ARGUMENTS_AHEAD: usize = 3;
 
 /// Frames after which counters are published.
 const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
@@ -169,30 +172,22 @@ impl Worker {
             slots.push(slot);
         }
         for (arrival, slot) in arrivals.iter().zip(&slots) {
-            self.expect(arrival, *slot, Connection::prefetch_head);
+            // If it may be a reply, the request that waits for it is asked for.
+            if arrival.direction == Direction::Reply
+                && let Some(connection) = slot.and_then(|slot| self.table.peek(slot))
+            {
+                connection.prefetch_head(&self.resources);
+            }
         }
         if self.resources.scarce().is_some()
             && let Some(first) = arrivals.first()
         {
             self.relieve(first.at);
         }
-        for (at, (arrival, &slot)) in arrivals.iter().zip(&slots).enumerate() {
-            if let (Some(next), Some(&slot)) = (arrivals.get(at + ARGUMENTS_AHEAD), slots.get(at + ARGUMENTS_AHEAD)) {
-                self.expect(next, slot, Connection::prefetch_arguments);
-            }
+        for (arrival, &slot) in arrivals.iter().zip(&slots) {
             self.arrive(arrival, slot);
         }
         done
-    }
-
-    /// If what comes may be a reply, something of the request that waits for it is asked for.
-    #[inline(always)]
-    fn expect(&self, arrival: &Arrival<'_>, slot: Option<u32>, ask: impl Fn(&Connection, &Resources)) {
-        if arrival.direction == Direction::Reply
-            && let Some(connection) = slot.and_then(|slot| self.table.peek(slot))
-        {
-            ask(connection, &self.resources);
-        }
     }
 
     /// Takes a fragment, and processes the packet that became whole by it.
@@ -267,30 +262,42 @@ impl Worker {
             return Fate::Shed;
         }
         let hash = self.table.hash(&key);
-        let print = Print::of(&packet, direction, hash);
-        self.recent.prefetch(print);
         let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
-        arrivals.push(Arrival { segment: packet.segment, at: frame.at, key, direction, hash, print, vlans });
+        arrivals.push(Arrival { tcp: packet.tcp, at: frame.at, key, direction, hash, vlans });
         Fate::Arrives
     }
 
     /// Brings a segment to its connection.
-    #[inline]
-    fn arrive(&mut self, arrival: &Arrival<'_>, slot: Option<u32>) {
+    #[inline(always)]
+    fn arrive(&mut self, arrival: &Arrival<'_>, guess: Option<u32>) {
+        let Worker { table, shed, recent, resources, recording, .. } = self;
         // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
-        let slot = match slot {
-            Some(slot) if self.table.holds(slot, &arrival.key) => Some(slot),
-            _ => self.table.find(arrival.hash, &arrival.key),
+        let Some((slot, connection)) = table.claim(guess, arrival.hash, &arrival.key) else {
+            return self.open_unless_copy(arrival);
         };
-        let Arrival { segment, at, direction, print, .. } = arrival;
-        let Some(slot) = slot else { return self.open_unless_copy(arrival) };
-        if self.shed.has_taken_any(self.table.get(slot).last_at()) && self.end_if_shed(slot) {
+        if shed.has_taken_any(connection.last_at()) {
+            return self.arrive_unless_shed(arrival, slot);
+        }
+        let Arrival { tcp, direction, at, .. } = arrival;
+        match connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording) {
+            Arrived::Done => {}
+            Arrived::Closed => self.after(slot),
+            Arrived::Unusual => self.arrive_unusually(arrival, slot),
+        }
+    }
+
+    /// A segment comes, and packets may have been left out.
+    #[inline(never)]
+    fn arrive_unless_shed(&mut self, arrival: &Arrival<'_>, slot: u32) {
+        if self.end_if_shed(slot) {
             return self.open_unless_copy(arrival);
         }
+        let Arrival { tcp, direction, at, .. } = arrival;
         let Worker { table, recent, resources, recording, .. } = self;
         let connection = table.get_mut(slot);
-        match connection.arrive(segment, *direction, *at, *print, recent, resources, recording) {
-            Arrived::Done => self.after(slot),
+        match connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording) {
+            Arrived::Done => {}
+            Arrived::Closed => self.after(slot),
             Arrived::Unusual => self.arrive_unusually(arrival, slot),
         }
     }
@@ -301,9 +308,9 @@ impl Worker {
         if self.end_if_shed(slot) {
             return self.open(arrival);
         }
-        let Arrival { segment, at, direction, .. } = arrival;
+        let Arrival { tcp, at, direction, .. } = arrival;
         let connection = self.table.get_mut(slot);
-        if connection.arrive_unusually(segment, *direction, *at, &mut self.resources, &mut self.recording) {
+        if connection.arrive_unusually(&tcp.segment(), *direction, *at, &mut self.resources, &mut self.recording) {
             return self.after(slot);
         }
         self.table.remove(slot);
@@ -326,7 +333,7 @@ impl Worker {
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
     fn open_unless_copy(&mut self, arrival: &Arrival<'_>) {
-        if self.recent.is_copy(arrival.print, arrival.at, false) {
+        if self.recent.is_copy(arrival.print(), arrival.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         self.open(arrival);
@@ -335,7 +342,8 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.recent.connection_begins(arrival.at);
-        let Arrival { segment, at, key, direction, hash, vlans, .. } = arrival;
+        let Arrival { tcp, at, key, direction, hash, vlans } = arrival;
+        let segment = &tcp.segment();
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {
             return self.resources.counters.count(Counter::Stray);

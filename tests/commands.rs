@@ -344,7 +344,7 @@ fn our_keys(bytes: &[u8], random: &mut Random) -> Keys {
         rest = &rest[consumed..];
     }
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("texts of this test");
-    let keys: Keys = arguments::keys(&request.arguments).map(|key| (text(key.name), key.role)).collect();
+    let keys: Keys = arguments::keys(request.arguments()).map(|key| (text(key.name), key.role)).collect();
     assert_eq!(request.keys as usize, keys.len(), "{:?}", String::from_utf8_lossy(bytes));
     let slot = keys.first().map(|(key, _)| resptap::redis::keys::slot(key.as_bytes()));
     assert_eq!(request.slot(), slot, "{:?}", String::from_utf8_lossy(bytes));

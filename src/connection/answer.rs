@@ -263,7 +263,7 @@ impl Connection {
         let facts = ReplyFacts {
             kind,
             begin: reply.begin,
-            t3: if first_of_several { request.t3 } else { reply.t3 },
+            t3: if first_of_several { request.t3() } else { reply.t3 },
             t4: time,
             bytes: end.distance_from(reply.begin) + request.replied_bytes,
             error: &reply.error,
@@ -328,7 +328,7 @@ impl Connection {
         let request = resources.requests.get_mut(head);
         if request.confirmations_left == 0 {
             request.confirmations_left = self.session.confirmations(act, request).max(1);
-            request.t3 = reply.t3;
+            request.set_t3(reply.t3);
         }
         self.session.count_subscriptions(reply);
         request.confirmations_left -= 1;

@@ -253,6 +253,10 @@ impl Connection {
     /// Applies what time alone decides, up to `now`.
     pub fn expire<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
         while let Some(head) = self.queue.head() {
+            // So says also what is read of it below; but it need not be read.
+            if now.since(self.head_at) < resources.settings.timeout_ns {
+                return;
+            }
             let request = resources.requests.get(head);
             let since = if request.t2.is_known() { request.t2 } else { request.t1 }.max(self.head_at);
             let blocked = request.flags.has(Flags::BLOCKING) && self.certainty.is_settled();

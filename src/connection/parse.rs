@@ -166,7 +166,7 @@ impl Connection {
                 request.t1 = time;
                 request.begin = here;
                 request.received = received;
-                request.inline_is_believed = !self.requests_refound;
+                request.believe_inline(!self.requests_refound);
             }
             let handle = self.unfinished[Direction::Request as usize];
             let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
@@ -449,7 +449,7 @@ impl Connection {
     fn extend_mark(&mut self, resources: &mut Resources) {
         let to = self.stream(Direction::Request).next();
         let tail = self.queue.tail();
-        if let Some(stretch) = tail.and_then(|tail| resources.requests.get_mut(tail).stretch.as_mut()) {
+        if let Some(stretch) = tail.and_then(|tail| resources.requests.get_mut(tail).stretch_mut()) {
             stretch.to = to;
             stretch.is_rest = false;
             self.requests_hidden(resources);
@@ -469,7 +469,7 @@ impl Connection {
         let handle = std::mem::replace(&mut self.building, NONE);
         let request = resources.requests.get_mut(handle);
         request.break_off();
-        if request.is_of_nodes {
+        if request.is_of_nodes() {
             resources.requests.give_back(handle);
             self.become_opaque(Foreign::Replication, resources, recorder);
             return Ok(());

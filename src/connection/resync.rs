@@ -9,6 +9,7 @@ use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
 use crate::pool::{NONE, Pool};
 use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
 use crate::redis::habits::{Drains, Turns};
+use crate::redis::outline::Line;
 use crate::redis::pairing::{Outcome, Proof, Resync};
 use crate::redis::queue::{Queue, Stretch};
 use crate::redis::reply::Reply;
@@ -106,7 +107,8 @@ impl Resyncing {
     /// one: each of those seen, and at least one in each stretch that holds any.
     fn counts_to(&self, position: u64, queue: &Queue, requests: &Pool<Request>) -> bool {
         let Some(from) = self.counted_from else { return true };
-        let behind = queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch);
+        let behind =
+            queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch());
         let (marks, holding) = behind.fold(self.marks, |(marks, holding), stretch| {
             (marks.saturating_sub(1), holding.saturating_sub(u64::from(stretch.holds_one)))
         });
@@ -196,7 +198,7 @@ impl Connection {
         state.marks = (0, 0);
         self.queue
             .iter(&resources.requests)
-            .filter_map(|(_, request)| request.stretch)
+            .filter_map(|(_, request)| request.stretch())
             .for_each(|stretch| state.marked(&stretch));
         state.candidates.begin(basis, &self.queue, &resources.requests);
     }
@@ -264,11 +266,11 @@ impl Connection {
         state.interrupted = true;
         state.counted_from = None;
         let may_push = self.may_push;
-        let doubt = |hidden: Hidden<'_>| match hidden {
+        let doubt = |hidden: Hidden| match hidden {
             // The elements of a push whose beginning was hidden look like replies, whatever was asked.
             _ if may_push => DOUBT_ARRAY,
             Hidden::NoReply => 0,
-            Hidden::Answer(request) if !self.odd_kinds => match settings.possible.of(request.command) {
+            Hidden::Answer(command) if !self.odd_kinds => match settings.possible.of(command) {
                 kinds if kinds.are_lines() => 0,
                 kinds if kinds.are_scalars() => DOUBT_BULK,
                 _ => DOUBT_ARRAY,
@@ -310,6 +312,7 @@ impl Connection {
         let request = requests.get(handle);
         let (t1, t2) = (request.t1, if request.t2.is_known() { request.t2 } else { request.t1 });
         let state = resyncs.get_mut(self.resync);
+        state.candidates.follow(&self.queue, requests);
         state.turns.request(t1, t2);
         let position = self.queue.end() - 1;
         if settings.resync != Resync::Strict && !self.skewed && !self.blocking_seen && state.turns.are_prompt() {
@@ -368,11 +371,12 @@ impl Connection {
 
     /// What the client had received when it sent the newest requests that a reply's segment acknowledges, and where the first
     /// of those is; if the reply begins the segment, and it did not come late.
-    fn newest_acknowledged(&self, reply: &Reply, resources: &Resources) -> Option<(Offset, u64)> {
+    fn newest_acknowledged(&self, reply: &Reply, resources: &mut Resources) -> Option<(Offset, u64)> {
         if reply.late || !reply.begins_segment {
             return None;
         }
-        self.queue.newest(reply.ack, &resources.requests)
+        let Resources { resyncs, requests, .. } = resources;
+        resyncs.get_mut(self.resync).candidates.newest(reply.ack, &self.queue, requests)
     }
 
     /// Moves the candidates on. Answers the position of this reply's request if the client's habit tells it.
@@ -404,24 +408,18 @@ impl Connection {
             .turns
             .reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.odd_kinds);
-        state.candidates.reply(
-            reply.ack,
-            drained,
-            &self.queue,
-            requests,
-            |request: &Request, before: Option<&Request>| {
-                let kinds = possible.of(request.command);
-                let (Some(kind), act) = (reply.kind, acts.of(request.command)) else { return Verdict::Impossible };
-                if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
-                    return Verdict::Impossible;
-                }
-                let differs = before.is_some_and(|before| !before.is_mark() && possible.of(before.command) != kinds);
-                let tells = is_change && differs && !kinds.are_any();
-                // It says nothing for a request that was sent before its client had received all that.
-                let waited = drained && request.received >= reply.begin;
-                Verdict::Possible(if waited { POINTS_DRAINED } else { u8::from(tells) })
-            },
-        );
+        state.candidates.reply(reply.ack, drained, &self.queue, requests, |line: &Line, before: Option<&Line>| {
+            let kinds = possible.of(line.command);
+            let (Some(kind), act) = (reply.kind, acts.of(line.command)) else { return Verdict::Impossible };
+            if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
+                return Verdict::Impossible;
+            }
+            let differs = before.is_some_and(|before| !before.is_mark && possible.of(before.command) != kinds);
+            let tells = is_change && differs && !kinds.are_any();
+            // It says nothing for a request that was sent before its client had received all that.
+            let waited = drained && line.received >= reply.begin;
+            Verdict::Possible(if waited { POINTS_DRAINED } else { u8::from(tells) })
+        });
         None
     }
 
@@ -511,7 +509,7 @@ impl Connection {
         resources.counters.count(proof.counter());
         // What is directly behind a mark may have no reply.
         let before = self.queue.iter(&resources.requests).take_while(|&(at, _)| at < position);
-        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch?))).last();
+        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch()?))).last();
         let behind_mark =
             last_mark.map_or(self.queue.first(), |(at, stretch)| at + 1 + u64::from(stretch.may_silence()));
         let between = usize::try_from(position.saturating_sub(behind_mark)).unwrap_or(usize::MAX);

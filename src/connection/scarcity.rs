@@ -58,7 +58,7 @@ impl Connection {
     /// A request of the pool, unless it holds its share.
     #[inline(always)]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
-        let has_share = self.holds_requests() / SHARE <= resources.requests.left();
+        let has_share = u64::from(self.holds_requests()) < u64::from(resources.requests.left() + 1) * u64::from(SHARE);
         let Resources { requests, settings, .. } = resources;
         // With room for whatever it is to hold, so that it never has to grow.
         let make = || {

@@ -8,10 +8,9 @@
 
 use crate::counters::Counter;
 use crate::decode::seq::Seq;
-use crate::decode::{Flags as TcpFlags, Segment};
+use crate::decode::{Flags as TcpFlags, Segment, Tcp};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
-use crate::prefetch::prefetch;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
@@ -29,6 +28,8 @@ use super::{
 pub enum Arrived {
     /// The connection has taken it, or it is a copy.
     Done,
+    /// The connection has taken it, and has ended.
+    Closed,
     /// It does not simply go on with the connection: [`Connection::arrive_unusually`] is to be asked.
     Unusual,
 }
@@ -39,7 +40,7 @@ impl Connection {
     #[allow(clippy::too_many_arguments)]
     pub fn arrive<R: Recorder>(
         &mut self,
-        segment: &Segment<'_>,
+        tcp: &Tcp<'_>,
         direction: Direction,
         at: Timestamp,
         print: Print,
@@ -47,24 +48,27 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
-        if self.is_usual(segment, direction, at, resources) {
+        let segment = tcp.segment();
+        if self.is_usual(&segment, direction, at, resources) {
             if recent.is_copy(print, at, true) {
                 resources.counters.count(Counter::Duplicates);
-            } else {
-                self.take_usual(segment, direction, at, resources, recorder);
+                return Arrived::Done;
             }
-            return Arrived::Done;
+            self.take_usual(&segment, direction, at, resources, recorder);
+        } else {
+            let is_next = self.brings_next(&segment, direction, at, resources);
+            if recent.is_copy(print, at, is_next) {
+                resources.counters.count(Counter::Duplicates);
+                return Arrived::Done;
+            }
+            if is_next {
+                // Read once more, so that on the way above it need not be in memory.
+                self.segment(&tcp.segment(), direction, at, resources, recorder);
+            } else if !self.take_acknowledgement(&segment, direction, at, resources) {
+                return Arrived::Unusual;
+            }
         }
-        let is_next = self.brings_next(segment, direction, at, resources);
-        if recent.is_copy(print, at, is_next) {
-            resources.counters.count(Counter::Duplicates);
-            return Arrived::Done;
-        }
-        if is_next {
-            self.segment(segment, direction, at, resources, recorder);
-            return Arrived::Done;
-        }
-        if self.take_acknowledgement(segment, direction, at, resources) { Arrived::Done } else { Arrived::Unusual }
+        if self.closed { Arrived::Closed } else { Arrived::Done }
     }
 
     /// A segment arrives that does not simply go on with it. Answers whether it has taken it, or it is no one's; else the segment
@@ -92,15 +96,7 @@ impl Connection {
     #[inline(always)]
     pub fn prefetch_head(&self, resources: &Resources) {
         if let Some(head) = self.queue.head() {
-            prefetch(resources.requests.peek(head));
-        }
-    }
-
-    /// Asks for that of its arguments.
-    #[inline(always)]
-    pub fn prefetch_arguments(&self, resources: &Resources) {
-        if let Some(first) = self.queue.head().and_then(|head| resources.requests.peek(head).arguments.first()) {
-            prefetch(first);
+            resources.requests.peek(head).prefetch();
         }
     }
 
@@ -138,7 +134,6 @@ impl Connection {
             && segment.payload.len() == segment.wire_payload_len as usize
             && !segment.payload.is_empty()
             && self.is_timely(at, resources)
-            && stream.acked() <= stream.next()
             && segment.ack.distance(Seq::of(self.stream(direction.reverse()).next())) <= 0
     }
 
@@ -146,8 +141,8 @@ impl Connection {
     #[inline(always)]
     fn is_timely(&self, at: Timestamp, resources: &Resources) -> bool {
         let settings = &resources.settings;
-        at >= self.last_at
-            && at.since(self.last_at) < settings.idle_timeout_ns
+        // Of one that goes backwards the difference is more than any timeout.
+        at.0.wrapping_sub(self.last_at.0) < settings.idle_timeout_ns
             && (self.queue.is_empty() || at.since(self.head_at) < settings.timeout_ns)
     }
 
@@ -355,17 +350,12 @@ impl Connection {
             Certainty::Open => return false,
         };
         let Some(head) = self.queue.head() else { return false };
-        let Resources { settings, requests, counters, labels, .. } = &mut *resources;
-        let request = requests.get_mut(head);
-        if request.is_mark()
-            || request.timed_out
-            || request.end > ack
-            || settings.acts.of(request.command) != Act::None
-            || !settings.possible.of(request.command).has(kind)
-            || settings.shown.payload_bytes > 0
-        {
+        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
+        let request = requests.get(head);
+        if request.timed_out || request.end > ack || !usual.may_answer(request.command, kind) {
             return false;
         }
+        debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
         counters.count(Counter::Replies);
         counters.count(Counter::RepliesPaired);
         counters.count(counter);

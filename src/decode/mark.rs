@@ -6,38 +6,30 @@
 //! sends at a place is always the same. Left out are addresses (they are the connection's), TTL, VLAN, tunnel, and checksums,
 //! which hosts with offload leave open.
 
-use super::Packet;
+use super::tcp::{PLAIN_BYTES, Tcp};
 
-/// Length of the plain header, and of the usual one: two options that fill up, and a timestamp.
-const PLAIN_BYTES: usize = 20;
+/// Length of the usual header: two options that fill up, and a timestamp.
 const USUAL_BYTES: usize = 32;
 /// An odd number with about as many ones as zeros.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl Packet<'_> {
+impl Tcp<'_> {
     /// What copies of a packet have in common, and hardly any two others of its connection. Both numbers count.
     #[inline(always)]
     pub fn mark(&self) -> [u64; 2] {
-        let lengths = u64::from(self.id) << 16 ^ u64::from(self.segment.wire_payload_len);
-        let Some(plain) = self.header.first_chunk::<PLAIN_BYTES>() else {
-            return [u64::from(self.segment.seq.0) << 32 | u64::from(self.segment.ack.0), rest(0, lengths, 0)];
+        let lengths = u64::from(self.id) << 16 ^ u64::from(self.wire_payload_len);
+        let kind = u32::from_be_bytes(part(self.plain, 12));
+        let options = match (kind >> 28, self.bytes.first_chunk::<USUAL_BYTES>()) {
+            // As of no options below, mixed; not 0, which would leave the rest with few ones, that don't mix.
+            (5, _) => MIX,
+            // Mixed, so that a small change of the options can't make up for a small change of the others.
+            (8, Some(header)) => u64::from_ne_bytes(part(header, 24)).wrapping_mul(MIX),
+            (words, _) => unusual_options(self.bytes, words as usize * 4).wrapping_mul(MIX),
         };
-        let kind = u32::from_be_bytes(part(plain, 12));
-        let options = match (kind >> 28, self.header.first_chunk::<USUAL_BYTES>()) {
-            // As of no options below; not 0, which would leave the rest with few ones, that don't mix.
-            (5, _) => 1,
-            (8, Some(header)) => u64::from_ne_bytes(part(header, 24)),
-            (words, _) => unusual_options(self.header, words as usize * 4),
-        };
-        [u64::from_ne_bytes(part(plain, 4)), rest(kind, lengths, options)]
+        // All but the place in the streams.
+        let rest = u64::from(kind) << 32 ^ lengths ^ options;
+        [u64::from_ne_bytes(part(self.plain, 4)), rest]
     }
-}
-
-/// All but the place in the streams; `kind`: the length of the header, flags and window.
-#[inline(always)]
-fn rest(kind: u32, lengths: u64, options: u64) -> u64 {
-    // Mixed, so that a small change of the options can't make up for a small change of the others.
-    u64::from(kind) << 32 ^ lengths ^ options.wrapping_mul(MIX)
 }
 
 #[cold]
@@ -71,7 +63,7 @@ mod tests {
 
     fn mark(packet: &[u8]) -> [u64; 2] {
         let frame = Frame { bytes: packet, wire_len: packet.len() as u32, at: Timestamp(1), link: LinkType::RawIp };
-        decode(&frame).unwrap().mark()
+        decode(&frame).unwrap().tcp.mark()
     }
 
     #[test]

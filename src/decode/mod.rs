@@ -25,7 +25,7 @@ use crate::units::Endpoint;
 use ip::PROTOCOL_TCP;
 use seq::Seq;
 use tags::Tags;
-pub use tcp::Flags;
+pub use tcp::{Flags, Tcp};
 use tunnel::{Innermost, Layer};
 pub use usual::decode_usual;
 
@@ -57,10 +57,8 @@ pub struct Packet<'a> {
     pub segment: Segment<'a>,
     /// The VLAN and the tunnel that it was in.
     pub tags: Tags,
-    /// The identification of its IPv4 packet; 0 in IPv6, which has none.
-    pub id: u16,
-    /// Its captured bytes from the TCP header on, for [`Packet::mark`].
-    pub header: &'a [u8],
+    /// What the segment was read from, and can be again.
+    pub tcp: Tcp<'a>,
 }
 
 impl<'a> Deref for Packet<'a> {

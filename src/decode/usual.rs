@@ -5,14 +5,13 @@
 use crate::capture::{Frame, LinkType};
 use crate::units::{Address, Endpoint};
 
-use super::seq::Seq;
 use super::tags::Tags;
-use super::{Flags, Packet, Segment, be16};
+use super::tcp::{PLAIN_BYTES, Tcp, header_len};
+use super::{Packet, be16};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
-const TCP: usize = 20;
-const HEADERS: usize = ETHERNET + IPV4 + TCP;
+const HEADERS: usize = ETHERNET + IPV4 + PLAIN_BYTES;
 
 /// Ethertype, version and length of the IP header; then the place among fragments and the protocol.
 const KIND: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0]);
@@ -33,29 +32,22 @@ pub fn decode_usual<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
         return None;
     }
     let end = ETHERNET + usize::from(be16(part(header, 16)));
-    let options_end = ETHERNET + IPV4 + usize::from(header[46] >> 4) * 4;
-    if options_end < HEADERS {
+    let plain = header.last_chunk()?;
+    let header_len = header_len(plain);
+    if header_len < PLAIN_BYTES {
         return None;
     }
     let packet = frame.bytes.get(..end)?;
-    let payload = packet.get(options_end..)?;
-    let segment = Segment {
-        seq: Seq(u32::from_be_bytes(part(header, 38))),
-        ack: Seq(u32::from_be_bytes(part(header, 42))),
-        flags: Flags(header[47]),
-        window: be16(part(header, 48)),
-        payload,
-        wire_payload_len: payload.len() as u32,
-    };
+    let wire_payload_len = end.checked_sub(ETHERNET + IPV4 + header_len)? as u32;
+    let tcp = Tcp { plain, bytes: &packet[ETHERNET + IPV4..], wire_payload_len, id: be16(part(header, 18)) };
     let end_at =
         |address, port| Endpoint { address: Address::from_ipv4(part(header, address)), port: be16(part(header, port)) };
     Some(Packet {
         source: end_at(26, 34),
         destination: end_at(30, 36),
-        segment,
+        segment: tcp.segment(),
         tags: Tags::default(),
-        id: be16(part(header, 18)),
-        header: &packet[ETHERNET + IPV4..],
+        tcp,
     })
 }
 

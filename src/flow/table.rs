@@ -94,13 +94,6 @@ impl<T> Table<T> {
         self.slots.in_use() == self.slots.capacity()
     }
 
-    /// Whether a slot still holds the connection with this key.
-    #[inline]
-    pub fn holds(&self, slot: u32, key: &FlowKey) -> bool {
-        let slot = self.slots.peek(slot);
-        slot.value.is_some() && slot.key == *key
-    }
-
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.index.iter().map(|entry| self.get(entry.slot()))
@@ -118,7 +111,7 @@ impl<T> Table<T> {
     }
 
     /// Where a connection is.
-    #[inline]
+    #[inline(never)]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
         let is_it = |entry: &Indexed| entry.may_be(hash) && self.slots.get(entry.slot()).key == *key;
         self.index.find(hash, is_it).map(|entry| entry.slot())
@@ -140,6 +133,20 @@ impl<T> Table<T> {
     #[inline]
     pub fn get(&self, slot: u32) -> &T {
         self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
+    }
+
+    /// The connection with this key, most likely in the slot that was [guessed](Table::guess), and where it is.
+    #[inline(always)]
+    pub fn claim(&mut self, guess: Option<u32>, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
+        let is_it = |slot: &u32| {
+            let slot = self.slots.peek(*slot);
+            slot.key == *key && slot.value.is_some()
+        };
+        let slot = match guess.filter(is_it) {
+            Some(slot) => slot,
+            None => self.find(hash, key)?,
+        };
+        self.slots.get_mut(slot).value.as_mut().map(|value| (slot, value))
     }
 
     /// The connection in a slot, if there is one.

@@ -108,10 +108,12 @@ impl HalfStream {
         self.ended = true;
     }
 
-    /// Whether nothing of it is missing or to be found out: it has begun, has brought data, and goes on.
+    /// Whether nothing of it is missing or to be found out: it has begun, has brought data, of which nothing is known to be
+    /// missing, and goes on.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.known && self.seen && !self.ended && self.list == NONE && self.time.is_known()
+        let is_whole = self.list == NONE && self.acked <= self.next;
+        self.known && self.seen && !self.ended && is_whole && self.time.is_known()
     }
 
     /// Data waits behind a hole.

@@ -3,6 +3,8 @@
 //! Layout: one entry after the other, each a kind (1 byte; of a key with its role), a length (2 bytes, little endian) and
 //! that many bytes. An argument that streamed by has one entry, in order; a list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+use crate::short::copy;
+
 use super::keys::KeyRole;
 
 /// What of requests and replies is shown (`--payload`).
@@ -82,28 +84,81 @@ pub struct ShortWord {
     pub length: usize,
 }
 
-/// Bytes of a list that are put together before they are copied into it.
-const PUT_TOGETHER: usize = 64;
+/// Bytes of a [`Brief`] list, and of the hidden arguments at its end.
+const BRIEF_BYTES: usize = 104;
+const HIDDEN_BYTES: usize = 8 * ENTRY_HEADER_BYTES;
+const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
+    let mut entries = [0; HIDDEN_BYTES];
+    let mut at = 0;
+    while at < entries.len() {
+        entries[at] = HIDDEN;
+        at += ENTRY_HEADER_BYTES;
+    }
+    entries
+};
 
-/// Makes a list of a word, a key and so many hidden arguments; of lengths that their fields can say.
-#[inline(always)]
+/// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief {
+    role: KeyRole,
+    key_at: u8,
+    key_length: u8,
+    length: u8,
+    bytes: [u8; BRIEF_BYTES],
+}
+
+impl Default for Brief {
+    fn default() -> Self {
+        Brief { role: KeyRole::UNKNOWN, key_at: 0, key_length: 0, length: 0, bytes: [0; BRIEF_BYTES] }
+    }
+}
+
+impl Brief {
+    /// Makes it the list of a word, a key and so many hidden arguments; `false`, and it is none, if they don't fit.
+    #[inline(always)]
+    pub fn fill(&mut self, word: ShortWord, key: &[u8], role: KeyRole, hidden: usize) -> bool {
+        let key_at = 2 * ENTRY_HEADER_BYTES + word.length;
+        let (hidden_at, hidden) = (key_at + key.len(), hidden * ENTRY_HEADER_BYTES);
+        let room = self.bytes.get_mut(..hidden_at + HIDDEN_BYTES);
+        let (Some(bytes), true) = (room, hidden <= HIDDEN_BYTES && word.length <= 8) else { return false };
+        // What is written beyond an entry's end is written over by the next one, or is not part of the list.
+        bytes[..8].copy_from_slice(&(u64::from(WORD) | (word.length as u64) << 8).to_le_bytes());
+        bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + 8].copy_from_slice(&word.bytes.to_le_bytes());
+        let key_head = u32::from(KEY | role.bits()) | (key.len() as u32) << 8;
+        bytes[key_at - ENTRY_HEADER_BYTES..][..4].copy_from_slice(&key_head.to_le_bytes());
+        copy(key, &mut bytes[key_at..hidden_at]);
+        if hidden > 0 {
+            bytes[hidden_at..].copy_from_slice(&HIDDEN_ENTRIES);
+        }
+        self.role = role;
+        self.key_at = key_at as u8;
+        self.key_length = key.len() as u8;
+        self.length = (hidden_at + hidden) as u8;
+        true
+    }
+
+    /// The name of the key, and what the command does with it.
+    #[inline(always)]
+    pub fn key(&self) -> (&[u8], KeyRole) {
+        let at = usize::from(self.key_at);
+        (&self.bytes[at..at + usize::from(self.key_length)], self.role)
+    }
+
+    /// The list.
+    #[inline(always)]
+    pub fn list(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Makes a longer one in a buffer; of lengths that their fields can say.
+#[inline(never)]
 pub fn fill(list: &mut Vec<u8>, word: ShortWord, key: &[u8], role: KeyRole, hidden: usize) {
     list.clear();
-    let key_at = ENTRY_HEADER_BYTES + word.length;
-    let hidden_at = key_at + ENTRY_HEADER_BYTES + key.len();
-    let [low, high] = (key.len() as u16).to_le_bytes();
-    let mut bytes = [0; PUT_TOGETHER];
-    bytes[1] = word.length as u8;
-    bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + 8].copy_from_slice(&word.bytes.to_le_bytes());
-    if let Some(whole) = bytes.get_mut(..hidden_at) {
-        whole[key_at..key_at + ENTRY_HEADER_BYTES].copy_from_slice(&[KEY | role.bits(), low, high]);
-        whole[key_at + ENTRY_HEADER_BYTES..].copy_from_slice(key);
-        list.extend_from_slice(whole);
-    } else {
-        list.extend_from_slice(&bytes[..key_at]);
-        list.extend_from_slice(&[KEY | role.bits(), low, high]);
-        list.extend_from_slice(key);
-    }
+    append(list, Argument::Word(&word.bytes.to_le_bytes()[..word.length.min(8)]));
+    let at = list.len();
+    append(list, Argument::Key(key));
+    close(list, at, Some(role), false);
     for _ in 0..hidden {
         append(list, Argument::Hidden);
     }
@@ -241,20 +296,11 @@ pub struct Key<'a> {
 /// The keys of a list, in order: those that it had room for.
 #[inline]
 pub fn keys(list: &[u8]) -> impl Iterator<Item = Key<'_>> {
-    positions(list).filter(|&(_, kind, _)| kind & KEY != 0).map(|(_, kind, name)| key(kind, name))
-}
-
-#[inline(always)]
-fn key(kind: u8, name: &[u8]) -> Key<'_> {
-    Key { name, is_cut: kind & CUT != 0, role: KeyRole::from_bits(kind) }
-}
-
-/// The key whose entry begins at `at`, if that is one that is kept whole.
-#[inline(always)]
-pub fn whole_key_at(list: &[u8], at: usize) -> Option<Key<'_>> {
-    let ([kind, length @ ..], behind) = list.get(at..)?.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
-    let name = behind.get(..usize::from(u16::from_le_bytes(*length)))?;
-    (kind & (KEY | CUT) == KEY).then(|| Key { name, is_cut: false, role: KeyRole::from_bits(*kind) })
+    positions(list).filter(|&(_, kind, _)| kind & KEY != 0).map(|(_, kind, name)| Key {
+        name,
+        is_cut: kind & CUT != 0,
+        role: KeyRole::from_bits(kind),
+    })
 }
 
 /// The first key of a list.

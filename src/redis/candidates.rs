@@ -29,6 +29,8 @@ use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
 use crate::pool::Pool;
 use crate::units::Offset;
 
+use super::command::CommandId;
+use super::outline::{Line, Outline};
 use super::pairing::Proof;
 use super::queue::Queue;
 use super::request::Request;
@@ -55,11 +57,11 @@ pub enum Verdict {
 
 /// What may have been hidden directly before a candidate.
 #[derive(Clone, Copy, Debug)]
-pub enum Hidden<'a> {
+pub enum Hidden {
     /// No reply; but there may have been pushes.
     NoReply,
     /// A reply to this request.
-    Answer(&'a Request),
+    Answer(CommandId),
     /// A reply to a request that is not known.
     Unknown,
 }
@@ -81,7 +83,8 @@ const ROOM: usize = EARLIER_REQUESTS_MAX as usize + HELD_REPLIES_MAX;
 const MARKS: usize = 16;
 
 /// Bytes that a set may come to need.
-pub const CANDIDATES_BYTES_MAX: usize = 2 * size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1);
+pub const CANDIDATES_BYTES_MAX: usize = 2 * size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1)
+    + Outline::bytes(CANDIDATES_MAX as usize + HELD_REPLIES_MAX + 1);
 
 /// How many replies a mark has taken, for the candidate that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,7 +206,8 @@ impl Places {
 
     /// A candidate comes to a position; from a mark it may go on at once.
     fn enter(&mut self, position: u64, candidate: Candidate, marks: &[Mark]) {
-        match marks.iter().find(|mark| mark.position == position) {
+        let is_behind = marks.last().is_none_or(|last| position > last.position);
+        match marks.iter().find(|mark| !is_behind && mark.position == position) {
             Some(mark) => self.stay(Taken { position, least: 0, most: 0 }, candidate, mark.may_silence, marks),
             None => self.put(position, candidate),
         }
@@ -252,6 +256,7 @@ pub struct Candidates {
     /// The next set, while it is made.
     next: Places,
     marks: Vec<Mark>,
+    outline: Outline,
     /// So many were struck because of their kind, since the set began.
     struck_by_kind: u16,
     /// The highest age that something struck had reached.
@@ -272,6 +277,7 @@ impl Candidates {
             now: Places::with_room(),
             next: Places::with_room(),
             marks: Vec::with_capacity(MARKS),
+            outline: Outline::with_room(ROOM),
             struck_by_kind: 0,
             struck_age: 0,
         }
@@ -282,6 +288,7 @@ impl Candidates {
         self.basis = basis;
         self.struck_by_kind = 0;
         self.struck_age = 0;
+        self.outline.clear();
         self.read_marks(queue, pool);
         self.now.clear(queue.first());
         self.now.enter(queue.first(), Candidate::fresh(0), &self.marks);
@@ -299,9 +306,10 @@ impl Candidates {
     }
 
     fn read_marks(&mut self, queue: &Queue, pool: &Pool<Request>) {
+        self.outline.follow(queue, pool);
         self.marks.clear();
-        self.marks.extend(queue.iter(pool).filter_map(|(position, request)| {
-            request.stretch.map(|stretch| Mark { position, may_silence: stretch.may_silence() })
+        self.marks.extend(self.outline.iter().filter_map(|(position, line)| {
+            Outline::stretch(line, pool).map(|stretch| Mark { position, may_silence: stretch.may_silence() })
         }));
     }
 
@@ -313,40 +321,45 @@ impl Candidates {
         is_anchored: bool,
         queue: &Queue,
         pool: &Pool<Request>,
-        mut judge: impl FnMut(&Request, Option<&Request>) -> Verdict,
+        mut judge: impl FnMut(&Line, Option<&Line>) -> Verdict,
     ) {
-        self.next.clear(self.now.base);
+        self.outline.follow(queue, pool);
+        let Candidates { now, next, marks, outline, struck_by_kind, .. } = self;
+        next.clear(now.base);
         // What explains so much shows that these are replies.
-        let shown = self.now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
+        let shown = now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
         let lingers = |candidate: Candidate| candidate.in_doubt && !is_anchored && shown < DOUBT_LINGERS;
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
-        let mut last = None;
-        for (position, request) in queue.iter(pool) {
-            let before = last.replace(request);
-            let Some(candidate) = self.now.get(position) else { continue };
-            if lingers(candidate) {
-                self.next.linger(position, candidate, self.now.taken(position), &self.marks);
+        let mut before = now.base.checked_sub(1).and_then(|before| outline.get(before));
+        for (position, &candidate) in (now.base..).zip(&now.of) {
+            let Some(line) = outline.get(position) else { continue };
+            let before = before.replace(line);
+            if candidate.alive == 0 {
+                continue;
             }
-            if let Some(stretch) = request.stretch {
-                let Some(taken) = self.now.taken(position) else { continue };
+            if lingers(candidate) {
+                next.linger(position, candidate, now.taken(position), marks);
+            }
+            if let Some(stretch) = Outline::stretch(line, pool) {
+                let Some(taken) = now.taken(position) else { continue };
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
                 if taken.least < most {
                     let taken = Taken { position, least: taken.least + 1, most };
-                    self.next.stay(taken, candidate, stretch.may_silence(), &self.marks);
+                    next.stay(taken, candidate, stretch.may_silence(), marks);
                 }
-            } else if request.end > acknowledged {
+            } else if line.end > acknowledged {
                 strike(candidate);
-            } else if let Verdict::Possible(points) = judge(request, before) {
-                self.next.enter(position + 1, candidate.explained(points, is_anchored), &self.marks);
+            } else if let Verdict::Possible(points) = judge(line, before) {
+                next.enter(position + 1, candidate.explained(points, is_anchored), marks);
             } else {
-                self.struck_by_kind = self.struck_by_kind.saturating_add(1);
+                *struck_by_kind = struck_by_kind.saturating_add(1);
                 strike(candidate);
             }
         }
-        if let Some(candidate) = self.now.get(queue.end()) {
+        if let Some(candidate) = now.get(queue.end()) {
             if lingers(candidate) {
-                self.next.linger(queue.end(), candidate, None, &self.marks);
+                next.linger(queue.end(), candidate, None, marks);
             }
             strike(candidate);
         }
@@ -354,11 +367,23 @@ impl Candidates {
         self.take_next();
     }
 
+    /// A request was put at the end of the queue; it is read now, while it is at hand.
+    pub fn follow(&mut self, queue: &Queue, pool: &Pool<Request>) {
+        self.outline.follow(queue, pool);
+    }
+
+    /// What the client had received when it sent the newest requests that end at or before `acknowledged`, and where the first
+    /// of those is ([`Queue::newest`]).
+    pub fn newest(&mut self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+        self.outline.follow(queue, pool);
+        self.outline.newest(acknowledged)
+    }
+
     /// Whether any candidate could be answered by a reply whose segment acknowledges so much.
     pub fn can_take(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> bool {
         queue.iter(pool).any(|(position, request)| {
             self.now.get(position).is_some()
-                && match request.stretch {
+                && match request.stretch() {
                     Some(stretch) => {
                         self.now.taken(position).is_some_and(|taken| taken.least < stretch.replies_max(acknowledged))
                     }
@@ -375,7 +400,7 @@ impl Candidates {
         acknowledged: Offset,
         queue: &Queue,
         pool: &Pool<Request>,
-        doubt: impl Fn(Hidden<'_>) -> u8,
+        doubt: impl Fn(Hidden) -> u8,
     ) {
         self.next.clear(self.now.base);
         self.struck_age = 0;
@@ -385,16 +410,17 @@ impl Candidates {
         let mut cost: Option<(u64, u64)> = None;
         let mut jump: Option<(u64, (u64, u64))> = None;
         let mut is_open = true;
+        self.outline.follow(queue, pool);
         let mut before = None;
-        for (position, request) in queue.iter(pool) {
-            let needed = self.needed(position, before.replace(request), &doubt);
+        for (position, line) in self.outline.iter() {
+            let needed = self.needed(position, before.replace(line), &doubt);
             let arrives = cost.is_some();
             cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
             if jump.is_some_and(|(at, _)| at == position) {
                 cost = hull(cost, jump.take().map(|(_, cost)| cost));
             }
             let Some((least, greatest)) = cost else { continue };
-            if let Some(stretch) = request.stretch {
+            if let Some(stretch) = Outline::stretch(line, pool) {
                 let was = self.now.taken(position);
                 let capacity = stretch.replies_max(acknowledged);
                 let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);
@@ -414,7 +440,7 @@ impl Candidates {
             if reaches((least, greatest)) {
                 self.next.enter(position, Candidate::fresh(needed), &self.marks);
             }
-            if request.end > acknowledged {
+            if line.end > acknowledged {
                 is_open = false;
                 break;
             }
@@ -433,11 +459,11 @@ impl Candidates {
     }
 
     /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
-    fn needed(&self, position: u64, before: Option<&Request>, doubt: &impl Fn(Hidden<'_>) -> u8) -> u8 {
+    fn needed(&self, position: u64, before: Option<&Line>, doubt: &impl Fn(Hidden) -> u8) -> u8 {
         let owed = self.now.get(position).map(Candidate::owed);
         let hidden = match (before, owed) {
             (None, Some(_)) => Hidden::NoReply,
-            (Some(before), _) if !before.is_mark() => Hidden::Answer(before),
+            (Some(before), _) if !before.is_mark => Hidden::Answer(before.command),
             _ => Hidden::Unknown,
         };
         doubt(hidden).max(owed.unwrap_or(0))

@@ -8,6 +8,7 @@ pub mod foreign;
 mod guess;
 pub mod habits;
 pub mod keys;
+pub mod outline;
 pub mod pairing;
 pub mod possible;
 pub mod queue;

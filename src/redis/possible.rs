@@ -14,6 +14,8 @@ use crate::resp::parser::Kind;
 pub struct Kinds(u16);
 
 impl Kinds {
+    /// Not even an error.
+    pub const NONE: Kinds = Kinds(0);
     const ANY: Kinds = Kinds(u16::MAX);
 
     const fn of(kinds: &[Kind]) -> Kinds {

@@ -113,7 +113,7 @@ impl Queue {
     #[inline]
     pub fn answered(&self, pool: &mut Pool<Request>) {
         if self.marks > 0
-            && let Some(stretch) = self.head().and_then(|head| pool.get_mut(head).stretch.as_mut())
+            && let Some(stretch) = self.head().and_then(|head| pool.get_mut(head).stretch_mut())
         {
             stretch.is_answered = true;
         }
@@ -121,7 +121,7 @@ impl Queue {
 
     /// Whether all that was seen is answered, and all that was not belonged to the last request before it.
     pub fn is_only_rest(&self, pool: &Pool<Request>) -> bool {
-        let stretch = self.head().and_then(|head| pool.get(head).stretch);
+        let stretch = self.head().and_then(|head| pool.get(head).stretch());
         self.length == 1 && stretch.is_some_and(|stretch| stretch.is_rest && stretch.is_answered)
     }
 
@@ -155,7 +155,7 @@ impl Queue {
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.
     pub fn mark(&mut self, handle: u32, stretch: Stretch, pool: &mut Pool<Request>) {
-        pool.get_mut(handle).stretch = Some(stretch);
+        pool.get_mut(handle).make_mark(stretch);
         self.push(handle, pool);
         self.marks += 1;
     }

@@ -72,7 +72,7 @@ impl Records {
     #[inline(never)]
     fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) -> bool {
         let request = exchange.request;
-        let name = arguments::iter(&request.arguments).find_map(|argument| match argument {
+        let name = arguments::iter(request.arguments()).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
             _ => None,
         });
@@ -84,7 +84,7 @@ impl Records {
             server: exchange.identity.server,
             latency: times.map(|times| times.latency()),
             is_error: error.is_some(),
-            first_key: arguments::first_key(&request.arguments),
+            first_key: arguments::first_key(request.arguments()),
         })
     }
 
@@ -116,7 +116,7 @@ impl Records {
             parent: exchange.parent,
             ..Transaction::EMPTY
         };
-        self.batch.push(transaction, if may_show { &request.arguments } else { &[] });
+        self.batch.push(transaction, if may_show { request.arguments() } else { &[] });
         let script = request.noted_script().filter(|_| may_show);
         let is_usual =
             error.is_none() && self.emission.payload != Payload::Full && exchange.labels.is_none() && script.is_none();

@@ -249,7 +249,7 @@ fn count_keys(
     let counts = !request.flags.has(Flags::LATE);
     let keyed = KeyedRequest {
         command: request.command,
-        arguments: &request.arguments,
+        arguments: request.arguments(),
         keys: request.keys,
         has_gap: request.flags.has(Flags::GAP),
         request_bytes: if counts { request.bytes() } else { 0 },
@@ -267,7 +267,7 @@ fn big(exchange: &Exchange<'_>, error: Option<&ErrorCode>, bytes: u64) -> Big {
     let Exchange { identity, request, reply, .. } = *exchange;
     let may_tell = may_tell_keys(request, reply.is_some(), error);
     let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
-    let key = arguments::keys(&request.arguments).next().filter(|key| may_tell && is_whole(key));
+    let key = arguments::keys(request.arguments()).next().filter(|key| may_tell && is_whole(key));
     Big {
         bytes,
         at: request.t1,
@@ -324,8 +324,8 @@ impl Recorder for Recording {
             copied(exchange, |exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
         let metrics = [1, request_bytes, reply_bytes, times.latency()];
-        if let Some(key) = request.usual_key()
-            && keys.record_usual(&key, reply.kind, metrics, counters)
+        if let Some((name, role)) = request.brief_key()
+            && keys.record_usual(&Key { name, is_cut: false, role }, reply.kind, metrics, counters)
         {
             return;
         }

@@ -25,7 +25,7 @@ impl Shifter {
     /// Of a frame of TCP over IP without options; `None` of others, which stay as they are.
     pub fn of(frame: &Frame<'_>, ports: &[u16]) -> Option<Shifter> {
         let segment = decode(frame).ok()?;
-        let tcp = (segment.header.as_ptr() as usize).checked_sub(frame.bytes.as_ptr() as usize)?;
+        let tcp = (segment.tcp.bytes().as_ptr() as usize).checked_sub(frame.bytes.as_ptr() as usize)?;
         let is_from_client = ports.contains(&segment.destination.port);
         let client = if is_from_client { segment.source } else { segment.destination };
         let half = |at: usize| frame.bytes.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
@@ -94,9 +94,9 @@ mod tests {
         for Endpoint { address, .. } in [segment.source, segment.destination] {
             bytes.extend_from_slice(if address.is_ipv4() { &address.0[12..] } else { &address.0 });
         }
-        bytes.extend_from_slice(&(segment.header.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&(segment.tcp.bytes().len() as u32).to_be_bytes());
         bytes.extend_from_slice(&[0, 0, 0, 6]);
-        bytes.extend_from_slice(segment.header);
+        bytes.extend_from_slice(segment.tcp.bytes());
         sum(&bytes)
     }
 
@@ -111,7 +111,7 @@ mod tests {
             let mut generator = Generator::new(&plan, 1);
             for frame in generator.next(300).frames() {
                 let mut bytes = frame.bytes.to_vec();
-                let tcp = decode(&frame).unwrap().header.as_ptr() as usize - frame.bytes.as_ptr() as usize;
+                let tcp = decode(&frame).unwrap().tcp.bytes().as_ptr() as usize - frame.bytes.as_ptr() as usize;
                 // The generator leaves it out.
                 let right = !tcp_sum(&frame);
                 bytes[tcp + 16..tcp + 18].copy_from_slice(&right.to_be_bytes());

@@ -1,10 +1,9 @@
 //! Plays a packet diagram (see the tests) into a connection, and tells what came out of it.
 
+use crate::capture::{Frame, LinkType};
 use crate::connection::{Arrived, Connection, Exchange, Recorder, Resources, Settings};
 use crate::counters::{Counter, Counters};
-use crate::decode::seq::Seq;
-use crate::decode::tags::Tags;
-use crate::decode::{Flags, Packet as Decoded, Segment};
+use crate::decode::{Flags, Packet as Decoded, decode};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
 use crate::reassembly::duplicate::{Print, Recent};
@@ -14,7 +13,7 @@ use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
 use crate::redis::possible::Possible;
 use crate::redis::request::Shown;
 use crate::redis::session::Acts;
-use crate::units::{Address, Direction, Endpoint, Timestamp};
+use crate::units::{Direction, Timestamp};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MILLISECOND;
@@ -72,6 +71,22 @@ struct Packet {
     /// Bytes of it that the capture did not keep.
     cut: usize,
     missed: bool,
+}
+
+impl Packet {
+    /// As it is on the wire.
+    fn bytes(&self, id: u16) -> Vec<u8> {
+        let ends = [([10, 0, 0, 1], 40_000u16.to_be_bytes()), ([10, 0, 0, 9], 6379u16.to_be_bytes())];
+        let [(source, source_port), (destination, destination_port)] = match self.direction {
+            Direction::Request => ends,
+            Direction::Reply => [ends[1], ends[0]],
+        };
+        let length = (40 + self.payload.len() as u16).to_be_bytes();
+        let ip = [&[0x45, 0], &length[..], &id.to_be_bytes(), &[0, 0, 64, 6, 0, 0], &source, &destination].concat();
+        let (seq, ack, window) = (self.seq.to_be_bytes(), self.ack.to_be_bytes(), self.window.to_be_bytes());
+        let tcp = [&source_port, &destination_port, &seq[..], &ack, &[0x50, self.flags.0], &window, &[0; 4]].concat();
+        [ip, tcp, self.payload.clone()].concat()
+    }
 }
 
 /// One side's stream while the diagram is read.
@@ -217,7 +232,7 @@ struct Told {
 impl Recorder for Told {
     fn decided(&mut self, exchange: &Exchange<'_>, _counters: &mut Counters) {
         let request = exchange.request;
-        let words = arguments::iter(&request.arguments).map(|argument| match argument {
+        let words = arguments::iter(request.arguments()).map(|argument| match argument {
             Argument::Word(text)
             | Argument::Key(text)
             | Argument::KeyCut(text)
@@ -287,25 +302,20 @@ impl Tap {
     }
 
     fn take(&mut self, packet: &Packet) {
-        let end = |last, port| Endpoint { address: Address::from_ipv4([10, 0, 0, last]), port };
-        let (client, server) = (end(1, 40_000), end(9, 6379));
-        let direction = packet.direction;
-        let segment = Segment {
-            seq: Seq(packet.seq),
-            ack: Seq(packet.ack),
-            flags: packet.flags,
-            window: packet.window,
-            payload: &packet.payload[..packet.payload.len() - packet.cut],
-            wire_payload_len: packet.payload.len() as u32,
-        };
-        let at = Timestamp(packet.at);
+        let (direction, at) = (packet.direction, Timestamp(packet.at));
         self.packets += 1;
-        let (tags, header) = (Tags::default(), &[][..]);
-        let packet = Decoded { source: client, destination: server, segment, tags, id: self.packets, header };
-        let print = Print::of(&packet, direction, 0x1234_5678_9abc_def1);
+        let bytes = packet.bytes(self.packets);
+        let captured = &bytes[..bytes.len() - packet.cut];
+        let frame = Frame { bytes: captured, wire_len: bytes.len() as u32, at, link: LinkType::RawIp };
+        let Decoded { segment, tcp, source, destination, .. } = decode(&frame).expect("it is TCP");
+        let (client, server) = match direction {
+            Direction::Request => (source, destination),
+            Direction::Reply => (destination, source),
+        };
+        let print = Print::of(&tcp, direction, 0x1234_5678_9abc_def1);
         let Tap { resources, recent, connection, told, .. } = self;
         if let Some(current) = connection
-            && (current.arrive(&segment, direction, at, print, recent, resources, told) == Arrived::Done
+            && (current.arrive(&tcp, direction, at, print, recent, resources, told) != Arrived::Unusual
                 || current.arrive_unusually(&segment, direction, at, resources, told))
         {
             return;

@@ -76,7 +76,7 @@ fn packets_of_one_connection_spread_over_all_sets() {
         for n in 0..RECENT_SETS as u32 {
             ip[28..32].copy_from_slice(&(n * step).to_be_bytes());
             let frame = Frame { bytes: &ip, wire_len: 40, at: NOW, link: LinkType::RawIp };
-            let print = Print::of(&decode(&frame).unwrap(), Direction::Request, 0x1234_5678_9abc_def1);
+            let print = Print::of(&decode(&frame).unwrap().tcp, Direction::Request, 0x1234_5678_9abc_def1);
             packets[print.set()] += 1;
         }
         assert!(packets.iter().all(|&packets| packets <= RECENT_PER_SET), "{step}: {:?}", packets.iter().max());

@@ -55,7 +55,7 @@ impl Scene {
         let to = Offset(from + REQUEST);
         let tail = self.queue.tail().filter(|&tail| self.pool.get(tail).is_mark());
         if hidden && let Some(tail) = tail {
-            self.pool.get_mut(tail).stretch.as_mut().unwrap().to = to;
+            self.pool.get_mut(tail).stretch_mut().unwrap().to = to;
             self.candidates.marked(&self.queue, &self.pool);
         } else {
             let handle = self.pool.take(Request::new).unwrap();
@@ -96,8 +96,8 @@ impl Scene {
         }
         let (kinds, first) = (&self.kinds, self.queue.first());
         let ends: Vec<u64> = self.queue.iter(&self.pool).map(|(_, request)| request.end.0).collect();
-        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, |request, _| {
-            let place = ends.iter().position(|&end| end == request.end.0).unwrap() + first as usize;
+        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, |line, _| {
+            let place = ends.iter().position(|&end| end == line.end.0).unwrap() + first as usize;
             if kinds[place] == kind { Verdict::Possible(1) } else { Verdict::Impossible }
         });
     }

@@ -4,17 +4,20 @@
 //! compares them. Of whatever is not of this form [`UsualCommands::read`] says so, and nothing has happened. Never panics,
 //! never allocates.
 
-use crate::resp::parser::bulk;
+use crate::resp::parser::{Kind, bulk};
 
 use super::super::arguments::{self, ENTRY_HEADER_BYTES, ShortWord};
-use super::super::command::{CommandId, CommandTable, upper};
+use super::super::command::{CommandId, CommandTable};
 use super::super::keys::KeyRole;
 use super::super::pairing::Flags;
+use super::super::possible::{Kinds, Possible};
 use super::super::session::{Act, Acts};
-use super::{Collect, Noting, Request, Shown};
+use super::{Request, Shown};
 
 /// Longest name of a usual command.
 const NAME_BYTES_MAX: usize = 8;
+/// Numbers of commands, as many of their bits as tell them apart.
+const COMMANDS: usize = 1024;
 /// Places of the table: few enough for the caches, so many that nearly each name finds its own.
 const PLACES: usize = 1024;
 /// `*n\r\n$n\r\n`: all but the digits, and where they are.
@@ -25,7 +28,7 @@ const FORM_BYTES: usize = 8;
 /// What is known of a usual command.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    /// Its name in upper case.
+    /// Its name, as it is spelled.
     name: u64,
     /// Bytes of that; 0: the place is empty.
     length: u8,
@@ -36,10 +39,13 @@ struct Place {
 }
 
 /// The commands that have the usual form: they change no session, hide nothing, do not wait, and have one key, which is their
-/// first argument.
+/// first argument. Each in upper case and in lower case, as clients spell them; otherwise spelled they are left to the parser.
 #[derive(Debug)]
 pub struct UsualCommands {
     places: Box<[Place; PLACES]>,
+    /// What commands answer, by number; those that are not answered in the usual way have nothing here. Of unknown ones the number is
+    /// beyond the table's.
+    answers: Box<[Kinds; COMMANDS]>,
     /// Most bytes of the list of arguments.
     list_bytes_max: usize,
 }
@@ -58,9 +64,14 @@ pub struct UsualRequest<'a> {
 
 impl UsualCommands {
     /// Looks for them in a table. There are none where more or less is to be shown than keys.
-    pub fn new(table: &CommandTable, acts: &Acts, shown: &Shown) -> UsualCommands {
+    pub fn new(table: &CommandTable, acts: &Acts, possible: &Possible, shown: &Shown) -> UsualCommands {
+        assert!(table.len() < COMMANDS, "unknown commands have the last number");
         let places = vec![Place::default(); PLACES].into_boxed_slice().try_into().expect("so many were made");
-        let mut usual = UsualCommands { places, list_bytes_max: shown.arguments_bytes_max() };
+        let answers = |id| if acts.of(id) == Act::None { possible.of(id) } else { Kinds::NONE };
+        // Where replies are to be shown, more is to be done about each.
+        let answers = |id| if shown.payload_bytes > 0 { Kinds::NONE } else { answers(CommandId(id as u16)) };
+        let answers = Box::new(std::array::from_fn(answers));
+        let mut usual = UsualCommands { places, answers, list_bytes_max: shown.arguments_bytes_max() };
         if !shown.keys || shown.payload_bytes > 0 {
             return usual;
         }
@@ -71,23 +82,30 @@ impl UsualCommands {
             if !is_plain || acts.of(id) != Act::None || acts.hides_arguments(id) {
                 continue;
             }
-            let name = command.name.as_bytes();
-            let Some(padded) = padded(name) else { continue };
-            let place = Place {
-                name: padded,
-                length: name.len() as u8,
-                words_min: (*words.start()).clamp(2, 255) as u8,
-                words_max: (*words.end()).min(9) as u8,
-                role: role.bits(),
-                command: id.0,
-            };
-            let mut at = place_of(padded, name.len());
-            while usual.places[at].length > 0 {
-                at = (at + 1) % PLACES;
+            for spelling in [command.name.to_ascii_uppercase(), command.name.to_ascii_lowercase()] {
+                let Some(name) = padded(spelling.as_bytes()) else { continue };
+                let place = Place {
+                    name,
+                    length: spelling.len() as u8,
+                    words_min: (*words.start()).clamp(2, 255) as u8,
+                    words_max: (*words.end()).min(9) as u8,
+                    role: role.bits(),
+                    command: id.0,
+                };
+                let mut at = place_of(name, spelling.len());
+                while usual.places[at].length > 0 {
+                    at = (at + 1) % PLACES;
+                }
+                usual.places[at] = place;
             }
-            usual.places[at] = place;
         }
         usual
+    }
+
+    /// Whether a reply of this kind may answer this command, and nothing but that is to be done about it.
+    #[inline(always)]
+    pub fn may_answer(&self, command: CommandId, kind: Kind) -> bool {
+        self.answers[usize::from(command.0) % COMMANDS].has(kind)
     }
 
     #[inline(always)]
@@ -117,7 +135,7 @@ impl UsualCommands {
         let length = usize::from(length);
         let bytes = u64::from_le_bytes(*behind.first_chunk()?) & u64::MAX >> (64 - 8 * length);
         let name = ShortWord { bytes, length };
-        let place = self.find(upper(bytes), length)?;
+        let place = self.find(bytes, length)?;
         if words < place.words_min || words > place.words_max {
             return None;
         }
@@ -149,25 +167,19 @@ impl UsualRequest<'_> {
     /// Fills a used or a new request; where and when it was seen is left to the caller.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
-        request.stretch = None;
-        request.timed_out = false;
         request.command = self.command;
+        request.flags = Flags::default();
         request.args = self.words;
         request.keys = 1;
-        request.flags = Flags::default();
         request.confirmations_left = 0;
         request.replied_bytes = 0;
-        request.notes.clear();
-        request.noting = Noting::Nothing;
-        request.begun = self.words;
-        request.declared = self.words;
-        request.collect = Collect::Nothing;
-        request.secret = false;
-        request.veiled = false;
-        request.is_of_nodes = false;
-        request.word_cut = false;
-        request.usual_key_at = (ENTRY_HEADER_BYTES + self.name.length) as u8;
-        arguments::fill(&mut request.arguments, self.name, self.key, self.role, self.words as usize - 2);
+        request.timed_out = false;
+        request.is_usual = true;
+        let hidden = self.words as usize - 2;
+        request.is_brief = request.brief.fill(self.name, self.key, self.role, hidden);
+        if !request.is_brief {
+            arguments::fill(&mut request.draft.arguments, self.name, self.key, self.role, hidden);
+        }
     }
 }
 
@@ -180,7 +192,7 @@ fn digit(byte: u64) -> u8 {
 fn padded(name: &[u8]) -> Option<u64> {
     let mut bytes = [0; NAME_BYTES_MAX];
     bytes.get_mut(..name.len())?.copy_from_slice(name);
-    Some(upper(u64::from_le_bytes(bytes)))
+    Some(u64::from_le_bytes(bytes))
 }
 
 #[inline(always)]

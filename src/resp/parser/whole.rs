@@ -20,28 +20,53 @@ pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
     }
 }
 
-/// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
+/// As [`short_number`], of what begins with the lowest byte of a word.
 #[inline(always)]
-pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
-    let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
-    match short_number(behind) {
-        Some((length, header)) => content(behind, length, header),
-        None => long_bulk(behind),
+fn short_number_of(word: u64) -> Option<(usize, usize)> {
+    const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
+    let digit = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0');
+    let ends = |at: u32| (word >> (8 * at)) as u16 == CRLF;
+    if ends(2) {
+        let [a, b] = [digit(0), digit(1)];
+        (a <= 9 && b <= 9).then(|| (usize::from(a) * 10 + usize::from(b), 4))
+    } else if ends(3) {
+        let [a, b, c] = [digit(0), digit(1), digit(2)];
+        let value = usize::from(a) * 100 + usize::from(b) * 10 + usize::from(c);
+        (a <= 9 && b <= 9 && c <= 9).then_some((value, 5))
+    } else {
+        let a = digit(0);
+        (ends(1) && a <= 9).then(|| (usize::from(a), 3))
     }
 }
 
-/// As [`bulk`], of one whose length has more digits; from behind the type byte on.
-#[inline(never)]
-fn long_bulk(behind: &[u8]) -> Option<(&[u8], usize)> {
-    let (length, header) = long_number(behind)?;
-    content(behind, length, header)
+/// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
+#[inline(always)]
+pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+    if let Some(head) = input.first_chunk() {
+        let head = u64::from_le_bytes(*head);
+        if head as u8 != b'$' {
+            return None;
+        }
+        if let Some((length, header)) = short_number_of(head >> 8) {
+            return content(input, length, 1 + header);
+        }
+    }
+    other_bulk(input)
 }
 
-/// A content of this length, behind the header without its type byte.
+/// As [`bulk`], of one whose length has more digits, or which is very short.
+#[inline(never)]
+fn other_bulk(input: &[u8]) -> Option<(&[u8], usize)> {
+    let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
+    let (length, header) = long_number(behind)?;
+    content(input, usize::try_from(length).ok()?, 1 + header)
+}
+
+/// A content of this length, behind a header of so many bytes, and how many bytes both have with the end.
 #[inline(always)]
-fn content(behind: &[u8], length: u64, header: usize) -> Option<(&[u8], usize)> {
-    let (content, behind) = behind[header..].split_at_checked(length as usize)?;
-    behind.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
+fn content(input: &[u8], length: usize, header: usize) -> Option<(&[u8], usize)> {
+    let (content, behind) = input.get(header..)?.split_at_checked(length)?;
+    behind.starts_with(b"\r\n").then_some((content, header + length + 2))
 }
 
 /// As [`short_number`], of more digits.
@@ -57,9 +82,23 @@ fn long_number(input: &[u8]) -> Option<(u64, usize)> {
 /// `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
 #[inline(always)]
 pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
+    if let Some(head) = input.first_chunk() {
+        let head = u64::from_le_bytes(*head);
+        if head as u8 == b'$'
+            && let Some((length, header)) = short_number_of(head >> 8)
+        {
+            return content(input, length, 1 + header).map(|(_, bytes)| (Kind::Bulk, bytes));
+        }
+    }
+    other_scalar(input)
+}
+
+/// As [`scalar`], of all but bulk strings of the usual lengths.
+#[inline(never)]
+fn other_scalar(input: &[u8]) -> Option<(Kind, usize)> {
     match *input {
         [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((Kind::Null, 5)),
-        [b'$', ..] => bulk(input).map(|(_, bytes)| (Kind::Bulk, bytes)),
+        [b'$', ..] => other_bulk(input).map(|(_, bytes)| (Kind::Bulk, bytes)),
         [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((Kind::Simple, 5)),
         [b'_', b'\r', b'\n', ..] => Some((Kind::Null, 3)),
         [b':', b'-', ref number @ ..] => integer(number).map(|bytes| (Kind::Integer, 2 + bytes)),
@@ -69,7 +108,7 @@ pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
 }
 
 /// Bytes of a number, with its end.
-#[inline(always)]
+#[inline]
 fn integer(input: &[u8]) -> Option<usize> {
     short_number(input).or_else(|| long_number(input)).map(|(_, bytes)| bytes)
 }
