@@ -64,8 +64,8 @@ impl Place {
 /// Counts by place.
 #[derive(Clone, Debug)]
 pub struct Cells<const DIGITS: u8> {
-    /// For whole powers of two, but none beyond [`VALUE_NS_MAX`].
-    counts: Box<[u64]>,
+    /// For whole powers of two, but none beyond [`VALUE_NS_MAX`]; no more room than for these.
+    counts: Vec<u64>,
 }
 
 impl<const D: u8> Cells<D> {
@@ -74,8 +74,11 @@ impl<const D: u8> Cells<D> {
     /// The place of all values that are not told apart.
     const LAST: usize = place(D, VALUE_NS_MAX);
 
-    fn sized(halves: usize) -> Self {
-        Cells { counts: vec![0; (halves * Self::HALF).min(Self::LAST + 1)].into_boxed_slice() }
+    /// Grows to so many times half of the singles.
+    fn grow(&mut self, halves: usize) {
+        let places = (halves * Self::HALF).min(Self::LAST + 1);
+        self.counts.reserve_exact(places - self.counts.len());
+        self.counts.resize(places, 0);
     }
 
     /// So many times half of the singles.
@@ -105,9 +108,7 @@ impl<const D: u8> Cells<D> {
             if !room.take(((wants - has) * Self::HALF * size_of::<u64>()) as u64, claim) {
                 return false;
             }
-            let mut grown = Self::sized(wants);
-            grown.counts[..self.counts.len()].copy_from_slice(&self.counts);
-            *self = grown;
+            self.grow(wants);
         }
         true
     }
@@ -126,7 +127,9 @@ impl<const D: u8> Cells<D> {
 
 impl<const D: u8> Default for Cells<D> {
     fn default() -> Self {
-        Cells::sized(2)
+        let mut cells = Cells { counts: Vec::new() };
+        cells.grow(2);
+        cells
     }
 }
 

@@ -323,7 +323,11 @@ impl KeyStatistics {
             while at < GROUP {
                 at += count_likely(&mut self.keys, &self.waiting[group][at..], &self.names[group][at..]);
                 if at < GROUP {
-                    self.count_new(group, at, counters);
+                    let Use { hash, metrics, shape, facts, .. } = &self.waiting[group][at];
+                    let name = &self.names[group][at];
+                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *facts)) {
+                        self.count_new(group, at, counters);
+                    }
                     at += 1;
                 }
             }
@@ -354,6 +358,7 @@ impl KeyStatistics {
     }
 
     /// Counts a use of a name that came into the table since it was looked up, or that comes in now.
+    #[cold]
     #[inline(never)]
     fn count_new(&mut self, group: usize, at: usize, counters: &mut Counters) {
         let KeyStatistics { keys, prefixes, waiting, names, seed, separator, .. } = self;

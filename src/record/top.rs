@@ -416,6 +416,32 @@ impl Top {
         self.push(wanted, slot, Tally::default())
     }
 
+    /// Takes in a short name with what it has, if it is none of those that are there, and if there is room; else this answers
+    /// false, and nothing has happened.
+    #[inline(always)]
+    pub fn insert_short(&mut self, hash: u64, shape: Shape, name: &NameRoom, tally: &Tally) -> bool {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot].number() != 0 {
+            if self.index[slot].may_be(hash) {
+                return false;
+            }
+            slot = (slot + 1) & mask;
+        }
+        let at = self.len();
+        if at == self.capacity || self.keeps_errors || shape.second_end().is_none() {
+            return false;
+        }
+        self.index[slot] = Slot::new(at, hash);
+        let name_at = self.text.len();
+        self.places.push(Place { hash, name_at: name_at as u32, shape });
+        self.tallies.push(*tally);
+        // As many bytes as it may have: those beyond are no part of it.
+        self.text.extend_from_slice(&name[..16]);
+        self.text.truncate(name_at + shape.length());
+        true
+    }
+
     /// Takes a name in; its error is the caller's to add.
     fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally) -> usize {
         let at = self.len();
