@@ -156,6 +156,16 @@ impl Connection {
                     continue;
                 }
             }
+            if begins && !self.has_unfinished(Direction::Request) {
+                let bytes = self.usual_request(&bytes[at..], here, received, time, resources)?;
+                if bytes > 0 {
+                    at += bytes;
+                    self.plain = false;
+                    self.request_complete(from.plus(at as u64), time, resources, recorder)?;
+                    self.note_plain();
+                    continue;
+                }
+            }
             if begins {
                 self.building = self.take_request(resources)?;
             }

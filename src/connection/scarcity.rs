@@ -6,7 +6,7 @@
 
 use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
-use crate::redis::request::Request;
+use crate::redis::request::{Request, Shown};
 
 use super::{Connection, Exhausted, Resources};
 
@@ -56,14 +56,19 @@ impl Connection {
     }
 
     /// A request of the pool, unless it holds its share.
-    #[inline(always)]
+    #[inline]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
-        let has_share = u64::from(self.holds_requests()) < u64::from(resources.requests.left() + 1) * u64::from(SHARE);
         let Resources { requests, settings, .. } = resources;
+        self.take_request_of(requests, &settings.shown)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, shown: &Shown) -> Result<u32, Exhausted> {
+        let has_share = u64::from(self.holds_requests()) < u64::from(requests.left() + 1) * u64::from(SHARE);
         // With room for whatever it is to hold, so that it never has to grow.
         let make = || {
             let mut request = Request::new();
-            request.reset(&settings.shown);
+            request.reset(shown);
             request
         };
         let taken = if has_share { requests.take(make) } else { None };

@@ -239,30 +239,50 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> usize {
+        let Resources { usual, requests, settings, counters, .. } = resources;
         let mut at = 0;
-        while let Some(usual) = resources.usual.read(&bytes[at..]) {
-            if self.queue.len() >= PENDING_PER_CONNECTION_MAX {
-                break;
-            }
-            let Ok(handle) = self.take_request(resources) else { break };
-            let request = resources.requests.get_mut(handle);
-            usual.fill(request);
+        while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
+            let Some(found) = usual.read(&bytes[at..]) else { break };
+            let Ok(handle) = self.take_request_of(requests, &settings.shown) else { break };
+            let request = requests.get_mut(handle);
+            found.fill(request);
             request.t1 = time;
             request.t2 = time;
             request.begin = from.plus(at as u64);
-            at += usual.bytes;
+            at += found.bytes;
             request.end = from.plus(at as u64);
             request.received = received;
             request.index = self.requests;
             request.pipeline = self.queue.len();
             self.requests += 1;
-            resources.counters.count(Counter::Requests);
+            counters.count(Counter::Requests);
             if self.queue.is_empty() {
                 self.head_at = time;
             }
-            self.queue.push(handle, &mut resources.requests);
+            self.queue.push(handle, requests);
         }
         at
+    }
+
+    /// Takes the request of the usual form that some bytes begin with, whatever the connection's state, up to its being complete;
+    /// answers how many bytes it is, 0 if it is no such.
+    pub(super) fn usual_request(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        received: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+    ) -> Result<usize, Exhausted> {
+        let Resources { usual, requests, settings, .. } = resources;
+        let Some(found) = usual.read(bytes) else { return Ok(0) };
+        self.building = self.take_request_of(requests, &settings.shown)?;
+        let request = requests.get_mut(self.building);
+        found.fill(request);
+        request.t1 = time;
+        request.begin = from;
+        request.received = received;
+        Ok(found.bytes)
     }
 
     /// A message goes on: if it is a reply that is one long string, it goes on to the end of the bytes, or ends in them, and then
@@ -321,7 +341,8 @@ impl Connection {
         recorder: &mut R,
     ) -> usize {
         let mut at = 0;
-        while let Some((kind, length)) = scalar(&bytes[at..]) {
+        while at < bytes.len() {
+            let Some((kind, length)) = scalar(&bytes[at..]) else { break };
             let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
             if !self.answer_usual(&Answer { kind, begin, end, t3: time, ack }, time, resources, recorder) {
                 break;

@@ -75,15 +75,6 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     }
 }
 
-/// A word of at most 8 bytes, the first one the lowest; behind them zeros.
-#[derive(Clone, Copy, Debug)]
-pub struct ShortWord {
-    /// Its bytes.
-    pub bytes: u64,
-    /// How many they are.
-    pub length: usize,
-}
-
 /// Bytes of a [`Brief`] list, and of the hidden arguments at its end.
 const BRIEF_BYTES: usize = 104;
 const HIDDEN_BYTES: usize = 8 * ENTRY_HEADER_BYTES;
@@ -96,6 +87,39 @@ const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     }
     entries
 };
+
+/// How the list of a command with one key begins: with its name, and with all of the key's entry but its length and its name.
+#[derive(Clone, Copy, Debug)]
+pub struct BriefHead {
+    bytes: [u8; BriefHead::BYTES],
+    /// Where the key's name begins.
+    key_at: u8,
+    role: KeyRole,
+}
+
+impl BriefHead {
+    const BYTES: usize = 16;
+    /// No list begins like this.
+    pub const NONE: BriefHead = BriefHead { bytes: [0; BriefHead::BYTES], key_at: 0, role: KeyRole::UNKNOWN };
+
+    /// Of a command of this name, as it is spelled; `None` if that is too long.
+    pub fn new(name: &[u8], role: KeyRole) -> Option<BriefHead> {
+        let mut list = Vec::new();
+        append(&mut list, Argument::Word(name));
+        let key = list.len();
+        append(&mut list, Argument::Key(&[]));
+        close(&mut list, key, Some(role), false);
+        let mut bytes = [0; BriefHead::BYTES];
+        bytes.get_mut(..list.len())?.copy_from_slice(&list);
+        Some(BriefHead { bytes, key_at: list.len() as u8, role })
+    }
+
+    /// Bytes of the list with a key of so many bytes and so many hidden arguments.
+    #[inline(always)]
+    pub fn bytes_with(&self, key: usize, hidden: usize) -> usize {
+        usize::from(self.key_at) + key + hidden * ENTRY_HEADER_BYTES
+    }
+}
 
 /// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
 #[derive(Clone, Copy, Debug)]
@@ -114,24 +138,24 @@ impl Default for Brief {
 }
 
 impl Brief {
-    /// Makes it the list of a word, a key and so many hidden arguments; `false`, and it is none, if they don't fit.
+    /// Makes it the list of a command, a key and so many hidden arguments; `false`, and it is none, if they don't fit.
     #[inline(always)]
-    pub fn fill(&mut self, word: ShortWord, key: &[u8], role: KeyRole, hidden: usize) -> bool {
-        let key_at = 2 * ENTRY_HEADER_BYTES + word.length;
+    pub fn fill(&mut self, head: &BriefHead, key: &[u8], hidden: usize) -> bool {
+        let key_at = usize::from(head.key_at);
         let (hidden_at, hidden) = (key_at + key.len(), hidden * ENTRY_HEADER_BYTES);
-        let room = self.bytes.get_mut(..hidden_at + HIDDEN_BYTES);
-        let (Some(bytes), true) = (room, hidden <= HIDDEN_BYTES && word.length <= 8) else { return false };
-        // What is written beyond an entry's end is written over by the next one, or is not part of the list.
-        bytes[..8].copy_from_slice(&(u64::from(WORD) | (word.length as u64) << 8).to_le_bytes());
-        bytes[ENTRY_HEADER_BYTES..ENTRY_HEADER_BYTES + 8].copy_from_slice(&word.bytes.to_le_bytes());
-        let key_head = u32::from(KEY | role.bits()) | (key.len() as u32) << 8;
-        bytes[key_at - ENTRY_HEADER_BYTES..][..4].copy_from_slice(&key_head.to_le_bytes());
-        copy(key, &mut bytes[key_at..hidden_at]);
+        self.bytes[..BriefHead::BYTES].copy_from_slice(&head.bytes);
+        // No key has more than 255 bytes here.
+        self.bytes[key_at.wrapping_sub(2) % BriefHead::BYTES] = key.len() as u8;
+        let room = self.bytes.get_mut(key_at..hidden_at + HIDDEN_BYTES);
+        let (Some(room), true) = (room, hidden <= HIDDEN_BYTES) else { return false };
+        // From here on the beginning is written over, and what is behind the end is not part of the list.
+        let (name, behind) = room.split_at_mut(key.len());
+        copy(key, name);
         if hidden > 0 {
-            bytes[hidden_at..].copy_from_slice(&HIDDEN_ENTRIES);
+            behind.copy_from_slice(&HIDDEN_ENTRIES);
         }
-        self.role = role;
-        self.key_at = key_at as u8;
+        self.role = head.role;
+        self.key_at = head.key_at;
         self.key_length = key.len() as u8;
         self.length = (hidden_at + hidden) as u8;
         true
@@ -151,14 +175,14 @@ impl Brief {
     }
 }
 
-/// Makes a longer one in a buffer; of lengths that their fields can say.
+/// Makes a longer one in a buffer.
 #[inline(never)]
-pub fn fill(list: &mut Vec<u8>, word: ShortWord, key: &[u8], role: KeyRole, hidden: usize) {
+pub fn fill(list: &mut Vec<u8>, head: &BriefHead, key: &[u8], hidden: usize) {
     list.clear();
-    append(list, Argument::Word(&word.bytes.to_le_bytes()[..word.length.min(8)]));
-    let at = list.len();
+    let at = usize::from(head.key_at).saturating_sub(ENTRY_HEADER_BYTES);
+    list.extend_from_slice(&head.bytes[..at]);
     append(list, Argument::Key(key));
-    close(list, at, Some(role), false);
+    close(list, at, Some(head.role), false);
     for _ in 0..hidden {
         append(list, Argument::Hidden);
     }

@@ -315,6 +315,9 @@ impl Request {
 
     /// No more of it will be seen: nothing is kept of the argument that was streaming in.
     pub fn break_off(&mut self) {
+        if self.is_usual {
+            return;
+        }
         if let Noting::Entry { at, .. } = std::mem::replace(&mut self.draft.noting, Noting::Nothing) {
             self.draft.notes.truncate(at);
         }

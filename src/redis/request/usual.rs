@@ -1,48 +1,100 @@
 //! Requests of the usual form, read at once: a command of one key and few words, all of it in one segment.
 //!
-//! What [`UsualRequest::fill`] makes of a request is what the parser and [`super::RequestVisitor`] would have made of it; a test
-//! compares them. Of whatever is not of this form [`UsualCommands::read`] says so, and nothing has happened. Never panics,
-//! never allocates.
+//! What such a request begins with, up to the length of its key, is the same for each of its command but for the number of words:
+//! it is known beforehand, and compared. What [`UsualRequest::fill`] makes of a request is what the parser and
+//! [`super::RequestVisitor`] would have made of it; a test compares them. Of whatever is not of this form [`UsualCommands::read`]
+//! says so, and nothing has happened. Never panics, never allocates.
 
 use crate::resp::parser::{Kind, bulk};
 
-use super::super::arguments::{self, ENTRY_HEADER_BYTES, ShortWord};
+use super::super::arguments::{self, BriefHead, ENTRY_HEADER_BYTES};
 use super::super::command::{CommandId, CommandTable};
-use super::super::keys::KeyRole;
 use super::super::pairing::Flags;
 use super::super::possible::{Kinds, Possible};
 use super::super::session::{Act, Acts};
 use super::{Request, Shown};
 
-/// Longest name of a usual command.
-const NAME_BYTES_MAX: usize = 8;
+/// Lengths of the name of a usual command: as many of its bytes as decide its place are followed by what is always the same.
+const NAME_BYTES: std::ops::RangeInclusive<usize> = 2..=8;
+/// Most words of a usual request.
+const WORDS_MAX: usize = 9;
 /// Numbers of commands, as many of their bits as tell them apart.
 const COMMANDS: usize = 1024;
-/// Places of the table: few enough for the caches, so many that nearly each name finds its own.
-const PLACES: usize = 1024;
-/// `*n\r\n$n\r\n`: all but the digits, and where they are.
-const FORM: u64 = u64::from_le_bytes(*b"*\0\r\n$\0\r\n");
-const FORM_MASK: u64 = u64::from_le_bytes([0xff, 0, 0xff, 0xff, 0xff, 0, 0xff, 0xff]);
-const FORM_BYTES: usize = 8;
+/// Places of the table: few enough for the caches, so many that nearly each beginning finds its own.
+const PLACES: usize = 2048;
+/// Bytes that are compared: the longest beginning has 19.
+const BEGINNING_BYTES: usize = 24;
+/// Where the number of words is in them.
+const WORDS_AT: u32 = 1;
+const WORDS: u64 = 0xff << (8 * WORDS_AT);
 
-/// What is known of a usual command.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// Its name, as it is spelled.
+/// How a usual request begins: `*n\r\n$n\r\nNAME\r\n`, in words of 8 bytes, and what it is then.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// All but the number of words; 0: no shape.
+    head: u64,
     name: u64,
-    /// Bytes of that; 0: the place is empty.
-    length: u8,
+    name_mask: u64,
+    end: u64,
+    end_mask: u64,
+    list: BriefHead,
+    command: CommandId,
+    /// Its length.
+    bytes: u8,
     words_min: u8,
     words_max: u8,
-    role: u8,
-    command: u16,
+}
+
+impl Shape {
+    const NONE: Shape = Shape {
+        head: 0,
+        name: 0,
+        name_mask: 0,
+        end: 0,
+        end_mask: 0,
+        list: BriefHead::NONE,
+        command: CommandId::UNKNOWN,
+        bytes: 0,
+        words_min: 0,
+        words_max: 0,
+    };
+
+    /// That of requests with this name, as it is spelled.
+    fn new(name: &[u8], list: BriefHead, command: CommandId, words: &std::ops::RangeInclusive<u32>) -> Option<Shape> {
+        if !NAME_BYTES.contains(&name.len()) {
+            return None;
+        }
+        let beginning = [b"*0\r\n$", name.len().to_string().as_bytes(), b"\r\n", name, b"\r\n"].concat();
+        let (mut bytes, mut mask) = ([0; BEGINNING_BYTES], [0; BEGINNING_BYTES]);
+        bytes.get_mut(..beginning.len())?.copy_from_slice(&beginning);
+        mask[..beginning.len()].fill(0xff);
+        let [head, name, end] = words_of(&bytes);
+        let [_, name_mask, end_mask] = words_of(&mask);
+        Some(Shape {
+            head: head & !WORDS,
+            name,
+            name_mask,
+            end,
+            end_mask,
+            list,
+            command,
+            bytes: beginning.len() as u8,
+            words_min: (*words.start()).clamp(2, WORDS_MAX as u32 + 1) as u8,
+            words_max: (*words.end()).min(WORDS_MAX as u32) as u8,
+        })
+    }
+
+    #[inline(always)]
+    fn fits(&self, [head, name, end]: [u64; 3]) -> bool {
+        self.head == head & !WORDS && self.name == name & self.name_mask && self.end == end & self.end_mask
+    }
 }
 
 /// The commands that have the usual form: they change no session, hide nothing, do not wait, and have one key, which is their
 /// first argument. Each in upper case and in lower case, as clients spell them; otherwise spelled they are left to the parser.
 #[derive(Debug)]
 pub struct UsualCommands {
-    places: Box<[Place; PLACES]>,
+    shapes: Box<[Shape; PLACES]>,
     /// What commands answer, by number; those that are not answered in the usual way have nothing here. Of unknown ones the number is
     /// beyond the table's.
     answers: Box<[Kinds; COMMANDS]>,
@@ -52,12 +104,11 @@ pub struct UsualCommands {
 
 /// A request of the usual form.
 #[derive(Clone, Copy, Debug)]
-pub struct UsualRequest<'a> {
-    command: CommandId,
-    role: KeyRole,
-    name: ShortWord,
+pub struct UsualRequest<'s, 'a> {
+    shape: &'s Shape,
     key: &'a [u8],
-    words: u32,
+    /// Words behind the key.
+    others: usize,
     /// Its bytes.
     pub bytes: usize,
 }
@@ -66,12 +117,12 @@ impl UsualCommands {
     /// Looks for them in a table. There are none where more or less is to be shown than keys.
     pub fn new(table: &CommandTable, acts: &Acts, possible: &Possible, shown: &Shown) -> UsualCommands {
         assert!(table.len() < COMMANDS, "unknown commands have the last number");
-        let places = vec![Place::default(); PLACES].into_boxed_slice().try_into().expect("so many were made");
+        let shapes = vec![Shape::NONE; PLACES].into_boxed_slice().try_into().expect("so many were made");
         let answers = |id| if acts.of(id) == Act::None { possible.of(id) } else { Kinds::NONE };
         // Where replies are to be shown, more is to be done about each.
         let answers = |id| if shown.payload_bytes > 0 { Kinds::NONE } else { answers(CommandId(id as u16)) };
         let answers = Box::new(std::array::from_fn(answers));
-        let mut usual = UsualCommands { places, answers, list_bytes_max: shown.arguments_bytes_max() };
+        let mut usual = UsualCommands { shapes, answers, list_bytes_max: shown.arguments_bytes_max() };
         if !shown.keys || shown.payload_bytes > 0 {
             return usual;
         }
@@ -82,24 +133,22 @@ impl UsualCommands {
             if !is_plain || acts.of(id) != Act::None || acts.hides_arguments(id) {
                 continue;
             }
-            for spelling in [command.name.to_ascii_uppercase(), command.name.to_ascii_lowercase()] {
-                let Some(name) = padded(spelling.as_bytes()) else { continue };
-                let place = Place {
-                    name,
-                    length: spelling.len() as u8,
-                    words_min: (*words.start()).clamp(2, 255) as u8,
-                    words_max: (*words.end()).min(9) as u8,
-                    role: role.bits(),
-                    command: id.0,
-                };
-                let mut at = place_of(name, spelling.len());
-                while usual.places[at].length > 0 {
-                    at = (at + 1) % PLACES;
+            for name in [command.name.to_ascii_uppercase(), command.name.to_ascii_lowercase()] {
+                let Some(list) = BriefHead::new(name.as_bytes(), role) else { continue };
+                if let Some(shape) = Shape::new(name.as_bytes(), list, id, &words) {
+                    usual.add(shape);
                 }
-                usual.places[at] = place;
             }
         }
         usual
+    }
+
+    fn add(&mut self, shape: Shape) {
+        let mut at = place_of(shape.head, shape.name);
+        while self.shapes[at].head != 0 {
+            at = (at + 1) % PLACES;
+        }
+        self.shapes[at] = shape;
     }
 
     /// Whether a reply of this kind may answer this command, and nothing but that is to be done about it.
@@ -109,14 +158,14 @@ impl UsualCommands {
     }
 
     #[inline(always)]
-    fn find(&self, name: u64, length: usize) -> Option<&Place> {
-        let mut at = place_of(name, length);
+    fn find(&self, beginning: [u64; 3]) -> Option<&Shape> {
+        let mut at = place_of(beginning[0], beginning[1]);
         loop {
-            let place = &self.places[at];
-            if place.name == name && usize::from(place.length) == length {
-                return Some(place);
+            let shape = &self.shapes[at];
+            if shape.fits(beginning) {
+                return Some(shape);
             }
-            if place.length == 0 {
+            if shape.head == 0 {
                 return None;
             }
             at = (at + 1) % PLACES;
@@ -125,26 +174,22 @@ impl UsualCommands {
 
     /// The request that the input begins with, if it is of the usual form and ends in the input.
     #[inline(always)]
-    pub fn read<'a>(&self, input: &'a [u8]) -> Option<UsualRequest<'a>> {
-        let (head, behind) = input.split_first_chunk::<FORM_BYTES>()?;
-        let head = u64::from_le_bytes(*head);
-        let (words, length) = (digit(head >> 8), digit(head >> 40));
-        if head & FORM_MASK != FORM || !(2..=9).contains(&words) || !(1..=NAME_BYTES_MAX as u8).contains(&length) {
+    pub fn read<'s, 'a>(&'s self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
+        let beginning = match input.first_chunk::<BEGINNING_BYTES>() {
+            Some(beginning) => words_of(beginning),
+            None => short_beginning(input),
+        };
+        let shape = self.find(beginning)?;
+        let words = ((beginning[0] & WORDS) >> (8 * WORDS_AT)) as u8;
+        let words = words.wrapping_sub(b'0');
+        if words < shape.words_min || words > shape.words_max {
             return None;
         }
-        let length = usize::from(length);
-        let bytes = u64::from_le_bytes(*behind.first_chunk()?) & u64::MAX >> (64 - 8 * length);
-        let name = ShortWord { bytes, length };
-        let place = self.find(bytes, length)?;
-        if words < place.words_min || words > place.words_max {
-            return None;
-        }
-        let mut rest = behind.get(length..)?.strip_prefix(b"\r\n")?;
+        let mut rest = input.get(usize::from(shape.bytes)..)?;
         let (key, bytes) = bulk(rest)?;
         let others = usize::from(words) - 2;
         // With room for the mark that more follow, as one that streams by has it.
-        let list = (3 + others) * ENTRY_HEADER_BYTES + length + key.len();
-        if list > self.list_bytes_max {
+        if shape.list.bytes_with(key.len(), others) + ENTRY_HEADER_BYTES > self.list_bytes_max {
             return None;
         }
         rest = &rest[bytes..];
@@ -152,50 +197,47 @@ impl UsualCommands {
             let (_, bytes) = bulk(rest)?;
             rest = &rest[bytes..];
         }
-        Some(UsualRequest {
-            command: CommandId(place.command),
-            role: KeyRole::from_bits(place.role),
-            name,
-            key,
-            words: u32::from(words),
-            bytes: input.len() - rest.len(),
-        })
+        Some(UsualRequest { shape, key, others, bytes: input.len() - rest.len() })
     }
 }
 
-impl UsualRequest<'_> {
+impl UsualRequest<'_, '_> {
     /// Fills a used or a new request; where and when it was seen is left to the caller.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
-        request.command = self.command;
+        request.command = self.shape.command;
         request.flags = Flags::default();
-        request.args = self.words;
-        request.keys = 1;
-        request.confirmations_left = 0;
-        request.replied_bytes = 0;
         request.timed_out = false;
         request.is_usual = true;
-        let hidden = self.words as usize - 2;
-        request.is_brief = request.brief.fill(self.name, self.key, self.role, hidden);
+        request.args = 2 + self.others as u32;
+        request.keys = 1;
+        request.replied_bytes = 0;
+        request.confirmations_left = 0;
+        request.is_brief = request.brief.fill(&self.shape.list, self.key, self.others);
         if !request.is_brief {
-            arguments::fill(&mut request.draft.arguments, self.name, self.key, self.role, hidden);
+            arguments::fill(&mut request.draft.arguments, &self.shape.list, self.key, self.others);
         }
     }
 }
 
 #[inline(always)]
-fn digit(byte: u64) -> u8 {
-    (byte as u8).wrapping_sub(b'0')
+fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> [u64; 3] {
+    let (words, _) = beginning.as_chunks::<8>();
+    [words[0], words[1], words[2]].map(u64::from_le_bytes)
 }
 
-/// A name of at most 8 bytes as a number, zeros behind it.
-fn padded(name: &[u8]) -> Option<u64> {
-    let mut bytes = [0; NAME_BYTES_MAX];
-    bytes.get_mut(..name.len())?.copy_from_slice(name);
-    Some(u64::from_le_bytes(bytes))
+/// Of an input that is shorter: as if zeros followed.
+#[inline(never)]
+fn short_beginning(input: &[u8]) -> [u64; 3] {
+    let mut beginning = [0; BEGINNING_BYTES];
+    let length = input.len().min(BEGINNING_BYTES);
+    beginning[..length].copy_from_slice(&input[..length]);
+    words_of(&beginning)
 }
 
+/// By the first word, but for the number of words, and the first five bytes of the second, which hold nothing of the key.
 #[inline(always)]
-fn place_of(name: u64, length: usize) -> usize {
-    ((name ^ length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.trailing_zeros())) as usize
+fn place_of(head: u64, name: u64) -> usize {
+    let both = (head & !WORDS) ^ name << 24;
+    (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.trailing_zeros())) as usize
 }
