@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Modules from the lowest layer up; those of a line are siblings. A module names only modules of lines above its own.
 const LAYERS: &[&[&str]] = &[
-    &["units", "limits", "counters", "clock", "prefetch", "pool"],
+    &["units", "limits", "counters", "clock", "prefetch", "pool", "short"],
     &["capture", "decode", "resp"],
     &["flow", "reassembly", "redis"],
     &["connection", "record"],
