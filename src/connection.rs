@@ -9,7 +9,9 @@
 //! Never panics on traffic.
 
 mod answer;
+mod aside;
 mod deliver;
+mod facts;
 mod lifecycle;
 mod opaque;
 mod parse;
@@ -20,6 +22,8 @@ mod scarcity;
 mod tests;
 mod usual;
 
+use aside::Aside;
+use facts::{Facts, Start};
 pub use lifecycle::Admission;
 use recognise::Recognition;
 use resync::{Held, Resyncing};
@@ -110,6 +114,7 @@ pub struct Resources {
     stand_in: Option<Box<Reply>>,
     links: Pool<Link>,
     labels: Pool<Labels>,
+    asides: Pool<Aside>,
     /// Replication links that have ended or are told at the end, at most [`limits::LINKS_TOLD_MAX`].
     replication: Vec<ReplicationLink>,
 }
@@ -130,6 +135,8 @@ impl Resources {
             spare_recognition: Some(Recognition::new()),
             links: Pool::new(items(budget.links, size_of::<Link>())),
             labels: Pool::new(items(budget.labels, size_of::<Labels>() + LABELS * LABEL_BYTES_MAX)),
+            // As many as connections, or more: those take more than themselves in the table.
+            asides: Pool::new(items(budget.connections, size_of::<Connection>()).saturating_add(1)),
             replication: Vec::new(),
             scratch: Unfinished::new(shown),
             stand_in: Some(Box::new(Reply::with_room(shown.payload_bytes))),
@@ -148,6 +155,7 @@ impl Resources {
             (self.recognitions.made(), size_of::<Recognition>()),
             (self.links.made(), size_of::<Link>()),
             (self.labels.made(), size_of::<Labels>() + LABELS * LABEL_BYTES_MAX),
+            (self.asides.made(), size_of::<Aside>()),
         ];
         self.pages.memory() + pools.iter().map(|&(made, bytes)| u64::from(made) * bytes as u64).sum::<u64>()
     }
@@ -162,6 +170,7 @@ impl Resources {
             + self.pages.in_use()
             + self.links.in_use()
             + self.labels.in_use()
+            + self.asides.in_use()
     }
 
     #[inline(never)]
@@ -305,17 +314,6 @@ enum Framing {
     Unrecognised,
 }
 
-/// How much of a connection's beginning was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Start {
-    /// Nothing.
-    Midstream,
-    /// The client's SYN.
-    Syn,
-    /// Both SYNs.
-    Handshake,
-}
-
 /// What is certain of a connection's pairing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Certainty {
@@ -334,77 +332,47 @@ impl Certainty {
     }
 }
 
-/// One connection.
+/// One connection. What a usual segment touches comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Connection {
-    /// Who talks to whom.
-    pub identity: Identity,
     streams: [HalfStream; 2],
     last_at: Timestamp,
-    /// Last byte of the last reply or push.
-    previous: Timestamp,
     /// When the head of the queue became it. Of a connection that is not recognised yet: when it began.
     head_at: Timestamp,
     queue: Queue,
-    certainty: Certainty,
-    /// What is known while the pairing is open.
-    resync: u32,
-    habit: Habit,
     requests: u64,
-    /// The request that is streaming in.
-    building: u32,
+    facts: Facts,
+    framing: [Framing; 2],
+    certainty: Certainty,
+    session: Session,
+    habit: Habit,
+    /// Last byte of the last reply or push.
+    previous: Timestamp,
     /// Unfinished messages of both directions.
     unfinished: [u32; 2],
-    framing: [Framing; 2],
-    start: Start,
-    /// A SYN that may begin another connection between the same ends.
-    candidate: Option<Seq>,
-    /// Where its own SYN said that requests begin; a copy of that may come late.
-    first: Option<Seq>,
-    /// The end that was taken for the server sent the SYN: it is the client.
-    swapped: bool,
-    closed: bool,
-    /// It can go the short way, see [`usual`].
-    plain: bool,
-    may_push: bool,
-    unpairable: bool,
-    /// An acknowledgement was seen before what it acknowledges: the directions come through different ways.
-    skewed: bool,
-    /// A reply was of a kind that its command never has, by our own list.
-    odd_kinds: bool,
-    /// The client has sent multibulk commands, and nothing else.
-    is_multibulk: bool,
-    blocking_seen: bool,
-    /// It has changed how its replies are to be counted while nothing was certain.
-    is_uncountable: bool,
-    /// Where requests begin was lost at least once: that it was found again is likely, but not certain.
-    requests_refound: bool,
-    /// A command waits whose reply must be read in its own way.
-    watchful: bool,
-    session: Session,
-    /// Commands that MULTI has queued.
-    children: Queue,
-    /// Commands of replication in the queue: no transactions.
-    internal: u32,
-    db: Option<u32>,
     labels: u32,
-    /// It is a replication link.
-    link: u32,
-    /// What is kept of it until it is recognised.
-    recognition: u32,
-    /// Segments until then that looked like nothing Redis sends.
-    strikes: u16,
-    /// It is not recognised yet, and a FIN of it was seen.
-    is_closing: bool,
+    /// The database that it uses; [`NONE`]: that is not known.
+    db: u32,
+    /// Who talks to whom.
+    pub identity: Identity,
+    /// The request that is streaming in.
+    building: u32,
+    /// What is known while the pairing is open.
+    resync: u32,
+    /// Where its own SYN said that requests begin, if that was seen; a copy of it may come late.
+    first: Seq,
+    /// What only few have, see [`aside`].
+    aside: u32,
 }
 
-// Hot per connection, IPv6 included; the flow table adds its key and links.
-const _: () = assert!(size_of::<Connection>() <= 384);
+// Per connection, IPv6 included; the flow table adds 8 bytes, and about 10 of its index.
+const _: () = assert!(size_of::<Connection>() <= 232);
 
 impl Connection {
     /// Whether it has ended; it is remembered for a while, so that late copies of its segments are known as such.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.facts.has(Facts::CLOSED)
     }
 
     /// Time of its last packet.
@@ -416,17 +384,23 @@ impl Connection {
     pub fn undecided(&self, resources: &Resources) -> u64 {
         let is_told = |&head: &u32| resources.requests.get(head).timed_out && !resources.act(head).is_replication();
         let head = self.queue.head().filter(is_told);
-        u64::from(self.queue.len() + self.children.len() - self.internal) - u64::from(head.is_some())
+        let Aside { children, internal, .. } = self.aside(resources);
+        u64::from(self.queue.len() + children.len() - internal) - u64::from(head.is_some())
+    }
+
+    /// The database that it uses, where that is known.
+    fn db(&self) -> Option<u32> {
+        (self.db != NONE).then_some(self.db)
     }
 
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.
     fn oriented(&self, direction: Direction) -> Direction {
-        if self.swapped { direction.reverse() } else { direction }
+        if self.facts.has(Facts::SWAPPED) { direction.reverse() } else { direction }
     }
 
     /// Whether a segment of it was seen.
     fn is_seen(&self) -> bool {
-        self.streams.iter().any(|stream| stream.seen)
+        self.streams.iter().any(HalfStream::is_seen)
     }
 
     fn stream(&self, direction: Direction) -> &HalfStream {

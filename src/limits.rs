@@ -231,7 +231,7 @@ const _: () = assert!(PARCEL_FRAMES.is_multiple_of(BATCH_FRAMES));
 pub struct Budget {
     /// The share.
     pub total: u64,
-    /// Connections, their place in the table included.
+    /// Connections, their place in the table included, and what few of them have beside it.
     pub connections: u64,
     /// Requests that wait for replies.
     pub pending: u64,

@@ -106,6 +106,11 @@ impl<T> Pool<T> {
         &self.items[handle as usize]
     }
 
+    /// Items for which there is room without moving any.
+    pub fn room(&self) -> usize {
+        self.items.capacity()
+    }
+
     /// Items held by somebody at the moment.
     #[inline]
     pub fn in_use(&self) -> u32 {

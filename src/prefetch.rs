@@ -42,6 +42,11 @@ pub fn prefetch<T>(value: &T) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) };
             offset += 64;
         }
+        if align_of::<T>() < 64 && size_of::<T>() > align_of::<T>() {
+            // It need not begin with a line; then it ends in one more.
+            // SAFETY: as above, its last byte.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(size_of::<T>() - 1)) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;

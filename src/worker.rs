@@ -106,12 +106,13 @@ impl Worker {
     ) -> Worker {
         // Timers are looked at often enough that a timeout is told within a second or so of capture time.
         let tick_ns = (settings.timeout_ns / 32).clamp(1_000_000, 1_000_000_000);
+        let keying: Keying = keying.into();
         Worker {
-            keying: keying.into(),
+            table: Table::new(budget.connections, keying.by_vlan, seed, tick_ns),
+            keying,
             shed: Shed::new(Spread { workers: 1, secret: 0 }),
             fragments: Fragments::default(),
             recent: Recent::default(),
-            table: Table::new(budget.connections, seed, tick_ns),
             resources: Resources::new(settings, budget),
             recording,
             unpublished: 0,

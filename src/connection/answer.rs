@@ -5,7 +5,7 @@ use crate::limits::LINKS_TOLD_MAX;
 use crate::pool::NONE;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::redis::redact;
-use crate::redis::replication::{Link, is_deferred, number};
+use crate::redis::replication::{Channel, Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
 use crate::redis::session::{Act, Reading};
@@ -13,7 +13,7 @@ use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
-    Certainty, Connection, Exhausted, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts,
+    Certainty, Connection, Exhausted, Facts, Framing, LABEL_BYTES_MAX, Labels, Recorder, ReplicationLink, ReplyFacts,
     Resources,
 };
 
@@ -65,20 +65,20 @@ impl Connection {
         counters.add(Counter::UnsolicitedPush, reply.nested_pushes);
         if kind == Kind::Push {
             self.session.saw_push();
-            self.may_push = true;
+            self.facts.set(Facts::MAY_PUSH);
         }
         let act = self.waits_for(resources);
         if self.session.is_unasked_monitor_line(reply) && !self.may_answer_anything(resources) {
             // MONITOR by another name.
             self.session.monitors();
         }
-        match self.session.reads(act, reply) {
+        match self.session.reads(act, reply, self.subscriptions(resources)) {
             Reading::Answer if kind != Kind::Push => self.answer(reply, end, time, resources, recorder)?,
             Reading::Confirmation => self.confirmation(reply, end, time, resources, recorder),
             Reading::MonitorLine => resources.counters.count(Counter::UnsolicitedMonitor),
             Reading::Unclear if matches!(self.certainty, Certainty::Assumed(_)) => {
                 // A subscription from before the capture: replies and messages can't be told apart by counting.
-                self.unpairable = true;
+                self.facts.set(Facts::UNPAIRABLE);
                 resources.counters.count(Counter::ConnectionsUnpairable);
                 resources.counters.count(Counter::DiscardedUnproved);
                 self.contradiction(resources, recorder);
@@ -90,7 +90,7 @@ impl Connection {
             Reading::Unclear => self.answer(reply, end, time, resources, recorder)?,
             Reading::Push | Reading::Answer => {
                 resources.counters.count(Counter::UnsolicitedPush);
-                self.session.count_subscriptions(reply);
+                self.count_subscriptions(reply, resources);
             }
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Connection {
     /// Whether a reply is of a kind that the request never has, where its pairing rests on an assumption: then that was wrong.
     #[inline]
     fn refutes(&self, reply: &Reply, head: u32, resources: &Resources) -> bool {
-        let is_assumed = matches!(self.certainty, Certainty::Assumed(_)) && !self.odd_kinds;
+        let is_assumed = matches!(self.certainty, Certainty::Assumed(_)) && !self.facts.has(Facts::ODD_KINDS);
         is_assumed
             && reply.kind.is_some_and(|kind| {
                 !resources.settings.possible.of(resources.requests.get(head).command).has(kind) && !reply.is_queued()
@@ -248,14 +248,15 @@ impl Connection {
         self.head_at = self.stream(Direction::Reply).time();
         let request = resources.requests.get_mut(head);
         self.habit.paired(request.received, end);
-        self.odd_kinds |= !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued();
+        self.facts
+            .set_if(Facts::ODD_KINDS, !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued());
         let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
         request.flags.0 |=
             set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
         if self.session.is_queued(act, reply) && !request.timed_out {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
-            return self.children.push(head, &mut resources.requests);
+            return self.push_child(head, resources);
         }
         self.left_queue(head, resources);
         let request = resources.requests.get_mut(head);
@@ -274,9 +275,9 @@ impl Connection {
         let succeeded = kind != Kind::Error;
         if act != Act::None {
             self.after_answer(head, reply, outcome, time, resources, recorder);
-            let request = resources.requests.get(head);
-            self.session.answered(act, request, succeeded);
+            self.session.answered(act, resources.requests.get(head), succeeded);
             if succeeded {
+                self.note_channel(act, head, resources);
                 self.label(act, head, resources);
             }
         }
@@ -325,12 +326,14 @@ impl Connection {
             return self.contradiction(resources, recorder);
         }
         let act = resources.act(head);
+        let subscriptions = self.subscriptions(resources);
         let request = resources.requests.get_mut(head);
         if request.confirmations_left == 0 {
-            request.confirmations_left = self.session.confirmations(act, request).max(1);
+            request.confirmations_left = self.session.confirmations(act, request, subscriptions).max(1);
             request.set_t3(reply.t3);
         }
-        self.session.count_subscriptions(reply);
+        self.count_subscriptions(reply, resources);
+        let request = resources.requests.get_mut(head);
         request.confirmations_left -= 1;
         if request.confirmations_left > 0 {
             request.replied_bytes += end.distance_from(reply.begin);
@@ -358,51 +361,82 @@ impl Connection {
             let request = resources.requests.get(head);
             self.session.executed_silently(act, request);
             self.head_at = self.head_at.max(request.t2);
+            if act == Act::Reset {
+                self.forget_channel(resources);
+            }
             self.pop(Outcome::NoReply, resources, recorder);
         }
-        self.watchful = false;
+        self.facts.clear(Facts::WATCHFUL);
     }
 
     /// A request has left the queue, and those that MULTI has queued.
-    pub(super) fn left_queue(&mut self, handle: u32, resources: &Resources) {
-        self.internal -= u32::from(self.internal > 0 && resources.act(handle).is_replication());
+    pub(super) fn left_queue(&mut self, handle: u32, resources: &mut Resources) {
+        if self.aside != NONE && resources.act(handle).is_replication() {
+            let aside = self.aside_mut(resources);
+            aside.internal = aside.internal.saturating_sub(1);
+        }
+    }
+
+    /// A message about subscriptions.
+    fn count_subscriptions(&mut self, reply: &Reply, resources: &mut Resources) {
+        let mut subscriptions = self.subscriptions(resources);
+        self.session.count_subscriptions(reply, &mut subscriptions);
+        self.keep_subscriptions(subscriptions, resources);
+    }
+
+    /// Keeps what a command that succeeded said its connection is for.
+    fn note_channel(&mut self, act: Act, handle: u32, resources: &mut Resources) {
+        match act {
+            Act::Replconf => {
+                let request = resources.requests.get(handle);
+                let said = (0..).map_while(|n| request.note(n)).find_map(Channel::of_option);
+                if let Some(said) = said {
+                    self.aside_mut(resources).channel = said;
+                }
+            }
+            Act::Reset => self.forget_channel(resources),
+            _ => {}
+        }
     }
 
     /// How many items EXEC's array will really have, if that is not what its header says (rows 19 and 21).
     pub(super) fn expected_items(&self, resources: &Resources) -> Option<u64> {
-        let mut session = self.session;
-        let (mut items, mut special, mut next) = (0, false, self.children.head());
+        let (mut session, subscriptions) = (self.session, self.subscriptions(resources));
+        let children = self.children(resources);
+        let (mut items, mut special, mut next) = (0, false, children.head());
         while let Some(child) = next {
             let act = resources.act(child);
             special |= !act.is_countable();
-            items += session.queued_items(act, resources.requests.get(child));
-            next = self.children.after(child, &resources.requests);
+            items += session.queued_items(act, resources.requests.get(child), subscriptions);
+            next = children.after(child, &resources.requests);
         }
         (special && self.session.is_regular()).then_some(items)
     }
 
     /// Whether the reply to EXEC may be shown: those of all of its commands may.
     fn shows_items(&self, resources: &Resources) -> bool {
-        let mut next = self.children.head();
+        let children = self.children(resources);
+        let mut next = children.head();
         while let Some(child) = next {
             if redact::hides_reply(resources.settings.table, resources.requests.get(child).command) {
                 return false;
             }
-            next = self.children.after(child, &resources.requests);
+            next = children.after(child, &resources.requests);
         }
         self.session.is_regular()
     }
 
     /// Whether EXEC's array can't be read: it may have more items or fewer than its header says, and it is not known how many.
     fn is_unreadable(&self, resources: &Resources) -> bool {
-        let mut next = self.children.head();
+        let children = self.children(resources);
+        let mut next = children.head();
         while let Some(child) = next
             && !self.session.is_regular()
         {
             if resources.act(child).is_decisive() {
                 return true;
             }
-            next = self.children.after(child, &resources.requests);
+            next = children.after(child, &resources.requests);
         }
         false
     }
@@ -420,16 +454,16 @@ impl Connection {
         let parent = resources.requests.get(exec).index;
         let regular = self.session.is_regular() && !reply.gap;
         let (mut at, mut is_known) = (0, true);
-        let mut session = self.session;
-        while let Some(child) = self.children.pop(&resources.requests) {
+        let (mut session, subscriptions) = (self.session, self.subscriptions(resources));
+        while let Some(child) = self.pop_child(resources) {
             self.left_queue(child, resources);
             let act = resources.act(child);
             is_known &= regular || !act.is_decisive();
             let request = resources.requests.get(child);
-            let mut items = session.queued_items(act, request);
+            let mut items = session.queued_items(act, request, subscriptions);
             if session.is_resp3() && matches!(act, Act::Subscribe(_) | Act::Unsubscribe(_)) {
                 // Its items are pushes, which the array does not count but has.
-                items = u64::from(session.confirmations(act, request));
+                items = u64::from(session.confirmations(act, request, subscriptions));
             } else {
                 // A message that was pushed into the array (servers up to 7.0) is nobody's item.
                 while reply.items.get(at).is_some_and(|item| item.kind == Kind::Push) {
@@ -438,7 +472,9 @@ impl Connection {
             }
             let item = reply.items.get(at + (items.max(1) - 1) as usize).filter(|_| items > 0 && regular);
             for item in reply.items.iter().skip(at).take(items as usize).filter(|_| regular) {
-                self.session.count_item(act, item.third_integer);
+                let mut counted = self.subscriptions(resources);
+                self.session.count_item(act, item.third_integer, &mut counted);
+                self.keep_subscriptions(counted, resources);
             }
             at += items as usize;
             if let Some(item) = item {
@@ -451,6 +487,7 @@ impl Connection {
                 let succeeded = item.kind != Kind::Error;
                 self.session.executed_in_multi(act, resources.requests.get(child), succeeded);
                 if succeeded {
+                    self.note_channel(act, child, resources);
                     self.label(act, child, resources);
                 }
             } else {
@@ -459,9 +496,10 @@ impl Connection {
                 self.decide_child(child, outcome, None, Some(parent), resources, recorder);
                 if silent {
                     self.session.executed_in_multi(act, resources.requests.get(child), true);
+                    self.note_channel(act, child, resources);
                 }
                 if !silent && act == Act::Select {
-                    self.db = None;
+                    self.db = NONE;
                 }
             }
             resources.requests.give_back(child);
@@ -479,7 +517,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        while let Some(child) = self.children.pop(&resources.requests) {
+        while let Some(child) = self.pop_child(resources) {
             self.left_queue(child, resources);
             resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
@@ -492,7 +530,7 @@ impl Connection {
 
     /// Queued commands of whose execution nothing will be known.
     pub(super) fn drop_children<R: Recorder>(&mut self, outcome: Outcome, resources: &mut Resources, recorder: &mut R) {
-        while let Some(child) = self.children.pop(&resources.requests) {
+        while let Some(child) = self.pop_child(resources) {
             self.left_queue(child, resources);
             self.decide(child, outcome, None, resources, recorder);
             resources.requests.give_back(child);
@@ -504,9 +542,11 @@ impl Connection {
         let Resources { requests, labels, .. } = resources;
         let request = requests.get(handle);
         match act {
-            Act::Select => self.db = request.note(0).and_then(number).and_then(|db| u32::try_from(db).ok()),
+            Act::Select => {
+                self.db = request.note(0).and_then(number).and_then(|db| u32::try_from(db).ok()).unwrap_or(NONE);
+            }
             Act::Reset => {
-                self.db = self.db.map(|_| 0);
+                self.db = self.db().map_or(NONE, |_| 0);
                 if self.labels != NONE {
                     let labels = labels.get_mut(self.labels);
                     labels.name.clear();
@@ -533,7 +573,7 @@ impl Connection {
         at: Timestamp,
         resources: &mut Resources,
     ) -> Result<usize, Exhausted> {
-        if self.link == NONE {
+        if self.aside(resources).link == NONE {
             let newlines = bytes.iter().take_while(|&&byte| byte == b'\n').count();
             let is_sync = self.waits_for(resources) == Some(Act::Sync);
             if newlines == bytes.len() || !(is_sync && bytes[newlines] == b'$') {
@@ -546,7 +586,8 @@ impl Connection {
                 resources.requests.give_back(head);
             }
         }
-        resources.links.get_mut(self.link).feed(bytes, at);
+        let link = self.aside(resources).link;
+        resources.links.get_mut(link).feed(bytes, at);
         Ok(bytes.len())
     }
 
@@ -558,8 +599,11 @@ impl Connection {
         resources: &mut Resources,
     ) -> Result<(), Exhausted> {
         let asked = resources.requests.get(request).note(1).and_then(number);
-        self.link = resources.links.take(Link::default).ok_or(Exhausted(Counter::EvictedMessages))?;
-        resources.links.get_mut(self.link).begin(answer, asked, self.session.channel(), at);
+        let link = resources.links.take(Link::default).ok_or(Exhausted(Counter::EvictedMessages))?;
+        let aside = self.aside_mut(resources);
+        aside.link = link;
+        let channel = aside.channel;
+        resources.links.get_mut(link).begin(answer, asked, channel, at);
         resources.counters.count(Counter::ConnectionsReplication);
         Ok(())
     }
@@ -571,17 +615,19 @@ impl Connection {
             act == Act::Replconf && request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ACK"));
         if acknowledges && let Some(offset) = request.note(1).and_then(number) {
             let at = if request.t2.is_known() { request.t2 } else { self.last_at };
-            resources.links.get_mut(self.link).acknowledged(offset, at);
+            let link = self.aside(resources).link;
+            resources.links.get_mut(link).acknowledged(offset, at);
         }
         resources.requests.give_back(handle);
     }
 
     /// The link ends with its connection: what is known of it is kept to be told.
     pub(super) fn end_link(&mut self, resources: &mut Resources) {
-        let handle = std::mem::replace(&mut self.link, NONE);
+        let handle = self.aside(resources).link;
         if handle == NONE {
             return;
         }
+        self.aside_mut(resources).link = NONE;
         let link = resources.links.get_mut(handle);
         link.end();
         if resources.replication.len() < LINKS_TOLD_MAX {

@@ -8,7 +8,7 @@ use crate::reassembly::stream::Place;
 use crate::redis::pairing::{Flags, Reason};
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Connection, Exhausted, Recorder, Resources};
+use super::{Connection, Exhausted, Facts, Recorder, Resources};
 
 impl Connection {
     /// Takes a segment that [`Connection::admit`] let in.
@@ -20,12 +20,12 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        self.plain = false;
+        self.facts.clear(Facts::PLAIN);
         if self.is_unread() {
             return self.set_aside(segment, direction, at, resources, recorder);
         }
         self.read(segment, direction, at, resources, recorder);
-        self.note_plain();
+        self.note_plain(resources);
     }
 
     /// Reads a segment.
@@ -65,8 +65,8 @@ impl Connection {
         if self.streams[0].is_waiting() || self.streams[1].is_waiting() {
             self.streams.iter().for_each(|stream| stream.count_packet(&mut resources.pages));
             self.settle(Some(at), resources, recorder)?;
-            self.plain = false;
-            if self.closed {
+            self.facts.clear(Facts::PLAIN);
+            if self.facts.has(Facts::CLOSED) {
                 return Ok(());
             }
             if self.is_opaque() {
@@ -75,7 +75,7 @@ impl Connection {
             }
         }
         self.handshake(segment, direction);
-        if !self.stream(direction).seen {
+        if !self.stream(direction).is_seen() {
             self.first_sight(direction, resources);
         }
         let stream = self.stream_mut(direction);
@@ -86,7 +86,7 @@ impl Connection {
             return self.reset(segment, direction, resources, recorder);
         }
         if segment.flags.any(TcpFlags::SYN) {
-            self.syn(segment, direction);
+            self.syn(segment, direction, resources);
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);
@@ -109,7 +109,7 @@ impl Connection {
             Place::OutOfWindow => resources.counters.count(Counter::OutOfWindow),
             Place::Old => self.count_old(from, length, direction, resources),
             Place::Next { old } if self.streams[direction as usize].is_waiting() || !self.is_due(direction, ack) => {
-                self.skewed |= !self.is_due(direction, ack);
+                self.facts.set_if(Facts::SKEWED, !self.is_due(direction, ack));
                 self.store(Piece { from, bytes: segment.payload, cut, fin, meta }, old > 0, direction, resources)?;
             }
             Place::Next { old } => {
@@ -220,9 +220,9 @@ impl Connection {
                 self.assume_silence(piece, resources, recorder);
             }
             // Acknowledged before it was seen, and no copy: the directions come through different ways.
-            self.skewed |= piece.meta.late;
+            self.facts.set_if(Facts::SKEWED, piece.meta.late);
             let time = self.stream_mut(direction).advance(piece.bytes.len() as u64, piece.meta.at);
-            self.stream_mut(direction.reverse()).window_closed = false;
+            self.stream_mut(direction.reverse()).open_window();
             self.parse(direction, piece, time, resources, recorder)?;
         }
         if piece.cut > 0 {
@@ -231,7 +231,7 @@ impl Connection {
             let time = self.stream_mut(direction).advance(cut, piece.meta.at);
             self.missing(direction, cut, piece.meta.ack, time, resources, recorder)?;
         }
-        if piece.fin && !self.closed {
+        if piece.fin && !self.facts.has(Facts::CLOSED) {
             let stream = self.stream_mut(direction);
             stream.step_over(1);
             stream.end();
@@ -314,8 +314,7 @@ impl Connection {
     #[cold]
     fn first_sight(&mut self, direction: Direction, resources: &mut Resources) {
         let stream = self.stream_mut(direction);
-        stream.seen = true;
-        let passed = stream.passed_bytes();
+        let passed = stream.see();
         if stream.is_known() && passed > 0 {
             resources.counters.count(Counter::Gaps);
             resources.counters.add(Counter::GapBytesMirror, passed);
@@ -334,7 +333,7 @@ impl Connection {
         let stream = self.stream_mut(direction);
         let has_arrived = stream.acked() >= stream.next().plus(bytes);
         stream.step_over(bytes);
-        if stream.seen {
+        if stream.is_seen() {
             resources.counters.count(Counter::Gaps);
             let lost = if has_arrived { Counter::GapBytesMirror } else { Counter::GapBytesNetwork };
             resources.counters.add(lost, bytes);
@@ -344,12 +343,14 @@ impl Connection {
 
     /// Delivers all that is stored, over whatever gaps, and what was acknowledged at the end but never seen.
     pub(super) fn flush<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) -> Result<(), Exhausted> {
-        while !self.closed {
+        while !self.facts.has(Facts::CLOSED) {
             self.drain(Direction::Request, resources, recorder)?;
             self.drain(Direction::Reply, resources, recorder)?;
             let waiting = [Direction::Request, Direction::Reply].into_iter().find(|&d| self.stream(d).is_waiting());
             match waiting {
-                Some(direction) if !self.closed => self.give_up_hole(direction, resources, recorder)?,
+                Some(direction) if !self.facts.has(Facts::CLOSED) => {
+                    self.give_up_hole(direction, resources, recorder)?;
+                }
                 _ => break,
             }
         }
@@ -357,7 +358,7 @@ impl Connection {
             let stream = self.stream(direction);
             let unseen = stream.acked().distance_from(stream.next());
             // One position more may be a FIN that was not captured.
-            if !self.closed && stream.is_known() && unseen > 1 {
+            if !self.facts.has(Facts::CLOSED) && stream.is_known() && unseen > 1 {
                 self.gap(direction, unseen, Offset(u64::MAX), resources, recorder)?;
             }
         }
@@ -366,10 +367,10 @@ impl Connection {
 
     /// Lets time do its work on what waits: to be called when the deadline has come.
     pub fn tick<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             return;
         }
-        self.plain = false;
+        self.facts.clear(Facts::PLAIN);
         if self.is_over(now) {
             return self.end_doubt(resources, recorder);
         }
@@ -378,7 +379,7 @@ impl Connection {
         if let Err(Exhausted(what)) = self.settle(Some(now), resources, recorder) {
             self.give_up(what, resources, recorder);
         }
-        self.note_plain();
+        self.note_plain(resources);
     }
 
     pub(super) fn reset<R: Recorder>(

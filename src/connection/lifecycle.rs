@@ -5,7 +5,7 @@ use crate::decode::seq::Seq;
 use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
-use crate::flow::key::FlowKey;
+use crate::flow::key::{FlowKey, Keyed};
 use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
@@ -13,9 +13,9 @@ use crate::redis::habits::Habit;
 use crate::redis::pairing::{Flags, Outcome, Reason};
 use crate::redis::queue::Queue;
 use crate::redis::session::Session;
-use crate::units::{Direction, Timestamp};
+use crate::units::{Direction, Endpoint, Timestamp};
 
-use super::{Certainty, Connection, Exchange, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
+use super::{Aside, Certainty, Connection, Exchange, Facts, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
 
 /// What is to be done with a segment before its connection takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,16 @@ pub enum Admission {
     Ignore,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
     Replace(Reason),
+}
+
+impl Keyed for Connection {
+    const BYTES_BESIDE: usize = size_of::<Aside>();
+
+    #[inline(always)]
+    fn ends(&self) -> (&Endpoint, &Endpoint) {
+        let Identity { client, server, .. } = &self.identity;
+        if self.facts.has(Facts::SWAPPED) { (server, client) } else { (client, server) }
+    }
 }
 
 impl Connection {
@@ -67,49 +77,31 @@ impl Connection {
             id ^= Seed::fixed(0).hash_of(&key.tags);
         }
         Some(Connection {
-            identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
             streams,
             last_at: at,
-            previous: Timestamp::NONE,
             head_at: Timestamp::NONE,
             queue: Queue::default(),
-            certainty: if known { Certainty::Exact } else { Certainty::Open },
-            resync: NONE,
-            habit: Habit::default(),
             requests: 0,
-            building: NONE,
-            unfinished: [NONE; 2],
+            facts: Facts::new(start, swapped),
             framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
-            start,
-            candidate: None,
-            first: known.then(|| Seq::of(streams[Direction::Request as usize].next())),
-            swapped,
-            closed: false,
-            plain: false,
-            may_push: !known,
-            unpairable: false,
-            skewed: false,
-            odd_kinds: false,
-            is_multibulk: false,
-            blocking_seen: false,
-            is_uncountable: false,
-            requests_refound: false,
-            watchful: false,
+            certainty: if known { Certainty::Exact } else { Certainty::Open },
             session: Session::new(known),
-            children: Queue::default(),
-            internal: 0,
-            db: known.then_some(0),
+            habit: Habit::default(),
+            previous: Timestamp::NONE,
+            unfinished: [NONE; 2],
             labels: NONE,
-            link: NONE,
-            recognition: NONE,
-            strikes: 0,
-            is_closing: false,
+            db: if known { 0 } else { NONE },
+            identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
+            building: NONE,
+            resync: NONE,
+            first: Seq::of(streams[Direction::Request as usize].next()),
+            aside: NONE,
         })
     }
 
     /// Where its beginning is counted.
     pub fn opened_counter(&self) -> Counter {
-        if self.start == Start::Midstream { Counter::ConnectionsMidstream } else { Counter::ConnectionsOpened }
+        if self.facts.start() == Start::Midstream { Counter::ConnectionsMidstream } else { Counter::ConnectionsOpened }
     }
 
     /// Whether a segment brings the bytes that come next, so that [`Connection::admit`] lets it in. Such a one is no copy of an
@@ -125,8 +117,8 @@ impl Connection {
         Seq::of(self.stream(self.oriented(direction)).next()) == segment.seq
             && segment.wire_payload_len > 0
             && !segment.flags.any(TcpFlags::SYN)
-            && !self.closed
-            && self.candidate.is_none()
+            && !self.facts.has(Facts::CLOSED)
+            && (self.aside == NONE || self.aside(resources).candidate.is_none())
             // What waits, or is kept until it is known what it is, has come, but has brought nothing so far.
             && !self.streams.iter().any(HalfStream::is_waiting)
             && !self.is_doubtful()
@@ -145,7 +137,7 @@ impl Connection {
         let flags = segment.flags;
         let syn = flags.any(TcpFlags::SYN);
         let has_data = segment.wire_payload_len > 0;
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             let old = at.since(self.last_at) > CLOSED_LINGER_NS || self.is_elsewhere(segment, direction);
             let begins = syn && !self.began_with(segment, direction);
             return if begins || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
@@ -154,7 +146,7 @@ impl Connection {
             return Admission::Replace(Reason::Idle);
         }
         if syn && !flags.any(TcpFlags::ACK) {
-            let is_over = self.is_closing && self.is_elsewhere_syn(segment.seq, direction);
+            let is_over = self.facts.has(Facts::CLOSING) && self.is_elsewhere_syn(segment.seq, direction);
             return if is_over { Admission::Replace(Reason::Fin) } else { Admission::Take };
         }
         let taken_up = match direction {
@@ -162,9 +154,8 @@ impl Connection {
             Direction::Request if has_data => Some(segment.seq),
             _ => None,
         };
-        if self.candidate.is_some() && taken_up == self.candidate
-            || (syn || has_data) && self.is_elsewhere(segment, direction)
-        {
+        let candidate = self.aside(resources).candidate;
+        if candidate.is_some() && taken_up == candidate || (syn || has_data) && self.is_elsewhere(segment, direction) {
             return Admission::Replace(Reason::Reused);
         }
         Admission::Take
@@ -176,7 +167,12 @@ impl Connection {
             Direction::Request => segment.seq.after(1),
             Direction::Reply => segment.ack,
         };
-        self.first == Some(first)
+        self.first_request() == Some(first)
+    }
+
+    /// Where its own SYN said that requests begin.
+    fn first_request(&self) -> Option<Seq> {
+        (self.facts.start() != Start::Midstream).then_some(self.first)
     }
 
     /// Whether neither its sequence nor its acknowledgement number can be this connection's.
@@ -190,29 +186,29 @@ impl Connection {
 
     /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data, takes it up: a stray SYN must not
     /// end a living connection.
-    pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction) {
+    pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction, resources: &mut Resources) {
         if !segment.flags.any(TcpFlags::ACK) && self.is_elsewhere_syn(segment.seq, direction) {
-            self.candidate = Some(segment.seq.after(1));
+            self.aside_mut(resources).candidate = Some(segment.seq.after(1));
         }
     }
 
     /// Whether a SYN with this sequence number can't be a copy of the one that began this connection.
     fn is_elsewhere_syn(&self, seq: Seq, direction: Direction) -> bool {
         let stream = self.stream(direction);
-        let is_first = self.first == Some(seq.after(1));
+        let is_first = self.first_request() == Some(seq.after(1));
         !is_first && (!stream.is_known() || Seq::of(stream.next()) != seq.after(1))
     }
 
     /// Learns from handshake segments and acknowledgements where the streams begin.
     pub(super) fn handshake(&mut self, segment: &Segment<'_>, direction: Direction) {
-        if self.start != Start::Syn || self.stream(Direction::Reply).is_known() {
+        if self.facts.start() != Start::Syn || self.stream(Direction::Reply).is_known() {
             return;
         }
         let first = Seq::of(self.stream(Direction::Request).next());
         match direction {
             Direction::Reply if segment.flags.any(TcpFlags::SYN) && segment.ack == first => {
                 self.stream_mut(direction).begin(segment.seq.after(1));
-                self.start = Start::Handshake;
+                self.facts.set_start(Start::Handshake);
             }
             // The SYN-ACK was missed: what the client acknowledges before its first request is where replies begin.
             Direction::Request if segment.flags.any(TcpFlags::ACK) && segment.seq == first => {
@@ -226,7 +222,7 @@ impl Connection {
     /// was a stray one, or what came before was missed.
     pub(super) fn begins_elsewhere(&self, seq: Seq, length: u32, direction: Direction) -> bool {
         let stream = self.stream(direction);
-        if self.start == Start::Midstream || stream.time().is_known() {
+        if self.facts.start() == Start::Midstream || stream.time().is_known() {
             return false;
         }
         // A keep-alive probe repeats the byte before the first.
@@ -237,9 +233,8 @@ impl Connection {
     /// The connection is older than what was taken for its beginning.
     pub(super) fn misjudge<R: Recorder>(&mut self, direction: Direction, resources: &mut Resources, recorder: &mut R) {
         self.framing = [Framing::Seeking; 2];
-        self.start = Start::Midstream;
-        self.first = None;
-        self.may_push = true;
+        self.facts.set_start(Start::Midstream);
+        self.facts.set(Facts::MAY_PUSH);
         for direction in [Direction::Request, Direction::Reply] {
             self.drop_unfinished(direction, resources);
         }
@@ -263,7 +258,7 @@ impl Connection {
             if request.timed_out || blocked || now.since(since) < resources.settings.timeout_ns {
                 return;
             }
-            if !self.stream(Direction::Reply).seen {
+            if !self.stream(Direction::Reply).is_seen() {
                 // If replies come after all, it is not known whose.
                 self.certainty = Certainty::Open;
                 self.end_resync(resources);
@@ -284,10 +279,10 @@ impl Connection {
     /// When [`Connection::expire`] has something to do at the earliest, or the connection can be forgotten.
     pub fn deadline(&self, resources: &Resources) -> Timestamp {
         let settings = &resources.settings;
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             return self.last_at.after(CLOSED_LINGER_NS);
         }
-        if self.is_closing {
+        if self.facts.has(Facts::CLOSING) {
             return self.last_at.after(CLOSED_LINGER_NS);
         }
         let mut deadline = self.last_at.after(settings.idle_timeout_ns);
@@ -300,25 +295,25 @@ impl Connection {
 
     /// Whether it has been silent for so long that it is forgotten.
     pub fn is_idle(&self, now: Timestamp, resources: &Resources) -> bool {
-        let limit = if self.closed { CLOSED_LINGER_NS } else { resources.settings.idle_timeout_ns };
-        now.since(self.last_at) >= limit && (self.closed || !self.is_patient(resources))
+        let limit = if self.facts.has(Facts::CLOSED) { CLOSED_LINGER_NS } else { resources.settings.idle_timeout_ns };
+        now.since(self.last_at) >= limit && (self.facts.has(Facts::CLOSED) || !self.is_patient(resources))
     }
 
     /// Whether long silence is usual: it is subscribed, watches, waits for data, or is a replication link.
     fn is_patient(&self, resources: &Resources) -> bool {
         let blocks = |head| resources.requests.get(head).flags.has(Flags::BLOCKING);
-        self.session.listens() || self.link != NONE || self.queue.head().is_some_and(blocks)
+        self.session.listens() || self.aside(resources).link != NONE || self.queue.head().is_some_and(blocks)
     }
 
     /// Ends the connection: what waits is delivered as far as it came, what is pending ends for `reason`.
     pub fn close<R: Recorder>(&mut self, reason: Reason, resources: &mut Resources, recorder: &mut R) {
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             return;
         }
         self.conclude(resources, recorder);
         // The gaps at the end may need what has run out: then that is how it ends.
         let flushed = self.flush(resources, recorder);
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             return;
         }
         if flushed.is_err() {
@@ -336,7 +331,7 @@ impl Connection {
 
     /// Gives the connection up for want of memory.
     pub fn give_up<R: Recorder>(&mut self, what: Counter, resources: &mut Resources, recorder: &mut R) {
-        if !self.closed {
+        if !self.facts.has(Facts::CLOSED) {
             resources.counters.count(what);
             resources.counters.count(Counter::ClosedEvicted);
             self.abandon(resources);
@@ -346,10 +341,10 @@ impl Connection {
 
     /// Ends the connection because packets of it were left out: what is pending is lost, whichever sides were seen until then.
     pub fn leave_out<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
-        if !self.closed {
+        if !self.facts.has(Facts::CLOSED) {
             resources.counters.count(Counter::ClosedShed);
             self.abandon(resources);
-            self.streams.iter_mut().for_each(|stream| stream.seen = true);
+            self.streams.iter_mut().for_each(|stream| _ = stream.see());
             self.end(None, resources, recorder);
         }
     }
@@ -357,7 +352,7 @@ impl Connection {
     fn end<R: Recorder>(&mut self, reason: Option<Reason>, resources: &mut Resources, recorder: &mut R) {
         self.end_open(resources, recorder);
         let mut certain = self.certainty.is_settled();
-        let seen = self.stream(Direction::Reply).seen;
+        let seen = self.stream(Direction::Reply).is_seen();
         let outcome = |certain: bool| match reason {
             _ if !seen => Outcome::OneSided,
             Some(reason) if certain => Outcome::Unanswered(reason),
@@ -380,8 +375,9 @@ impl Connection {
             self.streams[direction as usize].end();
         }
         self.drop_building(resources);
-        self.closed = true;
-        self.plain = false;
+        self.drop_aside(resources);
+        self.facts.set(Facts::CLOSED);
+        self.facts.clear(Facts::PLAIN);
     }
 
     /// If data was seen of one side, and of the other not one segment: the first one's acknowledgements tell how many bytes the
@@ -389,10 +385,10 @@ impl Connection {
     fn count_one_sided(&self, resources: &mut Resources) {
         let [requests, replies] = &self.streams;
         let counters = &mut resources.counters;
-        if requests.time().is_known() && !replies.seen {
+        if requests.time().is_known() && !replies.is_seen() {
             counters.count(Counter::OneSidedClient);
             counters.add(Counter::OneSidedReplyBytes, replies.acknowledged_bytes());
-        } else if replies.time().is_known() && !requests.seen {
+        } else if replies.time().is_known() && !requests.is_seen() {
             counters.count(Counter::OneSidedServer);
             counters.add(Counter::OneSidedRequestBytes, requests.acknowledged_bytes());
         }
@@ -409,13 +405,14 @@ impl Connection {
 
     /// What becomes of a request of which nothing will be known.
     pub(super) fn lost(&self) -> Outcome {
-        if self.stream(Direction::Reply).seen { Outcome::Lost } else { Outcome::OneSided }
+        if self.stream(Direction::Reply).is_seen() { Outcome::Lost } else { Outcome::OneSided }
     }
 
     /// What was hidden may have changed the session in any way.
     pub(super) fn forget_session<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         self.session.forget();
-        self.db = None;
+        self.forget_channel(resources);
+        self.db = NONE;
         self.drop_children(Outcome::Lost, resources, recorder);
     }
 
@@ -473,8 +470,9 @@ impl Connection {
                 Outcome::Unanswered(_) => Counter::RequestsUnanswered,
             });
         }
-        let Connection { identity, previous, db, .. } = self;
-        let exchange = Exchange { identity, request, outcome, reply, previous: *previous, db: *db, labels, parent };
+        let Connection { identity, previous, .. } = self;
+        let exchange =
+            Exchange { identity, request, outcome, reply, previous: *previous, db: self.db(), labels, parent };
         recorder.decided(&exchange, counters);
     }
 }

@@ -33,7 +33,7 @@ impl Connection {
         recorder: &mut R,
     ) {
         if segment.flags.any(TcpFlags::SYN) {
-            self.syn(segment, self.oriented(direction));
+            self.syn(segment, self.oriented(direction), resources);
         }
         if !self.is_opaque() {
             return self.recognise(segment, direction, at, resources, recorder);
@@ -86,7 +86,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        self.stream_mut(direction).seen = true;
+        self.stream_mut(direction).see();
         if segment.flags.any(TcpFlags::RST) {
             // Nothing of it waits, so nothing can run out.
             let _ = self.reset(segment, direction, resources, recorder);

@@ -13,7 +13,7 @@ use crate::redis::session::Act;
 use crate::resp::parser::{FramingLost, Kind, Parser, Step, Visitor};
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Certainty, Connection, Exhausted, Framing, Recorder, Resources, Settings, Unfinished};
+use super::{Certainty, Connection, Exhausted, Facts, Framing, Recorder, Resources, Settings, Unfinished};
 
 /// The smallest reply: `_\r\n`.
 const REPLY_BYTES_MIN: u64 = 3;
@@ -55,7 +55,7 @@ impl Connection {
                 if direction == Direction::Request && self.has_ended(piece, resources) {
                     self.framing[direction as usize] = Framing::Known;
                 } else if self.seek(direction, piece, resources, recorder) {
-                    self.requests_refound |= direction == Direction::Request;
+                    self.facts.set_if(Facts::REQUESTS_REFOUND, direction == Direction::Request);
                 } else {
                     return Ok(());
                 }
@@ -145,11 +145,11 @@ impl Connection {
         let Piece { from, bytes, meta, .. } = *piece;
         // What comes late, or acknowledges nothing, does not tell what had been received when it was first sent.
         let received = if meta.late || meta.ack == Offset(u64::MAX) { Offset(0) } else { meta.ack };
-        while at < bytes.len() && !self.closed && !self.is_opaque() {
+        while at < bytes.len() && !self.facts.has(Facts::CLOSED) && !self.is_opaque() {
             let here = from.plus(at as u64);
             let begins = self.building == NONE;
-            debug_assert!(!self.plain || self.is_plain());
-            if begins && self.plain {
+            debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
+            if begins && self.facts.has(Facts::PLAIN) {
                 let usual = self.usual_requests(&bytes[at..], here, received, time, resources);
                 if usual > 0 {
                     at += usual;
@@ -160,9 +160,9 @@ impl Connection {
                 let bytes = self.usual_request(&bytes[at..], here, received, time, resources)?;
                 if bytes > 0 {
                     at += bytes;
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
-                    self.note_plain();
+                    self.note_plain(resources);
                     continue;
                 }
             }
@@ -176,7 +176,7 @@ impl Connection {
                 request.t1 = time;
                 request.begin = here;
                 request.received = received;
-                request.believe_inline(!self.requests_refound);
+                request.believe_inline(!self.facts.has(Facts::REQUESTS_REFOUND));
             }
             let handle = self.unfinished[Direction::Request as usize];
             let parser = if handle == NONE { &mut scratch.parser } else { &mut unfinished.get_mut(handle).parser };
@@ -198,13 +198,13 @@ impl Connection {
                 Step::Empty => self.drop_unfinished(Direction::Request, resources),
                 Step::Value => {
                     self.drop_unfinished(Direction::Request, resources);
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
-                    self.note_plain();
+                    self.note_plain(resources);
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.drop_unfinished(Direction::Request, resources);
                     return self.request_malformed(from.plus(at as u64), time, resources, recorder);
                 }
@@ -229,23 +229,24 @@ impl Connection {
         while at < bytes.len() {
             let here = from.plus(at as u64);
             let handle = self.unfinished[Direction::Reply as usize];
-            debug_assert!(!self.plain || self.is_plain());
-            if handle == NONE && self.plain {
+            debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
+            if handle == NONE && self.facts.has(Facts::PLAIN) {
                 let usual = self.usual_replies(&bytes[at..], here, meta.ack, time, resources, recorder);
                 if usual > 0 {
                     at += usual;
                     continue;
                 }
             }
-            let waits_for = if self.watchful && handle == NONE { self.waits_for(resources) } else { None };
-            if self.link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {
+            let waits_for =
+                if self.facts.has(Facts::WATCHFUL) && handle == NONE { self.waits_for(resources) } else { None };
+            if self.aside(resources).link != NONE || matches!(waits_for, Some(Act::Sync | Act::Psync)) {
                 at += self.link_bytes(&bytes[at..], meta.at, resources)?;
-                if at == bytes.len() || self.link != NONE {
+                if at == bytes.len() || self.aside(resources).link != NONE {
                     return Ok(());
                 }
             }
             let items = (waits_for == Some(Act::Exec)).then(|| self.expected_items(resources));
-            let items_max = self.children.len() as usize + EXEC_ITEMS_USUAL;
+            let items_max = self.children(resources).len() as usize + EXEC_ITEMS_USUAL;
             let Resources { settings, unfinished, scratch, .. } = resources;
             let current = if handle == NONE { scratch } else { unfinished.get_mut(handle) };
             if handle == NONE {
@@ -266,14 +267,14 @@ impl Connection {
             match step {
                 Step::More => self.keep_unfinished(Direction::Reply, resources)?,
                 Step::Value | Step::Empty => {
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.reply_complete(from.plus(at as u64), time, resources, recorder)?;
                     self.drop_unfinished(Direction::Reply, resources);
-                    self.note_plain();
+                    self.note_plain(resources);
                 }
                 Step::Malformed => {
                     resources.counters.count(Counter::Malformed);
-                    self.plain = false;
+                    self.facts.clear(Facts::PLAIN);
                     self.drop_unfinished(Direction::Reply, resources);
                     self.contradiction(resources, recorder);
                     self.framing[Direction::Reply as usize] = Framing::Seeking;
@@ -281,7 +282,7 @@ impl Connection {
                     return Ok(());
                 }
             }
-            if self.closed {
+            if self.facts.has(Facts::CLOSED) {
                 return Ok(());
             }
         }
@@ -324,9 +325,10 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        self.plain = false;
-        if direction == Direction::Reply && self.link != NONE {
-            resources.links.get_mut(self.link).missing(bytes, self.last_at);
+        self.facts.clear(Facts::PLAIN);
+        let link = self.aside(resources).link;
+        if direction == Direction::Reply && link != NONE {
+            resources.links.get_mut(link).missing(bytes, self.last_at);
             return Ok(());
         }
         match self.framing[direction as usize] {
@@ -402,7 +404,7 @@ impl Connection {
                     self.request_complete(from, Timestamp::NONE, resources, recorder)?;
                 }
                 self.drop_building(resources);
-                let is_rest = begun != Begun::Nothing && self.is_multibulk && bytes >= rest;
+                let is_rest = begun != Begun::Nothing && self.facts.has(Facts::MULTIBULK) && bytes >= rest;
                 let is_rest = is_rest && Stretch::is_before_name(bytes - rest);
                 self.hide_requests(from, is_rest, begun == Begun::Nothing, resources)
             }
@@ -413,7 +415,7 @@ impl Connection {
                     Begun::Push => (0, most),
                     Begun::Message => (1, most + 1),
                     Begun::Attributes => (0, most + 1),
-                    Begun::Nothing if self.may_push => (0, most),
+                    Begun::Nothing if self.facts.has(Facts::MAY_PUSH) => (0, most),
                     // However few bytes: one begins in them.
                     Begun::Nothing => (1, most.max(1)),
                 };
@@ -437,7 +439,7 @@ impl Connection {
             self.extend_mark(resources);
             return Ok(());
         }
-        let may_be_inline = !self.is_multibulk;
+        let may_be_inline = !self.facts.has(Facts::MULTIBULK);
         self.mark(Stretch { from, to, may_be_inline, earlier: 0, is_rest, is_answered: false, holds_one }, resources)?;
         self.requests_hidden(resources);
         Ok(())
@@ -473,7 +475,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
-        if self.queue.len() + self.children.len() >= PENDING_PER_CONNECTION_MAX {
+        if self.queue.len() + self.children(resources).len() >= PENDING_PER_CONNECTION_MAX {
             return Err(Exhausted(Counter::EvictedRequests));
         }
         let handle = std::mem::replace(&mut self.building, NONE);
@@ -490,18 +492,19 @@ impl Connection {
         request.pipeline = self.queue.len();
         let flags = request.flags;
         let act = resources.act(handle);
-        if self.link != NONE {
+        if self.aside(resources).link != NONE {
             self.link_request(handle, act, resources);
             return Ok(());
         }
         self.requests += 1;
         if act.is_replication() {
-            self.internal += 1;
+            self.aside_mut(resources).internal += 1;
         } else {
             resources.counters.count(Counter::Requests);
         }
         let request = resources.requests.get(handle);
-        self.is_multibulk = !flags.has(Flags::INLINE) && (self.is_multibulk || self.requests == 1);
+        let was_multibulk = self.facts.has(Facts::MULTIBULK) || self.requests == 1;
+        self.facts.put(Facts::MULTIBULK, was_multibulk && !flags.has(Flags::INLINE));
         if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
             // It may be answered by any number of replies.
             let (from, to) = (request.begin, end);
@@ -521,17 +524,17 @@ impl Connection {
             self.requests_hidden(resources);
             return Ok(());
         }
-        self.may_push |= act == Act::Hello;
-        self.watchful |= matches!(act, Act::Exec | Act::Psync | Act::Sync);
+        self.facts.set_if(Facts::MAY_PUSH, act == Act::Hello);
+        self.facts.set_if(Facts::WATCHFUL, matches!(act, Act::Exec | Act::Psync | Act::Sync));
         self.queue.push(handle, &mut resources.requests);
         // After these, silence is no sign that nothing is outstanding.
-        self.blocking_seen |= flags.has(Flags::BLOCKING) || !act.is_countable();
+        self.facts.set_if(Facts::BLOCKING_SEEN, flags.has(Flags::BLOCKING) || !act.is_countable());
         match self.certainty {
             Certainty::Open => self.request_while_open(handle, resources, recorder),
             // A client that uses CLIENT REPLY may have silenced its server before the silence that was taken for none
             // outstanding.
             Certainty::Assumed(_) if act == Act::Reply => {
-                self.is_uncountable = true;
+                self.facts.set(Facts::UNCOUNTABLE);
                 self.restart_pairing(resources, recorder);
             }
             // It has as many confirmations as there are subscriptions, which is not known.
@@ -565,7 +568,7 @@ impl Connection {
     /// Where nothing is certain no reply will be paired: requests are lost at once, but for the newest of a connection of
     /// whose replies nothing was seen yet.
     pub(super) fn lose_unproved<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
-        if self.stream(Direction::Reply).seen {
+        if self.stream(Direction::Reply).is_seen() {
             return self.lose_all(resources, recorder);
         }
         while self.queue.len() > UNPROVED_PENDING_MAX {
@@ -593,7 +596,11 @@ impl Connection {
             return;
         }
         let settings = &resources.settings;
-        if settings.resync == Resync::Strict || self.unpairable || self.blocking_seen || self.is_uncountable {
+        if settings.resync == Resync::Strict
+            || self.facts.has(Facts::UNPAIRABLE)
+            || self.facts.has(Facts::BLOCKING_SEEN)
+            || self.facts.has(Facts::UNCOUNTABLE)
+        {
             return;
         }
         let silent = self.streams.iter().all(|stream| {
@@ -601,7 +608,7 @@ impl Connection {
                 && meta.at.since(stream.time()) >= settings.resync_silence_ns
                 && stream.acked() >= stream.next()
                 && !stream.is_waiting()
-                && !stream.window_closed
+                && !stream.is_window_closed()
         });
         let between_messages = !self.has_unfinished(Direction::Request) && !self.has_unfinished(Direction::Reply);
         if !silent
@@ -615,7 +622,7 @@ impl Connection {
             // What is hidden behind a mark has been answered as well.
             self.open_pairing(resources, recorder);
         }
-        self.requests_refound |= self.framing[Direction::Request as usize] != Framing::Known;
+        self.facts.set_if(Facts::REQUESTS_REFOUND, self.framing[Direction::Request as usize] != Framing::Known);
         self.framing = [Framing::Known; 2];
         self.assume(self.queue.end(), Proof::Silence, resources, recorder);
     }

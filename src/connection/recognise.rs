@@ -34,7 +34,7 @@ use crate::redis::pairing::Reason;
 use crate::resp::detect::{Answered, Asked, is_requests, look_at_replies, look_at_requests, replies_in};
 use crate::units::{Direction, Timestamp};
 
-use super::{Certainty, Connection, Framing, Identity, Recorder, Resources, Start};
+use super::{Aside, Certainty, Connection, Facts, Framing, Identity, Recorder, Resources, Start};
 
 /// A segment, but for its payload's bytes. Its direction is that of the ports.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +214,7 @@ impl Connection {
 
     /// Whether its beginning was seen.
     fn is_known(&self) -> bool {
-        self.start != Start::Midstream
+        self.facts.start() != Start::Midstream
     }
 
     /// A segment of a doubtful connection.
@@ -232,8 +232,8 @@ impl Connection {
             self.conclude(resources, recorder);
             return self.go_on(segment, direction, at, resources, recorder);
         }
-        self.is_closing |= flags.any(TcpFlags::FIN);
-        if segment.wire_payload_len == 0 && self.recognition == NONE {
+        self.facts.set_if(Facts::CLOSING, flags.any(TcpFlags::FIN));
+        if segment.wire_payload_len == 0 && self.aside(resources).recognition == NONE {
             if !is_known {
                 self.last_at = self.last_at.max(at);
                 return;
@@ -272,7 +272,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        if self.closed {
+        if self.facts.has(Facts::CLOSED) {
             resources.counters.count(Counter::Stray);
         } else {
             self.segment(segment, direction, at, resources, recorder);
@@ -297,7 +297,7 @@ impl Connection {
 
     /// Makes sure that there is room to keep segments in; `false`: there is none.
     fn has_recognition(&mut self, resources: &mut Resources) -> bool {
-        if self.recognition != NONE {
+        if self.aside(resources).recognition != NONE {
             return true;
         }
         let Some(handle) = resources.recognitions.take(Recognition::new) else {
@@ -305,7 +305,7 @@ impl Connection {
             return false;
         };
         resources.recognitions.get_mut(handle).begin(self.last_at);
-        self.recognition = handle;
+        self.aside_mut(resources).recognition = handle;
         true
     }
 
@@ -325,7 +325,8 @@ impl Connection {
         if matches!(verdict, Verdict::Redis | Verdict::Other) {
             return verdict;
         }
-        let recognition = resources.recognitions.get_mut(self.recognition);
+        let handle = self.aside(resources).recognition;
+        let recognition = resources.recognitions.get_mut(handle);
         if recognition.fits(segment.payload) {
             recognition.push(kept, segment.payload);
             return Verdict::Wait;
@@ -343,8 +344,9 @@ impl Connection {
 
     /// Whether a segment was kept in which the client sends commands.
     fn has_asked(&self, resources: &mut Resources) -> bool {
+        let handle = self.aside(resources).recognition;
         let Resources { recognitions, settings, scratch, .. } = resources;
-        let mut kept = recognitions.get(self.recognition).iter();
+        let mut kept = recognitions.get(handle).iter();
         kept.any(|(kept, payload)| {
             self.oriented(kept.direction) == Direction::Request
                 && is_requests(payload, &mut scratch.parser, |name| is_telling(settings.table, name))
@@ -353,20 +355,20 @@ impl Connection {
 
     /// As if its beginning had not been seen.
     fn start_late(&mut self) {
-        self.start = Start::Midstream;
-        self.first = None;
+        self.facts.set_start(Start::Midstream);
         self.certainty = Certainty::Open;
-        self.may_push = true;
+        self.facts.set(Facts::MAY_PUSH);
         for stream in &mut self.streams {
             stream.forget_beginning();
-            stream.seen = false;
+            stream.lose_sight();
         }
     }
 
     /// What both streams are, as far as they are there without a hole, with one segment more.
     fn look_at_beginning(&self, extra: Option<(&Kept, &[u8])>, resources: &mut Resources) -> Verdict {
+        let handle = self.aside(resources).recognition;
         let Resources { recognitions, settings, scratch, .. } = resources;
-        let recognition = recognitions.get(self.recognition);
+        let recognition = recognitions.get(handle);
         let parser = &mut scratch.parser;
         let all = || recognition.iter().chain(extra);
         let is_of = |kept: &Kept, direction: Direction| self.oriented(kept.direction) == direction;
@@ -410,18 +412,20 @@ impl Connection {
         let look = Look::at(segment.payload, resources);
         let is_telling = matches!(look, Look::Requests | Look::Reply);
         match look {
-            Look::Requests => self.strikes = 0,
+            Look::Requests if self.aside(resources).strikes > 0 => self.aside_mut(resources).strikes = 0,
             Look::Nothing if segment.wire_payload_len > 0 => {
                 let long = u16::try_from(segment.wire_payload_len / RECOGNITION_STRIKE_BYTES).unwrap_or(u16::MAX);
-                self.strikes = self.strikes.saturating_add(1).saturating_add(long);
+                let strikes = &mut self.aside_mut(resources).strikes;
+                *strikes = strikes.saturating_add(1).saturating_add(long);
             }
             _ => {}
         }
-        if self.strikes >= RECOGNITION_STRIKES_MAX {
+        let Aside { strikes, recognition, .. } = *self.aside(resources);
+        if strikes >= RECOGNITION_STRIKES_MAX {
             return Verdict::Other;
         }
         let wire_bytes = u64::from(segment.wire_payload_len);
-        if self.recognition == NONE && !is_telling {
+        if recognition == NONE && !is_telling {
             resources.counters.add(Counter::UndecidedBytes, wire_bytes);
             return Verdict::Wait;
         }
@@ -429,7 +433,8 @@ impl Connection {
             return Verdict::Other;
         }
         let kept = Kept::of(segment, direction, at);
-        let recognition = resources.recognitions.get_mut(self.recognition);
+        let handle = self.aside(resources).recognition;
+        let recognition = resources.recognitions.get_mut(handle);
         if let Some(requests) = recognition.note(&kept, look) {
             if requests != self.oriented(Direction::Request) {
                 self.swap_ends();
@@ -456,15 +461,14 @@ impl Connection {
         // What else is part of it remains.
         self.identity.id = id ^ of(client, server) ^ of(server, client);
         (self.identity.client, self.identity.server) = (server, client);
-        self.swapped = !self.swapped;
+        self.facts.put(Facts::SWAPPED, !self.facts.has(Facts::SWAPPED));
     }
 
     /// It is Redis's: what was kept is read.
     fn recognised<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         let framing = if self.is_known() { Framing::Known } else { Framing::Seeking };
-        self.decided(framing);
+        let handle = self.decided(framing, resources);
         recorder.introduce(&mut self.identity, &mut resources.counters);
-        let handle = std::mem::replace(&mut self.recognition, NONE);
         if handle == NONE {
             return;
         }
@@ -483,13 +487,13 @@ impl Connection {
     /// It is not looked into any more: `what` says why, `bytes` counts what was kept of it.
     fn left(&mut self, what: Counter, bytes: Counter, resources: &mut Resources) {
         resources.counters.count(what);
-        let handle = std::mem::replace(&mut self.recognition, NONE);
+        let handle = self.decided(Framing::Opaque, resources);
         if handle != NONE {
             let recognition = resources.recognitions.get(handle);
             resources.counters.add(bytes, recognition.wire_bytes());
             // From here on its streams are only followed.
             for (kept, _) in recognition.iter() {
-                let direction = if self.swapped { kept.direction.reverse() } else { kept.direction };
+                let direction = if self.facts.has(Facts::SWAPPED) { kept.direction.reverse() } else { kept.direction };
                 let stream = &mut self.streams[direction as usize];
                 let end = kept.seq.after(kept.wire_payload_len);
                 let is_ahead = !stream.is_known() || end.distance(Seq::of(stream.next())) > 0;
@@ -499,18 +503,26 @@ impl Connection {
             }
             resources.recognitions.give_back(handle);
         }
-        self.decided(Framing::Opaque);
     }
 
-    fn decided(&mut self, framing: Framing) {
+    /// It is not doubtful any more. Answers what is kept of it, which is the caller's to give back.
+    fn decided(&mut self, framing: Framing, resources: &mut Resources) -> u32 {
         self.framing = [framing; 2];
         self.head_at = Timestamp::NONE;
-        self.is_closing = false;
+        self.facts.clear(Facts::CLOSING);
+        if self.aside == NONE {
+            return NONE;
+        }
+        let aside = self.aside_mut(resources);
+        aside.strikes = 0;
+        let recognition = std::mem::replace(&mut aside.recognition, NONE);
+        self.tidy_aside(resources);
+        recognition
     }
 
     /// Time has come to `now`: a client that has waited for as long as an answer may take is believed, if it sends multibulk.
     pub(super) fn believe<R: Recorder>(&mut self, now: Timestamp, resources: &mut Resources, recorder: &mut R) {
-        let waits = self.is_doubtful() && self.is_known() && self.recognition != NONE;
+        let waits = self.is_doubtful() && self.is_known() && self.aside(resources).recognition != NONE;
         let is_long = now.since(self.last_at) >= resources.settings.timeout_ns;
         if waits && is_long && self.look_at_beginning(None, resources) == Verdict::OneSided {
             self.recognised(resources, recorder);
@@ -522,12 +534,12 @@ impl Connection {
         if !self.is_doubtful() {
             return;
         }
-        if self.recognition == NONE {
+        if self.aside(resources).recognition == NONE {
             if !self.is_known() {
                 resources.counters.count(Counter::ConnectionsUndecided);
             }
             // One that carried no data is no riddle.
-            self.decided(Framing::Opaque);
+            self.decided(Framing::Opaque, resources);
         } else if self.is_known() && self.look_at_beginning(None, resources) == Verdict::OneSided {
             self.recognised(resources, recorder);
         } else {
@@ -544,7 +556,7 @@ impl Connection {
 
     /// Whether a doubtful connection has been closing for long enough that nothing more will tell.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.is_closing && self.is_doubtful() && now.since(self.last_at) >= CLOSED_LINGER_NS
+        self.facts.has(Facts::CLOSING) && self.is_doubtful() && now.since(self.last_at) >= CLOSED_LINGER_NS
     }
 
     /// Ends it then.

@@ -17,7 +17,7 @@ use crate::redis::request::Request;
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
-use super::{Certainty, Connection, Exhausted, Recorder, Resources, Settings};
+use super::{Certainty, Connection, Exhausted, Facts, Recorder, Resources, Settings};
 
 /// Points that a candidate must earn, as the framing was found again by its looks: what seems to be replies may be the elements of
 /// an array or the content of a bulk string whose beginning was hidden.
@@ -170,8 +170,8 @@ impl Connection {
     fn begin_resync<R: Recorder>(&mut self, basis: Basis, waiting: u64, resources: &mut Resources, recorder: &mut R) {
         self.end_resync(resources);
         let is_hopeless = basis == Basis::Nothing && resources.settings.resync == Resync::Strict
-            || self.unpairable
-            || basis == Basis::Nothing && self.is_uncountable;
+            || self.facts.has(Facts::UNPAIRABLE)
+            || basis == Basis::Nothing && self.facts.has(Facts::UNCOUNTABLE);
         let is_scarce = resources.requests.in_use() > resources.requests.capacity() / 4 * 3;
         if is_scarce && !is_hopeless {
             resources.counters.count(Counter::EvictedResyncs);
@@ -265,12 +265,12 @@ impl Connection {
         state.drains = Drains::default();
         state.interrupted = true;
         state.counted_from = None;
-        let may_push = self.may_push;
+        let may_push = self.facts.has(Facts::MAY_PUSH);
         let doubt = |hidden: Hidden| match hidden {
             // The elements of a push whose beginning was hidden look like replies, whatever was asked.
             _ if may_push => DOUBT_ARRAY,
             Hidden::NoReply => 0,
-            Hidden::Answer(command) if !self.odd_kinds => match settings.possible.of(command) {
+            Hidden::Answer(command) if !self.facts.has(Facts::ODD_KINDS) => match settings.possible.of(command) {
                 kinds if kinds.are_lines() => 0,
                 kinds if kinds.are_scalars() => DOUBT_BULK,
                 _ => DOUBT_ARRAY,
@@ -305,7 +305,7 @@ impl Connection {
         }
         let act = resources.act(handle);
         if !act.is_countable() {
-            self.is_uncountable = true;
+            self.facts.set(Facts::UNCOUNTABLE);
             return self.restart_pairing(resources, recorder);
         }
         let Resources { resyncs, requests, settings, .. } = resources;
@@ -315,11 +315,15 @@ impl Connection {
         state.candidates.follow(&self.queue, requests);
         state.turns.request(t1, t2);
         let position = self.queue.end() - 1;
-        if settings.resync != Resync::Strict && !self.skewed && !self.blocking_seen && state.turns.are_prompt() {
+        if settings.resync != Resync::Strict
+            && !self.facts.has(Facts::SKEWED)
+            && !self.facts.has(Facts::BLOCKING_SEEN)
+            && state.turns.are_prompt()
+        {
             self.assume(position, Proof::Prompt, resources, recorder);
         } else if self.queue.end() - self.queue.first() > CANDIDATES_MAX + HELD_REPLIES_MAX as u64 {
             self.restart_pairing(resources, recorder);
-        } else if !self.stream(Direction::Reply).seen {
+        } else if !self.stream(Direction::Reply).is_seen() {
             self.lose_unproved(resources, recorder);
         }
     }
@@ -407,7 +411,7 @@ impl Connection {
         state
             .turns
             .reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
-        let (session, odd_kinds) = (&self.session, self.odd_kinds);
+        let (session, odd_kinds) = (&self.session, self.facts.has(Facts::ODD_KINDS));
         state.candidates.reply(reply.ack, drained, &self.queue, requests, |line: &Line, before: Option<&Line>| {
             let kinds = possible.of(line.command);
             let (Some(kind), act) = (reply.kind, acts.of(line.command)) else { return Verdict::Impossible };
@@ -535,7 +539,7 @@ impl Connection {
         }
         self.previous = last_byte;
         self.end_resync(resources);
-        self.watchful = true;
+        self.facts.set(Facts::WATCHFUL);
         self.execute_silent(resources, recorder);
     }
 
@@ -561,7 +565,8 @@ impl Connection {
         }
         let state = resources.resyncs.get(self.resync);
         let held = state.held_count as u64;
-        let alternated = held > 0 && !state.interrupted && !self.skewed && state.turns.have_alternated();
+        let alternated =
+            held > 0 && !state.interrupted && !self.facts.has(Facts::SKEWED) && state.turns.have_alternated();
         let last = self.queue.end() - u64::from(state.turns.is_waiting());
         if alternated && resources.settings.resync == Resync::Trust {
             self.settle_pairing(

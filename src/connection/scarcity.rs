@@ -8,7 +8,7 @@ use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
 use crate::redis::request::{Request, Shown};
 
-use super::{Connection, Exhausted, Resources};
+use super::{Connection, Exhausted, Facts, Resources};
 
 /// Requests that a connection may hold for each one that is left: a long pipeline is no offence while there is room.
 const SHARE: u32 = 7;
@@ -38,33 +38,46 @@ impl Resources {
 impl Connection {
     /// Whether anything was seen of it but its handshake, and it has not ended.
     pub fn has_spoken(&self) -> bool {
-        !self.closed && self.streams.iter().any(|stream| stream.time().is_known() || stream.is_waiting())
+        !self.facts.has(Facts::CLOSED)
+            && self.streams.iter().any(|stream| stream.time().is_known() || stream.is_waiting())
     }
 
     /// How much it holds of what is scarce.
     pub fn holds(&self, scarce: Counter, resources: &Resources) -> u32 {
         match scarce {
-            Counter::EvictedRequests => self.holds_requests(),
+            Counter::EvictedRequests => self.holds_requests(resources),
             Counter::EvictedMessages => self.unfinished.iter().map(|&handle| u32::from(handle != NONE)).sum(),
             _ => self.streams.iter().map(|stream| stream.stored_pages(&resources.pages)).sum(),
         }
     }
 
     /// Requests, and the marks between them.
-    fn holds_requests(&self) -> u32 {
-        self.queue.elements() + self.children.elements() + u32::from(self.building != NONE)
+    fn holds_requests(&self, resources: &Resources) -> u32 {
+        self.holds_besides(self.children(resources).elements())
+    }
+
+    #[inline(always)]
+    fn holds_besides(&self, children: u32) -> u32 {
+        self.queue.elements() + children + u32::from(self.building != NONE)
     }
 
     /// A request of the pool, unless it holds its share.
     #[inline]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
+        let children = self.children(resources).elements();
         let Resources { requests, settings, .. } = resources;
-        self.take_request_of(requests, &settings.shown)
+        self.take_request_of(requests, &settings.shown, children)
     }
 
+    /// The same, of a connection of which MULTI has queued so many commands.
     #[inline(always)]
-    pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, shown: &Shown) -> Result<u32, Exhausted> {
-        let has_share = u64::from(self.holds_requests()) < u64::from(requests.left() + 1) * u64::from(SHARE);
+    pub(super) fn take_request_of(
+        &self,
+        requests: &mut Pool<Request>,
+        shown: &Shown,
+        children: u32,
+    ) -> Result<u32, Exhausted> {
+        let has_share = u64::from(self.holds_besides(children)) < u64::from(requests.left() + 1) * u64::from(SHARE);
         // With room for whatever it is to hold, so that it never has to grow.
         let make = || {
             let mut request = Request::new();

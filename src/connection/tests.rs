@@ -32,6 +32,30 @@ fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
     assert_eq!((given_up(1600), given_up(2250)), (0, 1));
 }
 
+#[test]
+fn what_few_connections_have_takes_a_place_only_while_there_is_any_of_it() {
+    let transaction = "C MULTI | S +OK | C SET a 1 | S +QUEUED | C EXEC | S [*1_+OK_]";
+    let subscribed = |count: u8| {
+        format!(
+            "C SUBSCRIBE a | S [*3_$9_subscribe_$1_a_:1_] | C UNSUBSCRIBE a | S [*3_$11_unsubscribe_$1_a_:{count}_]"
+        )
+    };
+    for (diagram, asides) in [
+        ("C GET a | S $1".to_owned(), "..".to_owned()),
+        (transaction.to_owned(), "...xx.".to_owned()),
+        ("C MULTI ; SET a 1 ; GET b ; DISCARD | S +OK +QUEUED +QUEUED | S +OK".to_owned(), ".x.".to_owned()),
+        (subscribed(0), ".xx.".to_owned()),
+        (subscribed(1), ".xxx".to_owned()),
+        ("C SUBSCRIBE a | S [*3_$9_subscribe_$1_a_:1_] | C RESET | S +RESET".to_owned(), ".xx.".to_owned()),
+        ("C REPLCONF rdb-channel 1 | S +OK | C RESET | S +RESET".to_owned(), "xxx.".to_owned()),
+        ("C REPLCONF ip-address a | S +OK".to_owned(), "x.".to_owned()),
+        ("C GET a | C STRAY-SYN | S $1".to_owned(), ".xx".to_owned()),
+    ] {
+        let played = play(&format!("C SYN | S SYN | {diagram}"));
+        assert_eq!(played.asides, format!("..{asides}"), "{diagram}");
+    }
+}
+
 // Row 25.
 
 #[test]

@@ -20,7 +20,7 @@ use crate::resp::parser::{BulkEnd, Kind, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
-    Admission, Certainty, Connection, Exchange, Exhausted, Framing, Recorder, ReplyFacts, Resources, Unfinished,
+    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Recorder, ReplyFacts, Resources, Unfinished,
 };
 
 /// What became of a segment.
@@ -68,7 +68,7 @@ impl Connection {
                 return Arrived::Unusual;
             }
         }
-        if self.closed { Arrived::Closed } else { Arrived::Done }
+        if self.facts.has(Facts::CLOSED) { Arrived::Closed } else { Arrived::Done }
     }
 
     /// A segment arrives that does not simply go on with it. Answers whether it has taken it, or it is no one's; else the segment
@@ -101,24 +101,22 @@ impl Connection {
     }
 
     /// Notes whether it is plain.
-    pub(super) fn note_plain(&mut self) {
-        self.plain = self.is_plain();
+    pub(super) fn note_plain(&mut self, resources: &mut Resources) {
+        self.tidy_aside(resources);
+        self.facts.put(Facts::PLAIN, self.is_plain());
     }
 
     pub(super) fn is_plain(&self) -> bool {
-        !self.closed
-            && !self.swapped
-            && !self.unpairable
-            && !self.watchful
-            && !self.is_closing
-            && self.candidate.is_none()
+        !self.facts.has(Facts::CLOSED)
+            && !self.facts.has(Facts::SWAPPED)
+            && !self.facts.has(Facts::UNPAIRABLE)
+            && !self.facts.has(Facts::WATCHFUL)
+            && !self.facts.has(Facts::CLOSING)
             && self.certainty.is_settled()
             && self.framing == [Framing::Known; 2]
             && self.requests > 0
-            && self.internal == 0
-            && [self.resync, self.link, self.recognition] == [NONE; 3]
+            && [self.resync, self.aside] == [NONE; 2]
             && !self.queue.is_marked()
-            && self.children.is_empty()
             && self.session.is_plain()
             && self.streams.iter().all(HalfStream::is_plain)
     }
@@ -126,9 +124,9 @@ impl Connection {
     /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.
     #[inline(always)]
     fn is_usual(&self, segment: &Segment<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> bool {
-        debug_assert!(!self.plain || self.is_plain());
+        debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
         let stream = self.stream(direction);
-        self.plain
+        self.facts.has(Facts::PLAIN)
             && Seq::of(stream.next()) == segment.seq
             && matches!(segment.flags, TcpFlags::ACK | TcpFlags::ACK_PSH)
             && segment.payload.len() == segment.wire_payload_len as usize
@@ -159,7 +157,7 @@ impl Connection {
         let opposite = self.stream_mut(direction.reverse());
         let ack = segment.ack.unwrap_near(opposite.next());
         opposite.acknowledge(ack);
-        opposite.window_closed = false;
+        opposite.open_window();
         let stream = self.stream_mut(direction);
         stream.offer(segment.window);
         let from = stream.next();
@@ -178,8 +176,8 @@ impl Connection {
             self.take_rest(direction, &piece, taken, time, resources, recorder);
         }
         self.last_at = at;
-        if !self.plain {
-            self.note_plain();
+        if !self.facts.has(Facts::PLAIN) {
+            self.note_plain(resources);
         }
     }
 
@@ -212,9 +210,9 @@ impl Connection {
         at: Timestamp,
         resources: &Resources,
     ) -> bool {
-        debug_assert!(!self.plain || self.is_plain());
+        debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
         let next = self.stream(direction.reverse()).next();
-        let is_usual = self.plain
+        let is_usual = self.facts.has(Facts::PLAIN)
             && segment.flags == TcpFlags::ACK
             && segment.wire_payload_len == 0
             && segment.seq == Seq::of(self.stream(direction).next())
@@ -243,7 +241,8 @@ impl Connection {
         let mut at = 0;
         while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
             let Some(found) = usual.read(&bytes[at..]) else { break };
-            let Ok(handle) = self.take_request_of(requests, &settings.shown) else { break };
+            // Nothing is queued by MULTI on a plain connection.
+            let Ok(handle) = self.take_request_of(requests, &settings.shown, 0) else { break };
             let request = requests.get_mut(handle);
             found.fill(request);
             request.t1 = time;
@@ -274,9 +273,10 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> Result<usize, Exhausted> {
+        let children = self.children(resources).elements();
         let Resources { usual, requests, settings, .. } = resources;
         let Some(found) = usual.read(bytes) else { return Ok(0) };
-        self.building = self.take_request_of(requests, &settings.shown)?;
+        self.building = self.take_request_of(requests, &settings.shown, children)?;
         let request = requests.get_mut(self.building);
         found.fill(request);
         request.t1 = time;
@@ -322,7 +322,7 @@ impl Connection {
             return 0;
         }
         self.drop_unfinished(direction, resources);
-        if !self.plain {
+        if !self.facts.has(Facts::PLAIN) {
             return length;
         }
         length + self.usual_replies(&bytes[length..], answer.end, ack, time, resources, recorder)
@@ -348,7 +348,7 @@ impl Connection {
                 break;
             }
             at += length;
-            if !self.plain {
+            if !self.facts.has(Facts::PLAIN) {
                 break;
             }
         }
@@ -391,7 +391,7 @@ impl Connection {
             outcome,
             reply: Some(&facts),
             previous: self.previous,
-            db: self.db,
+            db: self.db(),
             labels: (self.labels != NONE).then(|| labels.get(self.labels)),
             parent: None,
         };
@@ -402,7 +402,7 @@ impl Connection {
         if let Some(next) = self.queue.head()
             && resources.act(next) != Act::None
         {
-            self.plain = false;
+            self.facts.clear(Facts::PLAIN);
             self.execute_silent(resources, recorder);
         }
         true

@@ -7,21 +7,56 @@
 use crate::pool::NONE;
 use crate::units::Timestamp;
 
-/// Ticks that the wheel spans.
-const TICKS: u64 = 64;
+/// Bits of a slot's number.
+pub const SLOT_BITS: u32 = 26;
+/// Slots that there may be.
+pub const SLOTS_MAX: u32 = (1 << SLOT_BITS) - 1;
+/// Ticks that the wheel spans: as many as the bits beside a slot's number can tell.
+const TICKS: u64 = 1 << (u32::BITS - SLOT_BITS);
 
 /// A slot's place in a wheel.
 #[derive(Clone, Copy, Debug)]
 pub struct Links {
+    /// The slot behind it, [`SLOTS_MAX`] if there is none, and in the bits above it the number of their list.
     next: u32,
+    /// The slot before it, and [`Links::IS_SET`].
     previous: u32,
-    /// Which list it is in; `TICKS`: none.
-    list: u8,
 }
 
 impl Default for Links {
     fn default() -> Self {
-        Links { next: NONE, previous: NONE, list: TICKS as u8 }
+        Links { next: SLOTS_MAX, previous: SLOTS_MAX }
+    }
+}
+
+impl Links {
+    /// It is in a list.
+    const IS_SET: u32 = 1 << SLOT_BITS;
+
+    /// Between these two of a list; [`NONE`] if there is none.
+    fn between(previous: u32, next: u32, list: u32) -> Links {
+        Links { next: next & SLOTS_MAX | list << SLOT_BITS, previous: previous & SLOTS_MAX | Self::IS_SET }
+    }
+
+    /// The list that it is in.
+    fn list(self) -> Option<u32> {
+        (self.previous & Self::IS_SET != 0).then_some(self.next >> SLOT_BITS)
+    }
+
+    fn next(self) -> Option<u32> {
+        Some(self.next & SLOTS_MAX).filter(|&slot| slot != SLOTS_MAX)
+    }
+
+    fn previous(self) -> Option<u32> {
+        Some(self.previous & SLOTS_MAX).filter(|&slot| slot != SLOTS_MAX)
+    }
+
+    fn set_next(&mut self, next: Option<u32>) {
+        self.next = self.next & !SLOTS_MAX | next.unwrap_or(SLOTS_MAX);
+    }
+
+    fn set_previous(&mut self, previous: Option<u32>) {
+        self.previous = self.previous & !SLOTS_MAX | previous.unwrap_or(SLOTS_MAX);
     }
 }
 
@@ -51,27 +86,25 @@ impl Wheel {
         self.cancel(slot, slots);
         // Rounded up, so that nothing is looked at before its time.
         let tick = (deadline.0 / self.tick_ns + 1).clamp(self.now + 1, self.now + TICKS - 1);
-        let list = (tick % TICKS) as usize;
-        let next = std::mem::replace(&mut self.heads[list], slot);
-        *slots.links(slot) = Links { next, previous: NONE, list: list as u8 };
+        let list = (tick % TICKS) as u32;
+        let next = std::mem::replace(&mut self.heads[list as usize], slot);
+        *slots.links(slot) = Links::between(NONE, next, list);
         if next != NONE {
-            slots.links(next).previous = slot;
+            slots.links(next).set_previous(Some(slot));
         }
     }
 
     /// Forgets a slot's deadline.
     pub fn cancel(&mut self, slot: u32, slots: &mut impl HasLinks) {
-        let Links { next, previous, list } = std::mem::take(slots.links(slot));
-        if u64::from(list) == TICKS {
-            return;
+        let links = std::mem::take(slots.links(slot));
+        let Some(list) = links.list() else { return };
+        let (previous, next) = (links.previous(), links.next());
+        match previous {
+            Some(previous) => slots.links(previous).set_next(next),
+            None => self.heads[list as usize] = next.unwrap_or(NONE),
         }
-        if previous == NONE {
-            self.heads[usize::from(list)] = next;
-        } else {
-            slots.links(previous).next = next;
-        }
-        if next != NONE {
-            slots.links(next).previous = previous;
+        if let Some(next) = next {
+            slots.links(next).set_previous(previous);
         }
     }
 

@@ -73,6 +73,15 @@ impl FlowKey {
     }
 }
 
+/// What a table holds by its key: it knows its own ends, so that they are kept once.
+pub trait Keyed {
+    /// Bytes that one may need elsewhere, of those that the table has for it.
+    const BYTES_BESIDE: usize = 0;
+
+    /// The client's end and the server's, as its key has them.
+    fn ends(&self) -> (&Endpoint, &Endpoint);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

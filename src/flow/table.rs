@@ -1,24 +1,27 @@
 //! The flow table: bounded, a hash index over slots in a pool, with a timer for each slot.
 //!
-//! Slots stay where they are while they live; the index holds 4 bytes a connection. When the table is full the caller is
-//! told, and may make room with [`Table::first_of_some`].
+//! Slots stay where they are while they live; the index holds 4 bytes a connection. Of a key the ends are the connection's own
+//! ([`Keyed`]), and what else belongs to it is kept only where it is to tell connections apart. When the table is full the
+//! caller is told, and may make room with [`Table::first_of_some`].
 
 use hashbrown::HashTable;
 
 use crate::pool::Pool;
 use crate::prefetch::prefetch;
 
-use super::expiry::{Links, Wheel};
+use super::expiry::{HasLinks, Links, SLOT_BITS, SLOTS_MAX, Wheel};
 use super::hash::Seed;
-use super::key::FlowKey;
+use super::key::{FlowKey, Keyed};
+use crate::decode::tags::Tags;
 use crate::units::Timestamp;
 
 /// One connection's place.
 #[derive(Debug)]
+#[repr(C)]
 struct Slot<T> {
-    key: FlowKey,
-    links: Links,
+    /// First, and its fields in the order in which they are used.
     value: Option<T>,
+    links: Links,
 }
 
 /// A bounded table of connections.
@@ -26,6 +29,8 @@ struct Slot<T> {
 pub struct Table<T> {
     index: HashTable<Indexed>,
     slots: Pool<Slot<T>>,
+    /// Of each slot, where they are a part of keys; else none.
+    tags: Option<Vec<Tags>>,
     wheel: Wheel,
     seed: Seed,
     /// Slots that were looked at in search of one to give way.
@@ -36,9 +41,6 @@ pub struct Table<T> {
 /// to touch no slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Indexed(u32);
-
-/// Bits of a slot's number.
-const SLOT_BITS: u32 = 26;
 
 impl Indexed {
     #[inline(always)]
@@ -71,17 +73,28 @@ const LOOKED_AT_MAX: u32 = 256;
 /// The golden ratio's part behind the point, in units of 2⁻⁶⁴: its multiples lie evenly between 0 and 1, however many.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl<T> Table<T> {
-    /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`.
-    pub fn new(bytes: u64, seed: Seed, tick_ns: u64) -> Table<T> {
+impl<T: Keyed> Table<T> {
+    /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`. `has_tags`: keys have tags that tell.
+    pub fn new(bytes: u64, has_tags: bool, seed: Seed, tick_ns: u64) -> Table<T> {
+        let tags_bytes = if has_tags { size_of::<Tags>() } else { 0 };
         // The index doubles, so for a moment it holds a connection's 5 bytes up to 3 times, at half load.
-        let slots = crate::limits::items(bytes, size_of::<Slot<T>>() + 4 + 30).min(1 << SLOT_BITS);
-        Table { index: HashTable::new(), slots: Pool::new(slots), wheel: Wheel::new(tick_ns), seed, looked_at: 0 }
+        let bytes_each = size_of::<Slot<T>>() + T::BYTES_BESIDE + tags_bytes + 4 + 30;
+        let slots = crate::limits::items(bytes, bytes_each).min(SLOTS_MAX);
+        Table {
+            index: HashTable::new(),
+            slots: Pool::new(slots),
+            tags: has_tags.then(Vec::new),
+            wheel: Wheel::new(tick_ns),
+            seed,
+            looked_at: 0,
+        }
     }
 
     /// Bytes of memory that were ever in use.
     pub fn memory(&self) -> u64 {
-        u64::from(self.slots.made()) * (size_of::<Slot<T>>() as u64 + 4) + self.index.capacity() as u64 * 5
+        let tags_bytes = self.tags.as_ref().map_or(0, |tags| tags.len() * size_of::<Tags>());
+        let slot_bytes = size_of::<Slot<T>>() as u64 + 4;
+        u64::from(self.slots.made()) * slot_bytes + tags_bytes as u64 + self.index.capacity() as u64 * 5
     }
 
     /// Connections in it.
@@ -92,6 +105,13 @@ impl<T> Table<T> {
     /// Whether nothing more fits.
     pub fn is_full(&self) -> bool {
         self.slots.in_use() == self.slots.capacity()
+    }
+
+    /// Whether what is in a slot has this key.
+    #[inline(always)]
+    fn is_keyed(&self, slot: u32, value: &T, key: &FlowKey) -> bool {
+        value.ends() == (&key.client, &key.server)
+            && self.tags.as_ref().is_none_or(|tags| tags[slot as usize] == key.tags)
     }
 
     /// All connections.
@@ -113,7 +133,7 @@ impl<T> Table<T> {
     /// Where a connection is.
     #[inline(never)]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        let is_it = |entry: &Indexed| entry.may_be(hash) && self.slots.get(entry.slot()).key == *key;
+        let is_it = |entry: &Indexed| entry.may_be(hash) && self.is_keyed(entry.slot(), self.get(entry.slot()), key);
         self.index.find(hash, is_it).map(|entry| entry.slot())
     }
 
@@ -138,10 +158,8 @@ impl<T> Table<T> {
     /// The connection with this key, most likely in the slot that was [guessed](Table::guess), and where it is.
     #[inline(always)]
     pub fn claim(&mut self, guess: Option<u32>, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
-        let is_it = |slot: &u32| {
-            let slot = self.slots.peek(*slot);
-            slot.key == *key && slot.value.is_some()
-        };
+        let is_it =
+            |slot: &u32| self.slots.peek(*slot).value.as_ref().is_some_and(|value| self.is_keyed(*slot, value, key));
         let slot = match guess.filter(is_it) {
             Some(slot) => slot,
             None => self.find(hash, key)?,
@@ -163,20 +181,27 @@ impl<T> Table<T> {
 
     /// Puts a connection in. `None`, and nothing happens, if the table is full.
     pub fn insert(&mut self, hash: u64, key: FlowKey, value: T) -> Option<u32> {
-        let slot = self.slots.take(|| Slot { key, links: Links::default(), value: None })?;
-        let place = self.slots.get_mut(slot);
-        place.key = key;
-        place.value = Some(value);
-        let (slots, seed) = (&self.slots, self.seed);
-        let entry = Indexed::new(slot, hash);
-        self.index.insert_unique(hash, entry, |other| slots.get(other.slot()).key.hash(seed));
+        debug_assert_eq!(value.ends(), (&key.client, &key.server), "it has the key's ends");
+        let slot = self.slots.take(|| Slot { value: None, links: Links::default() })?;
+        self.slots.get_mut(slot).value = Some(value);
+        if let Some(tags) = &mut self.tags {
+            if tags.len() <= slot as usize {
+                tags.reserve_exact(self.slots.room() - tags.len());
+                tags.resize(slot as usize + 1, Tags::default());
+            }
+            tags[slot as usize] = key.tags;
+        }
+        let Table { index, slots, tags, seed, .. } = self;
+        index.insert_unique(hash, Indexed::new(slot, hash), |other| {
+            hash_of(other.slot(), slots, tags.as_deref(), *seed)
+        });
         Some(slot)
     }
 
     /// Takes a connection out.
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         self.wheel.cancel(slot, &mut LinksOf(&mut self.slots));
-        let hash = self.slots.get(slot).key.hash(self.seed);
+        let hash = hash_of(slot, &self.slots, self.tags.as_deref(), self.seed);
         if let Ok(entry) = self.index.find_entry(hash, |other| other.slot() == slot) {
             entry.remove();
         }
@@ -221,10 +246,18 @@ impl<T> Table<T> {
     }
 }
 
+/// The hash of the key of what is in a slot.
+fn hash_of<T: Keyed>(slot: u32, slots: &Pool<Slot<T>>, tags: Option<&[Tags]>, seed: Seed) -> u64 {
+    let value = slots.get(slot).value.as_ref().expect("a slot in the index holds a connection");
+    let (&client, &server) = value.ends();
+    let tags = tags.map_or(Tags::default(), |tags| tags[slot as usize]);
+    FlowKey { client, server, tags }.hash(seed)
+}
+
 /// Gives the wheel access to the links that lie in the slots.
 struct LinksOf<'a, T>(&'a mut Pool<Slot<T>>);
 
-impl<T> super::expiry::HasLinks for LinksOf<'_, T> {
+impl<T> HasLinks for LinksOf<'_, T> {
     fn links(&mut self, slot: u32) -> &mut Links {
         &mut self.0.get_mut(slot).links
     }
@@ -242,13 +275,27 @@ mod tests {
         FlowKey { client: end(1, client), server: end(2, 6379), ..FlowKey::default() }
     }
 
+    /// A value with the key that it is under.
+    struct Entry(FlowKey, u64);
+
+    impl Keyed for Entry {
+        fn ends(&self) -> (&Endpoint, &Endpoint) {
+            (&self.0.client, &self.0.server)
+        }
+    }
+
+    fn insert(table: &mut Table<Entry>, key: FlowKey, value: u64) -> Option<u32> {
+        table.insert(table.hash(&key), key, Entry(key, value))
+    }
+
+    fn remove(table: &mut Table<Entry>, slot: u32) -> Option<u64> {
+        table.remove(slot).map(|entry| entry.1)
+    }
+
     /// A full table of 16 whose values are 1000, 999, 998, …
-    fn full() -> Table<u64> {
-        let mut table: Table<u64> = Table::new(0, Seed::fixed(1), 1);
-        let has_room = |&n: &u16| {
-            let hash = table.hash(&key(n));
-            table.insert(hash, key(n), 1000 - u64::from(n)).is_some()
-        };
+    fn full() -> Table<Entry> {
+        let mut table = Table::new(0, false, Seed::fixed(1), 1);
+        let has_room = |&n: &u16| insert(&mut table, key(n), 1000 - u64::from(n)).is_some();
         assert_eq!((0..100).take_while(has_room).count(), 16);
         table
     }
@@ -257,8 +304,8 @@ mod tests {
     fn a_full_table_says_so_and_names_one_of_the_first() {
         let mut table = full();
         assert!(table.is_full());
-        let slot = table.first_of_some(|&value| Some(value)).unwrap();
-        let removed = table.remove(slot).unwrap();
+        let slot = table.first_of_some(|entry| Some(entry.1)).unwrap();
+        let removed = remove(&mut table, slot).unwrap();
         assert!(removed < 990, "{removed} is not among the least");
         assert!(!table.is_full());
         let of_removed = key((1000 - removed) as u16);
@@ -269,48 +316,72 @@ mod tests {
     #[test]
     fn what_has_no_rank_is_passed_over() {
         let mut table = full();
-        let is_even = |&value: &u64| (value % 2 == 0).then_some(value);
+        let is_even = |entry: &Entry| entry.1.is_multiple_of(2).then_some(entry.1);
         for _ in 0..8 {
             // All are looked at sooner or later.
             let slot = (0..16).find_map(|_| table.first_of_some(is_even)).unwrap();
-            assert_eq!(table.remove(slot).unwrap() % 2, 0);
+            assert_eq!(remove(&mut table, slot).unwrap() % 2, 0);
         }
         assert_eq!((0..16).find_map(|_| table.first_of_some(is_even)), None);
     }
 
     #[test]
     fn neighbours_are_not_all_that_is_compared() {
-        let mut table: Table<u64> = Table::new(1 << 20, Seed::fixed(1), 1);
+        let mut table = Table::new(1 << 20, false, Seed::fixed(1), 1);
         // The first half is of more worth than the second.
         for n in 0..1000 {
-            let hash = table.hash(&key(n));
-            table.insert(hash, key(n), u64::from(n < 500)).unwrap();
+            insert(&mut table, key(n), u64::from(n < 500)).unwrap();
         }
         for _ in 0..100 {
-            let slot = table.first_of_some(|&worth| Some(worth)).unwrap();
-            assert_eq!(table.remove(slot), Some(0));
+            let slot = table.first_of_some(|entry| Some(entry.1)).unwrap();
+            assert_eq!(remove(&mut table, slot), Some(0));
+        }
+    }
+
+    #[test]
+    fn keys_between_the_same_ends_are_told_apart_by_their_tags() {
+        let tagged = |n: u16| FlowKey { tags: Tags { vlan: n, ..Tags::default() }, ..key(n % 7) };
+        let mut table = Table::new(1 << 20, true, Seed::fixed(1), 1);
+        for n in 0..500 {
+            insert(&mut table, tagged(n), u64::from(n)).unwrap();
+        }
+        for n in (0..500).step_by(3) {
+            let slot = table.find(table.hash(&tagged(n)), &tagged(n)).unwrap();
+            let (hash, other) = (table.hash(&tagged(n)), tagged(n + 7));
+            assert_eq!(table.claim(Some(slot), hash, &tagged(n)).map(|(slot, _)| slot), Some(slot));
+            assert_ne!(table.claim(Some(slot), table.hash(&other), &other).map(|(slot, _)| slot), Some(slot));
+            assert_eq!(remove(&mut table, slot), Some(u64::from(n)));
+            assert!(table.claim(Some(slot), hash, &tagged(n)).is_none());
+        }
+        // In the places of those.
+        for n in 500..600 {
+            insert(&mut table, tagged(n), u64::from(n)).unwrap();
+        }
+        for n in 0..600 {
+            let found = table.find(table.hash(&tagged(n)), &tagged(n)).map(|slot| table.get(slot).1);
+            assert_eq!(found, (n >= 500 || n % 3 > 0).then_some(u64::from(n)));
         }
     }
 
     proptest! {
         #[test]
-        fn behaves_as_a_map(operations in prop::collection::vec((0u16..40, any::<bool>(), any::<u32>()), 0..200)) {
-            let mut table: Table<u32> = Table::new(1 << 20, Seed::fixed(3), 1);
+        fn behaves_as_a_map(operations in prop::collection::vec((0u16..40, any::<bool>(), any::<u64>()), 0..200)) {
+            let mut table: Table<Entry> = Table::new(1 << 20, false, Seed::fixed(3), 1);
             let mut model = BTreeMap::new();
-            for (client, insert, value) in operations {
-                let (key, hash) = (key(client), table.hash(&key(client)));
-                match (table.find(hash, &key), insert) {
-                    (Some(slot), true) => *table.get_mut(slot) = value,
-                    (None, true) => { table.insert(hash, key, value).unwrap(); }
-                    (Some(slot), false) => { prop_assert_eq!(table.remove(slot), model.get(&client).copied()); }
+            for (client, is_insert, value) in operations {
+                let key = key(client);
+                match (table.find(table.hash(&key), &key), is_insert) {
+                    (Some(slot), true) => table.get_mut(slot).1 = value,
+                    (None, true) => { insert(&mut table, key, value).unwrap(); }
+                    (Some(slot), false) => { prop_assert_eq!(remove(&mut table, slot), model.get(&client).copied()); }
                     (None, false) => {}
                 }
-                if insert { model.insert(client, value); } else { model.remove(&client); }
+                if is_insert { model.insert(client, value); } else { model.remove(&client); }
                 prop_assert_eq!(table.len() as usize, model.len());
             }
             for (client, value) in &model {
                 let slot = table.find(table.hash(&key(*client)), &key(*client)).unwrap();
-                prop_assert_eq!(table.get(slot), value);
+                prop_assert_eq!(table.get(slot).1, *value);
             }
             while let Some(slot) = table.any() { table.remove(slot); }
             prop_assert!(table.is_empty());

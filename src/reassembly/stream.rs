@@ -29,17 +29,23 @@ pub struct HalfStream {
     next: Offset,
     acked: Offset,
     time: Timestamp,
-    list: u32,
-    /// Where it began, or, of a direction whose place is not known, where what the other side acknowledges did.
-    first: Seq,
-    known: bool,
-    ended: bool,
-    /// This side offered a window of zero, or one far smaller than before, and nothing of the other direction was seen since.
-    pub window_closed: bool,
+    /// Once a segment of it was seen, the pages that wait. Until then, where it began, or, if its place is not known, where what
+    /// the other side acknowledges did.
+    list_or_first: u32,
     window_most: u16,
-    /// A segment of this direction was seen.
-    pub seen: bool,
+    /// Of the bits below.
+    state: u8,
 }
+
+/// Its sequence numbers are known.
+const KNOWN: u8 = 1 << 0;
+const ENDED: u8 = 1 << 1;
+/// A segment of it was seen.
+const SEEN: u8 = 1 << 2;
+/// It offered a window of zero, or one far smaller than before, and nothing of the other direction was seen since.
+const WINDOW_CLOSED: u8 = 1 << 3;
+
+const _: () = assert!(size_of::<HalfStream>() == 32);
 
 impl Default for HalfStream {
     fn default() -> Self {
@@ -47,13 +53,9 @@ impl Default for HalfStream {
             next: Offset(0),
             acked: Offset(0),
             time: Timestamp::NONE,
-            list: NONE,
-            first: Seq(0),
-            known: false,
-            ended: false,
-            window_closed: false,
+            list_or_first: 0,
             window_most: 0,
-            seen: false,
+            state: 0,
         }
     }
 }
@@ -63,20 +65,54 @@ impl HalfStream {
     pub fn begin(&mut self, first: Seq) {
         self.next = first.first_offset();
         self.acked = self.next;
-        self.first = first;
-        self.known = true;
+        self.set_first(first);
+        self.state |= KNOWN;
+    }
+
+    fn set_first(&mut self, first: Seq) {
+        if !self.is_seen() {
+            self.list_or_first = first.0;
+        }
     }
 
     /// It does not begin where it was thought to.
     pub fn forget_beginning(&mut self) {
-        self.known = false;
+        self.state &= !KNOWN;
         self.acked = Offset(0);
     }
 
     /// Whether its sequence numbers are known.
     #[inline]
     pub fn is_known(&self) -> bool {
-        self.known
+        self.state & KNOWN != 0
+    }
+
+    /// Whether a segment of it was seen.
+    #[inline]
+    pub fn is_seen(&self) -> bool {
+        self.state & SEEN != 0
+    }
+
+    /// A segment of it is seen. Answers how many bytes were stepped over before the first one, of one whose place is known.
+    pub fn see(&mut self) -> u64 {
+        if self.is_seen() {
+            return 0;
+        }
+        let passed = self.next.distance_from(Seq(self.list_or_first).first_offset());
+        self.state |= SEEN;
+        self.list_or_first = NONE;
+        passed
+    }
+
+    /// As if none had been seen. Nothing of it may wait.
+    pub fn lose_sight(&mut self) {
+        debug_assert!(!self.is_waiting());
+        self.state &= !SEEN;
+        self.list_or_first = 0;
+    }
+
+    fn list(&self) -> u32 {
+        if self.is_seen() { self.list_or_first } else { NONE }
     }
 
     /// Position of the next byte.
@@ -100,33 +136,45 @@ impl HalfStream {
     /// Its FIN has been reached, or it was cut off.
     #[inline]
     pub fn has_ended(&self) -> bool {
-        self.ended
+        self.state & ENDED != 0
     }
 
     /// Nothing more will come.
     pub fn end(&mut self) {
-        self.ended = true;
+        self.state |= ENDED;
     }
 
     /// Whether nothing of it is missing or to be found out: it has begun, has brought data, of which nothing is known to be
     /// missing, and goes on.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        let is_whole = self.list == NONE && self.acked <= self.next;
-        self.known && self.seen && !self.ended && is_whole && self.time.is_known()
+        let is_whole = self.list_or_first == NONE && self.acked <= self.next;
+        self.state & (KNOWN | SEEN | ENDED) == KNOWN | SEEN && is_whole && self.time.is_known()
     }
 
     /// Data waits behind a hole.
     #[inline]
     pub fn is_waiting(&self) -> bool {
-        self.list != NONE
+        self.list() != NONE
     }
 
     /// This side offers a window (not scaled). A sender may wait for a closed one to open, and for a small one to grow.
     #[inline]
     pub fn offer(&mut self, window: u16) {
         self.window_most = self.window_most.max(window);
-        self.window_closed |= window <= self.window_most / 4;
+        self.state |= if window <= self.window_most / 4 { WINDOW_CLOSED } else { 0 };
+    }
+
+    /// Something of the other direction was seen: its window is open.
+    #[inline]
+    pub fn open_window(&mut self) {
+        self.state &= !WINDOW_CLOSED;
+    }
+
+    /// Whether a sender may wait for its window.
+    #[inline]
+    pub fn is_window_closed(&self) -> bool {
+        self.state & WINDOW_CLOSED != 0
     }
 
     /// The other side acknowledged up to here.
@@ -138,7 +186,7 @@ impl HalfStream {
     /// The same while its place is not known: how far this grows tells how many bytes there were.
     pub fn acknowledge_unseen(&mut self, ack: Seq) {
         if self.acked == Offset(0) {
-            self.first = ack;
+            self.set_first(ack);
             self.acked = ack.first_offset();
         }
         let ack = ack.unwrap_near(self.acked);
@@ -147,14 +195,10 @@ impl HalfStream {
         }
     }
 
-    /// Bytes that the other side has acknowledged since it began. A FIN counts as one.
+    /// Bytes that the other side has acknowledged since it began, of one of which nothing was seen. A FIN counts as one.
     pub fn acknowledged_bytes(&self) -> u64 {
-        self.acked.distance_from(self.first.first_offset())
-    }
-
-    /// Bytes that were delivered or stepped over since it began, of one whose place is known.
-    pub fn passed_bytes(&self) -> u64 {
-        self.next.distance_from(self.first.first_offset())
+        debug_assert!(!self.is_seen());
+        self.acked.distance_from(Seq(self.list_or_first).first_offset())
     }
 
     /// Where `length` positions from a sequence number on lie.
@@ -192,40 +236,44 @@ impl HalfStream {
 
     /// Stores a piece that can't be delivered yet.
     pub fn store(&mut self, pages: &mut Pages, piece: &Piece<'_>) -> Result<(), Full> {
-        pages.store(&mut self.list, piece, STREAM_BUFFER_BYTES_MAX)
+        self.see();
+        pages.store(&mut self.list_or_first, piece, STREAM_BUFFER_BYTES_MAX)
     }
 
     /// Pages that are stored.
     pub fn stored_pages(&self, pages: &Pages) -> u32 {
-        pages.count(self.list)
+        pages.count(self.list())
     }
 
     /// The first stored page.
     pub fn first_stored<'p>(&self, pages: &'p Pages) -> Option<&'p Page> {
-        pages.head(self.list)
+        pages.head(self.list())
     }
 
     /// Takes the first stored page, to be delivered and then freed.
     pub fn take_stored(&mut self, pages: &mut Pages) -> u32 {
-        pages.take_head(&mut self.list)
+        debug_assert!(self.is_waiting());
+        pages.take_head(&mut self.list_or_first)
     }
 
     /// Forgets what is stored.
     pub fn forget_stored(&mut self, pages: &mut Pages) {
-        pages.free_list(&mut self.list);
+        if self.is_waiting() {
+            pages.free_list(&mut self.list_or_first);
+        }
     }
 
     /// Counts a packet of the connection against the reorder budget.
     #[inline]
     pub fn count_packet(&self, pages: &mut Pages) {
-        pages.count_packet(self.list);
+        pages.count_packet(self.list());
     }
 
     /// Whether what is stored has waited for longer than `reorder_time_ns` at `now`, or for more than `reorder_packets`
     /// packets.
     pub fn is_overdue(&self, pages: &Pages, now: Timestamp, reorder_time_ns: u64, reorder_packets: u32) -> bool {
         pages
-            .waiting(self.list)
+            .waiting(self.list())
             .is_some_and(|(since, packets)| now.since(since) > reorder_time_ns || packets > reorder_packets)
     }
 }

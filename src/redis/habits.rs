@@ -16,7 +16,9 @@ const FORMING_WAITS: u8 = 8;
 const DRAINS: u8 = 6;
 
 /// Whether a client always waits for all replies before it asks again, by acknowledgements alone.
+// Aligned less than positions are, so that it takes no more than it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, packed(2))]
 pub struct Habit {
     /// End of the last reply.
     answered_to: Offset,
@@ -31,8 +33,9 @@ impl Habit {
     /// sent it. Requests that were sent together wait for one another.
     #[inline]
     pub fn paired(&mut self, received: Offset, end: Offset) {
-        if received != self.burst {
-            if received >= self.answered_to {
+        let Habit { answered_to, burst, .. } = *self;
+        if received != burst {
+            if received >= answered_to {
                 self.waits = self.waits.saturating_add(1);
             } else {
                 self.waits = 0;

@@ -68,11 +68,14 @@ pub struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue { head: NONE, tail: NONE, length: 0, marks: 0, first: 0 }
+        Queue::EMPTY
     }
 }
 
 impl Queue {
+    /// Nothing, and nothing before it.
+    pub const EMPTY: Queue = Queue { head: NONE, tail: NONE, length: 0, marks: 0, first: 0 };
+
     /// Requests in it, marks not counted.
     #[inline]
     pub fn len(&self) -> u32 {

@@ -3,11 +3,10 @@
 //! A [`Session`] follows the server's side of one connection: it takes commands in the order in which the server executes
 //! them, each when its reply (or its silence) is due, and so knows at every reply what the server's state was when it was
 //! written. [`Session::reads`] says what a reply is by that state, [`Session::contradicts`] whether it can be the answer to
-//! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a few bytes a connection.
+//! the command that waits; what can't be ends in a resync, never in a shifted queue. Plain data, a byte a connection.
 
 use super::command::{CommandId, CommandTable};
 use super::redact;
-use super::replication::Channel;
 use super::reply::Reply;
 use super::request::Request;
 use crate::resp::parser::Kind;
@@ -177,68 +176,97 @@ pub enum Reading {
     Unclear,
 }
 
-/// The server's side of a connection.
+/// What a connection is subscribed to, by the server's own numbers. Few connections are: a [`Session`] only says whether it is, and
+/// where it is not these say nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Session {
-    /// All of its commands were seen: what follows is right. Otherwise it is what was learnt since.
-    known: bool,
-    resp3: bool,
-    replies: Replies,
-    /// A MULTI is open.
-    in_multi: bool,
-    /// Something happened in the open MULTI that makes its EXEC's items differ from its commands.
-    is_irregular: bool,
-    monitors: bool,
+pub struct Subscriptions {
     channels: u32,
     patterns: u32,
     shards: u32,
-    /// What the connection is for, as its replica said.
-    channel: Channel,
 }
 
+impl Subscriptions {
+    /// To nothing.
+    pub const NONE: Subscriptions = Subscriptions { channels: 0, patterns: 0, shards: 0 };
+}
+
+/// The server's side of a connection: a bit for each of its states.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Session(u8);
+
 impl Session {
+    /// All of its commands were seen: what follows is right. Otherwise it is what was learnt since.
+    const KNOWN: Session = Session(1 << 0);
+    const RESP3: Session = Session(1 << 1);
+    /// A MULTI is open.
+    const IN_MULTI: Session = Session(1 << 2);
+    /// Something happened in the open MULTI that makes its EXEC's items differ from its commands.
+    const IRREGULAR: Session = Session(1 << 3);
+    const MONITORS: Session = Session(1 << 4);
+    const SUBSCRIBED: Session = Session(1 << 5);
+    /// [`Replies::Off`]
+    const OFF: Session = Session(1 << 6);
+    /// [`Replies::SkipNext`]
+    const SKIPS: Session = Session(1 << 7);
+
     /// A session from its beginning.
     pub fn new(known: bool) -> Session {
-        Session {
-            known,
-            resp3: false,
-            replies: Replies::On,
-            in_multi: false,
-            is_irregular: false,
-            monitors: false,
-            channels: 0,
-            patterns: 0,
-            shards: 0,
-            channel: Channel::Only,
+        let mut session = Session(0);
+        session.put(Session::KNOWN, known);
+        session
+    }
+
+    #[inline]
+    fn has(self, state: Session) -> bool {
+        self.0 & state.0 != 0
+    }
+
+    fn put(&mut self, state: Session, is_so: bool) {
+        self.0 = self.0 & !state.0 | if is_so { state.0 } else { 0 };
+    }
+
+    #[inline]
+    fn replies(self) -> Replies {
+        if self.has(Session::OFF) {
+            Replies::Off
+        } else if self.has(Session::SKIPS) {
+            Replies::SkipNext
+        } else {
+            Replies::On
         }
+    }
+
+    fn put_replies(&mut self, replies: Replies) {
+        self.put(Session::OFF, replies == Replies::Off);
+        self.put(Session::SKIPS, replies == Replies::SkipNext);
     }
 
     /// Something was hidden that may have changed anything.
     pub fn forget(&mut self) {
-        *self = Session { resp3: self.resp3, ..Session::new(false) };
+        self.0 &= Session::RESP3.0;
     }
 
     /// Whether every command has one reply, the next one.
     #[inline]
     pub fn is_countable(&self) -> bool {
-        self.replies == Replies::On && !self.monitors && !self.is_subscribed()
+        self.replies() == Replies::On && !self.has(Session::MONITORS) && !self.is_subscribed()
     }
 
     /// Whether it is as any session begins, in either protocol: each command has one reply, which is its own.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.is_countable() && !self.in_multi
+        self.is_countable() && !self.has(Session::IN_MULTI)
     }
 
     /// Whether messages may come at any time.
     #[inline]
     pub fn is_subscribed(&self) -> bool {
-        self.channels + self.patterns + self.shards > 0
+        self.has(Session::SUBSCRIBED)
     }
 
     /// Whether long silence is usual.
     pub fn listens(&self) -> bool {
-        self.is_subscribed() || self.monitors
+        self.is_subscribed() || self.has(Session::MONITORS)
     }
 
     /// Whether the command gets a reply (or several).
@@ -248,44 +276,44 @@ impl Session {
             // REPLCONF ACK is the one command that is never answered.
             Act::Replconf => !request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ACK")),
             // Confirmations are pushed: silence does not concern them.
-            Act::Subscribe(_) | Act::Unsubscribe(_) if !self.in_multi => true,
-            Act::Reply if !self.in_multi => match request.note(0) {
+            Act::Subscribe(_) | Act::Unsubscribe(_) if !self.has(Session::IN_MULTI) => true,
+            Act::Reply if !self.has(Session::IN_MULTI) => match request.note(0) {
                 Some(word) if word.eq_ignore_ascii_case(b"ON") => true,
                 Some(word) if word.eq_ignore_ascii_case(b"OFF") || word.eq_ignore_ascii_case(b"SKIP") => false,
-                _ => self.replies == Replies::On,
+                _ => self.replies() == Replies::On,
             },
-            _ => self.replies == Replies::On,
+            _ => self.replies() == Replies::On,
         }
     }
 
     /// A command was executed without a reply.
     pub fn executed_silently(&mut self, act: Act, request: &Request) {
-        let skipped = self.replies == Replies::SkipNext;
+        let skipped = self.replies() == Replies::SkipNext;
         match act {
-            Act::Reply if !self.in_multi => return self.set_replies(request),
-            Act::Multi => self.in_multi = true,
+            Act::Reply if !self.has(Session::IN_MULTI) => return self.set_replies(request),
+            Act::Multi => self.put(Session::IN_MULTI, true),
             Act::Exec | Act::Discard => self.end_multi(),
             Act::Reset => {
-                *self = Session::new(self.known);
+                *self = Session::new(self.has(Session::KNOWN));
                 return;
             }
             // What was queued, or whether it succeeded, was not heard.
-            _ if self.in_multi => self.is_irregular = true,
-            Act::Hello => self.resp3 = request.note(0) == Some(b"3"),
-            Act::Monitor => self.monitors = true,
+            _ if self.has(Session::IN_MULTI) => self.put(Session::IRREGULAR, true),
+            Act::Hello => self.put(Session::RESP3, request.note(0) == Some(b"3")),
+            Act::Monitor => self.put(Session::MONITORS, true),
             _ => {}
         }
         if skipped {
-            self.replies = Replies::On;
+            self.put_replies(Replies::On);
         }
     }
 
     fn set_replies(&mut self, request: &Request) {
         match request.note(0) {
-            Some(word) if word.eq_ignore_ascii_case(b"OFF") => self.replies = Replies::Off,
-            Some(word) if word.eq_ignore_ascii_case(b"ON") => self.replies = Replies::On,
-            Some(word) if word.eq_ignore_ascii_case(b"SKIP") && self.replies == Replies::On => {
-                self.replies = Replies::SkipNext;
+            Some(word) if word.eq_ignore_ascii_case(b"OFF") => self.put_replies(Replies::Off),
+            Some(word) if word.eq_ignore_ascii_case(b"ON") => self.put_replies(Replies::On),
+            Some(word) if word.eq_ignore_ascii_case(b"SKIP") && self.replies() == Replies::On => {
+                self.put_replies(Replies::SkipNext);
             }
             _ => {}
         }
@@ -293,27 +321,32 @@ impl Session {
 
     /// What a reply is. `act`: the command that waits first.
     #[inline]
-    pub fn reads(&self, act: Option<Act>, reply: &Reply) -> Reading {
+    pub fn reads(&self, act: Option<Act>, reply: &Reply, subscriptions: Subscriptions) -> Reading {
         let Some(kind) = reply.kind else { return Reading::Unclear };
-        let waits_for_confirmation = matches!(act, Some(Act::Subscribe(_) | Act::Unsubscribe(_))) && !self.in_multi;
+        let waits_for_confirmation =
+            matches!(act, Some(Act::Subscribe(_) | Act::Unsubscribe(_))) && !self.has(Session::IN_MULTI);
         match kind {
             Kind::Push if waits_for_confirmation && confirms(act, reply) => Reading::Confirmation,
             Kind::Push => Reading::Push,
-            Kind::Array if !self.resp3 => {
+            Kind::Array if !self.has(Session::RESP3) => {
                 if waits_for_confirmation && confirms(act, reply) {
                     Reading::Confirmation
                 } else if self.is_subscribed() && reply.is_message() {
                     Reading::Push
-                } else if self.shards > 0 && reply.first_element() == b"sunsubscribe" {
+                } else if subscriptions.shards > 0 && reply.first_element() == b"sunsubscribe" {
                     // The server moved the slot away.
                     Reading::Push
-                } else if !self.known && reply.is_message() {
+                } else if !self.has(Session::KNOWN) && reply.is_message() {
                     Reading::Unclear
                 } else {
                     Reading::Answer
                 }
             }
-            Kind::Simple if (self.monitors || !self.known) && is_monitor_line(reply.text()) => Reading::MonitorLine,
+            Kind::Simple
+                if (self.has(Session::MONITORS) || !self.has(Session::KNOWN)) && is_monitor_line(reply.text()) =>
+            {
+                Reading::MonitorLine
+            }
             _ => Reading::Answer,
         }
     }
@@ -321,58 +354,63 @@ impl Session {
     /// Whether a reply has the form of MONITOR's lines although no MONITOR was seen.
     #[inline]
     pub fn is_unasked_monitor_line(&self, reply: &Reply) -> bool {
-        reply.kind == Some(Kind::Simple) && self.known && !self.monitors && is_monitor_line(reply.text())
+        reply.kind == Some(Kind::Simple)
+            && self.has(Session::KNOWN)
+            && !self.has(Session::MONITORS)
+            && is_monitor_line(reply.text())
     }
 
     /// It watches all commands of the server.
     pub fn monitors(&mut self) {
-        self.monitors = true;
+        self.put(Session::MONITORS, true);
     }
 
     /// A message about the subscriptions themselves: their numbers are the server's.
-    pub fn count_subscriptions(&mut self, reply: &Reply) {
+    pub fn count_subscriptions(&mut self, reply: &Reply, subscriptions: &mut Subscriptions) {
         let topic = match reply.first_element() {
             b"subscribe" | b"unsubscribe" => Topic::Channel,
             b"psubscribe" | b"punsubscribe" => Topic::Pattern,
             b"ssubscribe" | b"sunsubscribe" => Topic::Shard,
             _ => return,
         };
-        self.count_topic(topic, reply.third_integer);
+        self.count_topic(topic, reply.third_integer, subscriptions);
     }
 
     /// As [`Session::count_subscriptions`], of a confirmation that is an item of EXEC's array: the command tells the topic.
-    pub fn count_item(&mut self, act: Act, count: Option<u32>) {
+    pub fn count_item(&mut self, act: Act, count: Option<u32>, subscriptions: &mut Subscriptions) {
         if let Act::Subscribe(topic) | Act::Unsubscribe(topic) = act {
-            self.count_topic(topic, count);
+            self.count_topic(topic, count, subscriptions);
         }
     }
 
-    fn count_topic(&mut self, topic: Topic, count: Option<u32>) {
+    fn count_topic(&mut self, topic: Topic, count: Option<u32>, subscriptions: &mut Subscriptions) {
         let Some(count) = count else { return };
+        let Subscriptions { channels, patterns, shards } = subscriptions;
         // The server counts channels and patterns together.
-        let change = i64::from(count) - i64::from(self.channels + self.patterns);
+        let change = i64::from(count) - i64::from(*channels + *patterns);
         let changed = |n: u32| u32::try_from((i64::from(n) + change).max(0)).unwrap_or(u32::MAX);
         match topic {
-            Topic::Channel => self.channels = changed(self.channels),
-            Topic::Pattern => self.patterns = changed(self.patterns),
-            Topic::Shard => self.shards = count,
+            Topic::Channel => *channels = changed(*channels),
+            Topic::Pattern => *patterns = changed(*patterns),
+            Topic::Shard => *shards = count,
         }
+        self.put(Session::SUBSCRIBED, *subscriptions != Subscriptions::NONE);
     }
 
     /// Whether a command ends all subscriptions while it is not known how many there are.
     #[inline]
     pub fn unsubscribes_unknown(&self, act: Act, request: &Request) -> bool {
-        !self.known && matches!(act, Act::Unsubscribe(_)) && request.args == 1
+        !self.has(Session::KNOWN) && matches!(act, Act::Unsubscribe(_)) && request.args == 1
     }
 
     /// How many confirmations a subscription command gets, at the moment at which it is executed.
-    pub fn confirmations(&self, act: Act, request: &Request) -> u32 {
+    pub fn confirmations(&self, act: Act, request: &Request, subscriptions: Subscriptions) -> u32 {
         let named = request.args.saturating_sub(1);
         match act {
             Act::Unsubscribe(topic) if named == 0 => match topic {
-                Topic::Channel => self.channels.max(1),
-                Topic::Pattern => self.patterns.max(1),
-                Topic::Shard => self.shards.max(1),
+                Topic::Channel => subscriptions.channels.max(1),
+                Topic::Pattern => subscriptions.patterns.max(1),
+                Topic::Shard => subscriptions.shards.max(1),
             },
             _ => named,
         }
@@ -382,7 +420,7 @@ impl Session {
     #[inline]
     pub fn contradicts(&self, act: Act, reply: &Reply) -> bool {
         let Some(kind) = reply.kind else { return true };
-        if act == Act::None && !self.in_multi && kind != Kind::Simple {
+        if act == Act::None && !self.has(Session::IN_MULTI) && kind != Kind::Simple {
             // Most of all.
             return false;
         }
@@ -392,10 +430,10 @@ impl Session {
             // Row 63: a failing AUTH can lose its reply; what comes then is the next command's.
             return act == Act::Auth && text.starts_with(b"NOAUTH");
         }
-        if queued && (act.is_never_queued() || self.known && !self.in_multi) {
+        if queued && (act.is_never_queued() || self.has(Session::KNOWN) && !self.has(Session::IN_MULTI)) {
             return true;
         }
-        if self.in_multi && self.known && !act.is_never_queued() {
+        if self.has(Session::IN_MULTI) && self.has(Session::KNOWN) && !act.is_never_queued() {
             return !queued;
         }
         let ok = kind == Kind::Simple && text == b"OK";
@@ -425,15 +463,20 @@ impl Session {
     pub fn is_queued(&mut self, act: Act, reply: &Reply) -> bool {
         let queued = reply.is_queued();
         // A HELLO changes the form of the items behind it, or fails.
-        self.is_irregular |= queued && (!self.in_multi || act == Act::Hello);
-        self.in_multi |= queued;
+        if queued {
+            self.put(
+                Session::IRREGULAR,
+                self.has(Session::IRREGULAR) || !self.has(Session::IN_MULTI) || act == Act::Hello,
+            );
+            self.put(Session::IN_MULTI, true);
+        }
         queued
     }
 
     /// Whether a command that is executed silently is only queued, and will decide, when EXEC executes it, how replies are to
     /// be read: nobody will hear when, or whether.
     pub fn hides(&self, act: Act) -> bool {
-        self.in_multi && act.is_decisive()
+        self.has(Session::IN_MULTI) && act.is_decisive()
     }
 
     /// A command was answered; `succeeded`: not by an error.
@@ -444,47 +487,38 @@ impl Session {
             Act::Exec | Act::Discard => self.end_multi(),
             _ if !succeeded => {}
             Act::Hello => match request.note(0) {
-                Some(b"3") => self.resp3 = true,
-                Some(b"2") => self.resp3 = false,
+                Some(b"3") => self.put(Session::RESP3, true),
+                Some(b"2") => self.put(Session::RESP3, false),
                 _ => {}
             },
-            Act::Reset => *self = Session::new(self.known),
+            Act::Reset => *self = Session::new(self.has(Session::KNOWN)),
             Act::Reply => self.set_replies(request),
             Act::Multi => {
-                self.in_multi = true;
-                self.is_irregular = false;
+                self.put(Session::IN_MULTI, true);
+                self.put(Session::IRREGULAR, false);
             }
-            Act::Monitor => self.monitors = true,
-            Act::Replconf => {
-                let said = (0..).map_while(|n| request.note(n)).find_map(Channel::of_option);
-                self.channel = said.unwrap_or(self.channel);
-            }
+            Act::Monitor => self.put(Session::MONITORS, true),
             _ => {}
         }
     }
 
-    /// What a replica has said that its connection is for.
-    pub fn channel(&self) -> Channel {
-        self.channel
-    }
-
     fn end_multi(&mut self) {
-        self.in_multi = false;
-        self.is_irregular = false;
+        self.put(Session::IN_MULTI, false);
+        self.put(Session::IRREGULAR, false);
     }
 
     /// Whether the items of the open MULTI's EXEC can be told by its queued commands.
     pub fn is_regular(&self) -> bool {
-        self.known && !self.is_irregular
+        self.has(Session::KNOWN) && !self.has(Session::IRREGULAR)
     }
 
     /// Items that a queued command leaves in EXEC's array (pushes not counted), and its effect on the ones behind it.
-    pub fn queued_items(&mut self, act: Act, request: &Request) -> u64 {
+    pub fn queued_items(&mut self, act: Act, request: &Request, subscriptions: Subscriptions) -> u64 {
         let items = match act {
             Act::Reply => u64::from(request.note(0).is_some_and(|word| word.eq_ignore_ascii_case(b"ON"))),
-            _ if self.replies == Replies::Off => 0,
-            Act::Subscribe(_) | Act::Unsubscribe(_) if self.resp3 => 0,
-            Act::Subscribe(_) | Act::Unsubscribe(_) => u64::from(self.confirmations(act, request)),
+            _ if self.replies() == Replies::Off => 0,
+            Act::Subscribe(_) | Act::Unsubscribe(_) if self.has(Session::RESP3) => 0,
+            Act::Subscribe(_) | Act::Unsubscribe(_) => u64::from(self.confirmations(act, request, subscriptions)),
             _ => 1,
         };
         if act == Act::Reply {
@@ -504,12 +538,12 @@ impl Session {
 
     /// Whether subscription confirmations are pushes.
     pub fn is_resp3(&self) -> bool {
-        self.resp3
+        self.has(Session::RESP3)
     }
 
     /// A push came: the protocol is RESP3.
     pub fn saw_push(&mut self) {
-        self.resp3 = true;
+        self.put(Session::RESP3, true);
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Played {
     pub(super) told: Vec<String>,
     /// Of those that were paired: last byte to last byte.
     pub(super) latencies_ms: Vec<u64>,
+    /// A sign for each packet: `x` where the connection had something aside behind it, else a point.
+    pub(super) asides: String,
     facts: Vec<String>,
     counters: Counters,
 }
@@ -287,9 +289,11 @@ impl Tap {
     }
 
     fn watch(mut self, packets: &[Packet]) -> Played {
-        let mut last = Timestamp::NONE;
+        let (mut last, mut asides) = (Timestamp::NONE, String::new());
         for packet in packets {
             self.take(packet);
+            let has_aside = self.resources.asides.in_use() > 0;
+            asides.push(if has_aside { 'x' } else { '.' });
             last = last.max(Timestamp(packet.at));
         }
         if let Some(mut connection) = self.connection.take() {
@@ -298,7 +302,7 @@ impl Tap {
         assert_eq!(self.resources.in_use(), 0, "everything was given back");
         assert_eq!(self.resources.counters.pending(), 0, "every request was decided");
         let Told { lines: told, facts, latencies_ms } = self.told;
-        Played { told, facts, latencies_ms, counters: self.resources.counters }
+        Played { told, facts, latencies_ms, asides, counters: self.resources.counters }
     }
 
     fn take(&mut self, packet: &Packet) {
