@@ -111,6 +111,12 @@ impl<T> Pool<T> {
         self.items.capacity()
     }
 
+    /// The same, if it was ever made.
+    #[inline(always)]
+    pub fn find(&self, handle: u32) -> Option<&T> {
+        self.items.get(handle as usize)
+    }
+
     /// Items held by somebody at the moment.
     #[inline]
     pub fn in_use(&self) -> u32 {

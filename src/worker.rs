@@ -27,6 +27,7 @@ use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
+use crate::pool::NONE;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -45,6 +46,8 @@ struct Arrival<'a> {
     key: FlowKey,
     direction: Direction,
     hash: u64,
+    /// Where its connection is most likely.
+    guess: u32,
     vlans: [u16; 2],
 }
 
@@ -164,18 +167,13 @@ impl Worker {
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
         let mut arrivals = ArrayVec::new();
         let done = self.decode(frames, &mut arrivals);
-        let mut slots: ArrayVec<Option<u32>, BATCH_FRAMES> = ArrayVec::new();
-        for arrival in &arrivals {
-            let slot = self.table.guess(arrival.hash);
-            if let Some(slot) = slot {
-                self.table.prefetch(slot);
-            }
-            slots.push(slot);
+        for arrival in &mut arrivals {
+            arrival.guess = self.table.guess(arrival.hash);
         }
-        for (arrival, slot) in arrivals.iter().zip(&slots) {
+        for arrival in &arrivals {
             // If it may be a reply, the request that waits for it is asked for.
             if arrival.direction == Direction::Reply
-                && let Some(connection) = slot.and_then(|slot| self.table.peek(slot))
+                && let Some(connection) = self.table.peek(arrival.guess)
             {
                 connection.prefetch_head(&self.resources);
             }
@@ -185,8 +183,8 @@ impl Worker {
         {
             self.relieve(first.at);
         }
-        for (arrival, &slot) in arrivals.iter().zip(&slots) {
-            self.arrive(arrival, slot);
+        for arrival in &arrivals {
+            self.arrive(arrival);
         }
         done
     }
@@ -264,16 +262,16 @@ impl Worker {
         }
         let hash = self.table.hash(&key);
         let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
-        arrivals.push(Arrival { tcp: packet.tcp, at: frame.at, key, direction, hash, vlans });
+        arrivals.push(Arrival { tcp: packet.tcp, at: frame.at, key, direction, hash, guess: NONE, vlans });
         Fate::Arrives
     }
 
     /// Brings a segment to its connection.
     #[inline(always)]
-    fn arrive(&mut self, arrival: &Arrival<'_>, guess: Option<u32>) {
+    fn arrive(&mut self, arrival: &Arrival<'_>) {
         let Worker { table, shed, recent, resources, recording, .. } = self;
         // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
-        let Some((slot, connection)) = table.claim(guess, arrival.hash, &arrival.key) else {
+        let Some((slot, connection)) = table.claim(arrival.guess, arrival.hash, &arrival.key) else {
             return self.open_unless_copy(arrival);
         };
         if shed.has_taken_any(connection.last_at()) {
@@ -343,7 +341,7 @@ impl Worker {
     /// A connection begins.
     fn open(&mut self, arrival: &Arrival<'_>) {
         self.recent.connection_begins(arrival.at);
-        let Arrival { tcp, at, key, direction, hash, vlans } = arrival;
+        let Arrival { tcp, at, key, direction, hash, vlans, .. } = arrival;
         let segment = &tcp.segment();
         let may_swap = self.keying.ports.contains(key.client.port);
         let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {

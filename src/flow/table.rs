@@ -6,7 +6,7 @@
 
 use hashbrown::HashTable;
 
-use crate::pool::Pool;
+use crate::pool::{NONE, Pool};
 use crate::prefetch::prefetch;
 
 use super::expiry::{HasLinks, Links, SLOT_BITS, SLOTS_MAX, Wheel};
@@ -137,16 +137,15 @@ impl<T: Keyed> Table<T> {
         self.index.find(hash, is_it).map(|entry| entry.slot())
     }
 
-    /// Where a connection with a key of this hash is most likely; of its slot nothing has been read.
+    /// Where a connection with a key of this hash is most likely, or [`NONE`]; of its slot nothing has been read, but it is asked
+    /// for.
     #[inline(always)]
-    pub fn guess(&self, hash: u64) -> Option<u32> {
-        self.index.find(hash, |entry| entry.may_be(hash)).map(|entry| entry.slot())
-    }
-
-    /// Asks for the memory of a slot.
-    #[inline(always)]
-    pub fn prefetch(&self, slot: u32) {
-        prefetch(self.slots.peek(slot));
+    pub fn guess(&self, hash: u64) -> u32 {
+        let Some(entry) = self.index.find(hash, |entry| entry.may_be(hash)) else { return NONE };
+        if let Some(slot) = self.slots.find(entry.slot()) {
+            prefetch(slot);
+        }
+        entry.slot()
     }
 
     /// The connection in a slot.
@@ -157,20 +156,19 @@ impl<T: Keyed> Table<T> {
 
     /// The connection with this key, most likely in the slot that was [guessed](Table::guess), and where it is.
     #[inline(always)]
-    pub fn claim(&mut self, guess: Option<u32>, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
-        let is_it =
-            |slot: &u32| self.slots.peek(*slot).value.as_ref().is_some_and(|value| self.is_keyed(*slot, value, key));
-        let slot = match guess.filter(is_it) {
-            Some(slot) => slot,
-            None => self.find(hash, key)?,
-        };
+    pub fn claim(&mut self, guess: u32, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
+        if self.peek(guess).is_some_and(|value| self.is_keyed(guess, value, key)) {
+            // Apart from below, so that what was checked need not be checked again.
+            return self.slots.get_mut(guess).value.as_mut().map(|value| (guess, value));
+        }
+        let slot = self.find(hash, key)?;
         self.slots.get_mut(slot).value.as_mut().map(|value| (slot, value))
     }
 
-    /// The connection in a slot, if there is one.
+    /// The connection in a slot that was guessed, if there is one.
     #[inline(always)]
-    pub fn peek(&self, slot: u32) -> Option<&T> {
-        self.slots.peek(slot).value.as_ref()
+    pub fn peek(&self, guess: u32) -> Option<&T> {
+        self.slots.find(guess)?.value.as_ref()
     }
 
     /// The connection in a slot, to change.
@@ -348,10 +346,10 @@ mod tests {
         for n in (0..500).step_by(3) {
             let slot = table.find(table.hash(&tagged(n)), &tagged(n)).unwrap();
             let (hash, other) = (table.hash(&tagged(n)), tagged(n + 7));
-            assert_eq!(table.claim(Some(slot), hash, &tagged(n)).map(|(slot, _)| slot), Some(slot));
-            assert_ne!(table.claim(Some(slot), table.hash(&other), &other).map(|(slot, _)| slot), Some(slot));
+            assert_eq!(table.claim(slot, hash, &tagged(n)).map(|(slot, _)| slot), Some(slot));
+            assert_ne!(table.claim(slot, table.hash(&other), &other).map(|(slot, _)| slot), Some(slot));
             assert_eq!(remove(&mut table, slot), Some(u64::from(n)));
-            assert!(table.claim(Some(slot), hash, &tagged(n)).is_none());
+            assert!(table.claim(slot, hash, &tagged(n)).is_none());
         }
         // In the places of those.
         for n in 500..600 {
