@@ -113,8 +113,8 @@ pub const KEYS_PER_WORKER_MAX: usize = if cfg!(test) { 64 } else { 1 << 17 };
 pub const PREFIXES_PER_WORKER_MAX: usize = if cfg!(test) { 16 } else { 1 << 14 };
 /// Longest name of a key, or prefix, that statistics show whole, in bytes.
 pub const KEY_NAME_BYTES_MAX: usize = 126;
-/// Keys in use that wait to be counted together.
-pub const KEY_BATCH: usize = 64;
+/// Uses of keys that there is room for while they wait to be counted.
+pub const KEY_BATCH: usize = 32;
 /// Keys and prefixes that the summary lists in each order.
 pub const KEYS_LISTED: usize = 100;
 /// The biggest requests, and as many replies, that the summary lists.

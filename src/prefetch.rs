@@ -2,6 +2,19 @@
 
 #![allow(unsafe_code)]
 
+/// Asks for the first cache line of `values[index]`; if there is no such value, for whatever is there.
+#[inline(always)]
+pub fn prefetch_nth<T>(values: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address neither reads nor faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(index).cast::<i8>()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, index);
+}
+
 /// Asks for the first cache lines of `value`, so many.
 #[inline(always)]
 pub fn prefetch_lines<T, const LINES: usize>(value: &T) {

@@ -49,7 +49,7 @@ impl Seed {
     }
 
     /// The hash of a text.
-    #[inline]
+    #[inline(always)]
     pub fn of_bytes(self, bytes: &[u8]) -> u64 {
         let length = bytes.len() as u64;
         let (mut state, mut rest) = (self.0[0], bytes);

@@ -44,9 +44,12 @@ impl Place {
     /// Of a value.
     #[inline(always)]
     pub fn of(value: u64) -> Place {
-        if value == 0 {
-            return Place { fine: 0, coarse: 0 };
-        }
+        if value == 0 { Place { fine: 0, coarse: 0 } } else { Place::of_any(value) }
+    }
+
+    /// Of a value that is hardly ever zero.
+    #[inline(always)]
+    pub fn of_any(value: u64) -> Place {
         let fine = place(DIGITS, value);
         // From the second half of the singles on a coarse place is a number of fine ones.
         let coarse = if fine >= FINE_SINGLES / 2 {
@@ -61,8 +64,8 @@ impl Place {
 /// Counts by place.
 #[derive(Clone, Debug)]
 pub struct Cells<const DIGITS: u8> {
-    /// For whole powers of two, but none beyond [`VALUE_NS_MAX`].
-    counts: Box<[u64]>,
+    /// For whole powers of two, but none beyond [`VALUE_NS_MAX`]; no more room than for these.
+    counts: Vec<u64>,
 }
 
 impl<const D: u8> Cells<D> {
@@ -71,8 +74,11 @@ impl<const D: u8> Cells<D> {
     /// The place of all values that are not told apart.
     const LAST: usize = place(D, VALUE_NS_MAX);
 
-    fn sized(halves: usize) -> Self {
-        Cells { counts: vec![0; (halves * Self::HALF).min(Self::LAST + 1)].into_boxed_slice() }
+    /// Grows to so many times half of the singles.
+    fn grow(&mut self, halves: usize) {
+        let places = (halves * Self::HALF).min(Self::LAST + 1);
+        self.counts.reserve_exact(places - self.counts.len());
+        self.counts.resize(places, 0);
     }
 
     /// So many times half of the singles.
@@ -90,15 +96,19 @@ impl<const D: u8> Cells<D> {
         if D == DIGITS { place.fine } else { place.coarse }
     }
 
+    /// The count of a place, if it has one already.
+    #[inline(always)]
+    pub fn count_mut(&mut self, place: Place) -> Option<&mut u64> {
+        self.counts.get_mut(Self::at(place))
+    }
+
     fn make_room(&mut self, at: usize, claim: Claim, room: &mut Room) -> bool {
         let (has, wants) = (self.halves(), at / Self::HALF + 1);
         if wants > has {
             if !room.take(((wants - has) * Self::HALF * size_of::<u64>()) as u64, claim) {
                 return false;
             }
-            let mut grown = Self::sized(wants);
-            grown.counts[..self.counts.len()].copy_from_slice(&self.counts);
-            *self = grown;
+            self.grow(wants);
         }
         true
     }
@@ -117,7 +127,9 @@ impl<const D: u8> Cells<D> {
 
 impl<const D: u8> Default for Cells<D> {
     fn default() -> Self {
-        Cells::sized(2)
+        let mut cells = Cells { counts: Vec::new() };
+        cells.grow(2);
+        cells
     }
 }
 
@@ -153,13 +165,12 @@ impl<const D: u8> Recording for Cells<D> {
 
     #[inline(always)]
     fn record(&mut self, place: Place, claim: Claim, room: &mut Room) -> bool {
-        let at = Self::at(place);
-        match self.counts.get_mut(at) {
+        match self.count_mut(place) {
             Some(count) => {
                 *count += 1;
                 true
             }
-            None => self.record_larger(at, claim, room),
+            None => self.record_larger(Self::at(place), claim, room),
         }
     }
 
@@ -181,6 +192,17 @@ pub struct PartCells<const DIGITS: u8> {
 }
 
 impl<const D: u8> PartCells<D> {
+    /// Of one of the parts the count of a place, if it has one already.
+    #[inline(always)]
+    pub fn count_mut(&mut self, part: usize, place: Place) -> Option<&mut u64> {
+        self.parts.get_mut(part)?.count_mut(place)
+    }
+
+    /// Of each part so many zeros.
+    pub fn add_zeros(&mut self, zeros: [u64; 3]) {
+        self.zeros.iter_mut().zip(zeros).for_each(|(sum, zeros)| *sum += zeros);
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.parts.iter_mut().for_each(Cells::clear);

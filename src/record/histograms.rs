@@ -25,6 +25,9 @@ use crate::units::{Address, Endpoint, Timestamp};
 use super::cells::{Cells, Fine, PartCells, Place};
 use super::room::{self, Absorbing, Bounded, Claim, Growing, Room, add_always, record_always};
 use super::transaction::Times;
+use usual::UsualSeries;
+
+pub mod usual;
 
 /// A latency histogram, nanoseconds.
 pub type Histogram = hdrhistogram::Histogram<u64>;
@@ -188,20 +191,13 @@ impl Directory {
     }
 
     /// The number of a series whose server has the number `server`, if there is room for it.
-    #[inline(always)]
-    fn series(
-        &mut self,
-        server: u32,
-        command: CommandId,
-        blocking: bool,
-        name: impl FnOnce() -> SeriesName,
-    ) -> Option<u32> {
-        let parts = u64::from(server) << 32 | u64::from(command.0) << 1 | u64::from(blocking);
-        let place = (server as usize).wrapping_mul(31).wrapping_add(usize::from(command.0)) % RECENT;
+    fn series(&mut self, server: u32, name: SeriesName) -> Option<u32> {
+        let parts = u64::from(server) << 32 | u64::from(name.command.0) << 1 | u64::from(name.blocking);
+        let place = (server as usize).wrapping_mul(31).wrapping_add(usize::from(name.command.0)) % RECENT;
         if self.recent[place].parts == parts {
             return Some(self.recent[place].series);
         }
-        let series = self.number_series(name())?;
+        let series = self.number_series(name)?;
         self.recent[place] = Recent { parts, series };
         Some(series)
     }
@@ -397,6 +393,15 @@ impl<T> Entries<T> {
         entry
     }
 
+    /// The entry of a number, if it was touched.
+    #[inline(always)]
+    fn touched_mut(&mut self, number: u32) -> Option<&mut T> {
+        match self.places.get_mut(number as usize) {
+            Some(Entry::Touched(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// The touched entries with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.touched.iter().filter_map(|&number| match &self.places[number as usize] {
@@ -480,6 +485,7 @@ pub struct Statistics {
     pub clients: Entries<PartyEntry<Address, DIGITS_COARSE>>,
     /// By error code, redirects among them.
     pub errors: Entries<(Option<ErrorCode>, u64)>,
+    usual: UsualSeries,
     room: Room,
 }
 
@@ -490,8 +496,9 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// Bytes of the histograms of which nothing is ever given up: overall parts of the latency, and the rest.
-    pub const RESERVED_BYTES: u64 = 5 * room::bytes(DIGITS, VALUE_NS_MAX);
+    /// Bytes of what is never given up: the histograms of the overall parts of the latency and of the rest, and the sums of usual
+    /// series.
+    pub const RESERVED_BYTES: u64 = 5 * room::bytes(DIGITS, VALUE_NS_MAX) + UsualSeries::BYTES;
 
     /// An empty box. All histograms but those of [`Statistics::RESERVED_BYTES`] are within `room`.
     pub fn new(room: Room) -> Statistics {
@@ -505,13 +512,15 @@ impl Statistics {
             servers: Entries::default(),
             clients: Entries::default(),
             errors: Entries::default(),
+            usual: UsualSeries::default(),
             room,
         }
     }
 
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
-        self.parts.bytes()
+        UsualSeries::BYTES
+            + self.parts.bytes()
             + self.rest.iter().map(Growing::bytes).sum::<u64>()
             + self.series.made().map(|series| series.latency.bytes()).sum::<u64>()
             + self.commands.made().map(|command| command.parts.bytes()).sum::<u64>()
@@ -535,10 +544,9 @@ impl Statistics {
             reply_bytes: sample.reply_bytes,
         };
         let Statistics { parts, commands, servers, clients, errors, room, .. } = self;
-        let command = commands.touch(u32::from(sample.command.0).min(table.len() as u32), || CommandEntry {
-            counts: Counts::default(),
-            parts: Bounded::Unused,
-        });
+        let command_number = u32::from(sample.command.0).min(table.len() as u32);
+        let command =
+            commands.touch(command_number, || CommandEntry { counts: Counts::default(), parts: Bounded::Unused });
         command.counts.merge(&counts);
         let server_name = || (sample.server_number != OTHER).then_some(*sample.server);
         servers.touch(sample.server_number, || PartyEntry::new(server_name())).counts.merge(&counts);
@@ -561,33 +569,41 @@ impl Statistics {
             }
             record_always(parts, of_parts);
         }
-        self.record_series(sample, is_blocking, latency, directory, counters);
+        let server = (sample.server_number != OTHER).then_some(*sample.server);
+        let name = SeriesName { server, command: sample.command, blocking: is_blocking };
+        self.record_series(name, sample.server_number, Some(command_number), latency, directory, counters);
     }
 
-    /// Records a latency in its series.
-    #[inline(always)]
+    /// Records a latency in its series, whose next requests are usual ones if its command has a number.
+    #[inline(never)]
     fn record_series(
         &mut self,
-        sample: &Sample<'_>,
-        blocking: bool,
+        name: SeriesName,
+        server_number: u32,
+        command_number: Option<u32>,
         latency: Place,
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
-        let server = (sample.server_number != OTHER).then_some(*sample.server);
-        let name = || SeriesName { server, command: sample.command, blocking };
         let mut given_up = None;
-        if sample.server_number != OTHER {
-            if let Some(number) = directory.series(sample.server_number, sample.command, blocking, name) {
-                let series = self.series.touch(number, || SeriesEntry { name: name(), latency: Bounded::Unused });
+        if server_number != OTHER {
+            if let Some(number) = directory.series(server_number, name) {
+                let series = self.series.touch(number, || SeriesEntry { name, latency: Bounded::Unused });
                 match series.latency.record(latency, Claim::Named, &mut self.room) {
-                    Ok(()) => return,
+                    Ok(()) => {
+                        if let Some(command_number) = command_number
+                            && !name.blocking
+                        {
+                            self.make_usual(server_number, name.command, number, command_number);
+                        }
+                        return;
+                    }
                     Err(kept) => given_up = kept,
                 }
             }
             counters.count(Counter::EvictedSeries);
         }
-        self.record_elsewhere(name(), sample.server_number, given_up.as_ref(), latency, directory);
+        self.record_elsewhere(name, server_number, given_up.as_ref(), latency, directory);
     }
 
     /// Keeps a latency that no series has, and all of a series that was given up for it.
@@ -649,6 +665,7 @@ impl Statistics {
         self.servers.clear(PartyEntry::clear);
         self.clients.clear(PartyEntry::clear);
         self.errors.clear(|entry| entry.1 = 0);
+        self.usual.clear();
     }
 }
 

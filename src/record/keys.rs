@@ -1,9 +1,9 @@
 //! Statistics of keys: which are used most, by operations, bytes and latency; what prefixes of theirs are used for; and the
 //! biggest messages.
 //!
-//! Each worker has a [`KeyStatistics`] for the whole run; at the end they are [added up](KeyStatistics::absorb). Uses are counted
-//! in batches: the tables are larger than a processor's caches, and what a use needs of them comes while the next requests are
-//! read. A prefix gets what its keys had when they leave the table of keys, so that it misses nothing of them; its own table
+//! Each worker has a [`KeyStatistics`] for the whole run; at the end they are [added up](KeyStatistics::absorb). Uses wait before
+//! they are counted, in groups: the tables are larger than a processor's caches, and what a group needs of them comes while the
+//! requests of the next ones are read. A prefix gets what its keys had when they leave the table of keys, so that it misses nothing of them; its own table
 //! has its own bound.
 //!
 //! An operation counts for each of its request's keys; bytes and latency count once, for the first one. Commands that wait on
@@ -17,11 +17,11 @@ use crate::limits::{
 };
 use crate::redis::arguments::{self, Key};
 use crate::redis::command::{CommandId, CommandTable};
-use crate::redis::keys::{Access, KeyRole};
+use crate::redis::keys::KeyRole;
 use crate::resp::parser::Kind;
 use crate::units::{Endpoint, Timestamp};
 
-use super::top::{Entry, Hashed, Likely, Name, PerMetric, Tally, Top};
+use super::top::{Entry, Hashed, Likely, Name, NameRoom, PerMetric, Shape, Tally, Top};
 
 /// What a decided request adds to its keys.
 #[derive(Clone, Copy, Debug)]
@@ -55,26 +55,47 @@ struct Use {
     metrics: PerMetric,
     /// Which name of the table it seems to be, once that has been looked up.
     likely: Likely,
-    /// Bytes of its name that are kept.
-    name_length: u8,
-    is_cut: bool,
+    /// Of its name, as far as it is kept.
+    shape: Shape,
     facts: u8,
 }
 
 impl Use {
-    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, name_length: 0, is_cut: false, facts: 0 };
+    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, facts: 0 };
 }
 
-/// When so many other uses have come, a use's place in the table is asked for: its part of the index has come by then.
-const PLACE_BEHIND: usize = 8;
-/// The same of its name, which is found by its place.
-const NAME_BEHIND: usize = 2 * PLACE_BEHIND;
+/// Uses that are looked up, and counted, together. When a group has come, the place in the table is asked for of each of its
+/// uses, whose part of the index has come by then; so is the name of each of the group before, which is found by its place; and
+/// the group before that is counted.
+const GROUP: usize = 8;
+/// Groups of uses that wait, and one that comes.
+const GROUPS: usize = 4;
+const _: () = assert!(KEY_BATCH == GROUPS * GROUP, "what comes is written over what was counted");
 
 // Facts of a use.
 const READ: u8 = 1;
 const WRITE: u8 = 2;
 const HIT: u8 = 4;
 const MISS: u8 = 8;
+/// It depends on the reply whether it is a hit or a miss.
+const ASKS: u8 = 16;
+
+/// Facts of a use by the bits of its key's role.
+const FACTS: [u8; 64] = {
+    let mut facts = [0; 64];
+    let mut bits = 0;
+    while bits < facts.len() {
+        let role = KeyRole::from_bits(bits as u8);
+        if role.bits() != KeyRole::UNKNOWN.bits() {
+            facts[bits] = if role.writes() { WRITE } else { READ };
+        }
+        if !role.writes() && role.accesses_data() {
+            facts[bits] |= ASKS;
+        }
+        bits += 1;
+    }
+    facts
+};
 
 /// What facts add to a tally's reads, writes, hits and misses.
 const ADDED: [[u64; 4]; 16] = {
@@ -111,13 +132,19 @@ pub struct Big {
 #[derive(Debug)]
 pub struct Biggest {
     list: Vec<Big>,
-    /// Smaller ones don't belong here.
-    least: u64,
+    /// What ranks behind this does not belong here.
+    last: u128,
+}
+
+/// How a message of this size and time ranks by them alone: bigger before smaller, earlier before later.
+#[inline(always)]
+fn rank(bytes: u64, at: Timestamp) -> u128 {
+    u128::from(bytes) << 64 | u128::from(!at.0)
 }
 
 impl Biggest {
     fn new() -> Biggest {
-        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), least: 1 }
+        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), last: rank(1, Timestamp(u64::MAX)) }
     }
 
     /// In order.
@@ -125,10 +152,15 @@ impl Biggest {
         self.list.iter()
     }
 
+    /// Whether one of this size and time may belong here.
+    #[inline(always)]
+    pub fn may_want(&self, bytes: u64, at: Timestamp) -> bool {
+        rank(bytes, at) >= self.last
+    }
+
     /// Whether one of this size, time and place belongs here.
-    #[inline]
     pub fn wants(&self, bytes: u64, at: Timestamp, place: (u64, u64)) -> bool {
-        bytes >= self.least
+        self.may_want(bytes, at)
             && match self.list.last() {
                 Some(last) if self.list.len() == BIGGEST_LISTED => {
                     bytes > last.bytes || (at, place) < (last.at, last.place)
@@ -141,11 +173,11 @@ impl Biggest {
     #[cold]
     pub fn insert(&mut self, big: Big) {
         self.list.truncate(BIGGEST_LISTED - 1);
-        let rank = |big: &Big| (std::cmp::Reverse(big.bytes), big.at, big.place);
-        let at = self.list.partition_point(|other| rank(other) < rank(&big));
+        let order = |big: &Big| (std::cmp::Reverse(big.bytes), big.at, big.place);
+        let at = self.list.partition_point(|other| order(other) < order(&big));
         self.list.insert(at, big);
         if let (BIGGEST_LISTED, Some(last)) = (self.list.len(), self.list.last()) {
-            self.least = last.bytes;
+            self.last = rank(last.bytes, last.at);
         }
     }
 
@@ -174,11 +206,14 @@ pub struct KeyStatistics {
     pub requests: Biggest,
     /// The biggest replies.
     pub replies: Biggest,
-    batch: Box<[Use; KEY_BATCH]>,
-    /// The names of the batch.
-    names: Box<[[u8; KEY_NAME_BYTES_MAX]; KEY_BATCH]>,
-    /// How many wait in it.
-    waiting: usize,
+    /// Uses that wait, each in the place of its number.
+    waiting: Box<[[Use; GROUP]; GROUPS]>,
+    /// Their names.
+    names: Box<[[NameRoom; GROUP]; GROUPS]>,
+    /// Uses that have come.
+    come: u64,
+    /// Of them, those that were counted.
+    counted: u64,
 }
 
 impl KeyStatistics {
@@ -194,9 +229,10 @@ impl KeyStatistics {
             prefixes: Top::new(room(budget / 8, PREFIXES_PER_WORKER_MAX)),
             requests: Biggest::new(),
             replies: Biggest::new(),
-            batch: Box::new([Use::NONE; KEY_BATCH]),
-            names: Box::new([[0; KEY_NAME_BYTES_MAX]; KEY_BATCH]),
-            waiting: 0,
+            waiting: Box::new([[Use::NONE; GROUP]; GROUPS]),
+            names: Box::new([[[0; _]; GROUP]; GROUPS]),
+            come: 0,
+            counted: 0,
         }
     }
 
@@ -235,37 +271,75 @@ impl KeyStatistics {
         }
     }
 
-    /// Lets a use of a key wait, and asks for what earlier ones will need.
+    /// Adds a request whose only key this is, kept whole, and that is neither late nor without a reply. Answers whether it did: what
+    /// an array says of a key is for [`KeyStatistics::record`] to see.
+    #[inline(always)]
+    pub fn record_usual(&mut self, key: &Key<'_>, reply: Kind, metrics: PerMetric, counters: &mut Counters) -> bool {
+        let facts = FACTS[usize::from(key.role.bits()) % FACTS.len()];
+        let hit_or_miss = match reply {
+            _ if facts & ASKS == 0 => 0,
+            Kind::Array => return false,
+            Kind::Null => MISS,
+            kind if kind.is_value() => HIT,
+            _ => 0,
+        };
+        counters.count(Counter::KeyOperations);
+        self.push(key, metrics, facts | hit_or_miss, counters);
+        true
+    }
+
+    /// Lets a use of a key wait, and counts what has waited long enough.
     #[inline(always)]
     fn push(&mut self, key: &Key<'_>, metrics: PerMetric, facts: u8, counters: &mut Counters) {
-        if self.waiting == KEY_BATCH {
-            self.count_batch(counters);
-        }
-        let at = self.waiting % KEY_BATCH;
-        self.waiting = at + 1;
-        let kept = &key.name[..key.name.len().min(KEY_NAME_BYTES_MAX)];
-        let hash = self.seed.of_bytes(key.name);
+        let at = self.come as usize % KEY_BATCH;
+        let name = &mut self.names.as_flattened_mut()[at];
+        let (hash, shape) = match (key.name.first_chunk::<8>(), key.name.last_chunk::<8>()) {
+            // Most names are so short that they are copied as their two ends, which may overlap.
+            (Some(first), Some(last)) if key.name.len() <= 16 => {
+                let hash = self.seed.of_bytes(key.name);
+                name[..8].copy_from_slice(first);
+                name[key.name.len() - 8..key.name.len()].copy_from_slice(last);
+                (hash, Shape::new(key.name.len(), key.is_cut))
+            }
+            _ => keep_long(key.name, key.is_cut, self.seed, name),
+        };
         self.keys.prefetch(hash);
-        let is_cut = key.is_cut || kept.len() < key.name.len();
-        self.batch[at] = Use { hash, metrics, likely: Likely::NONE, name_length: kept.len() as u8, is_cut, facts };
-        copy(kept, &mut self.names[at]);
-        if let Some(earlier) = at.checked_sub(PLACE_BEHIND) {
-            let earlier = &mut self.batch[earlier];
-            earlier.likely = self.keys.prefetch_place(earlier.hash);
+        self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, facts };
+        self.come += 1;
+        if self.come.is_multiple_of(GROUP as u64) {
+            self.advance(counters);
         }
-        if let Some(earlier) = at.checked_sub(NAME_BEHIND) {
-            self.keys.prefetch_name(self.batch[earlier].likely);
+    }
+
+    /// A group has come.
+    #[inline(never)]
+    fn advance(&mut self, counters: &mut Counters) {
+        let come = self.come as usize / GROUP;
+        let behind = |groups: usize| come.wrapping_sub(groups) % GROUPS;
+        self.keys.prefetch_places(self.waiting[behind(1)].iter_mut().map(|one| (one.hash, &mut one.likely)));
+        self.keys.prefetch_names(self.waiting[behind(2)].iter().map(|one| one.likely));
+        if come > 2 {
+            let (group, mut at) = (behind(3), 0);
+            while at < GROUP {
+                at += count_likely(&mut self.keys, &self.waiting[group][at..], &self.names[group][at..]);
+                if at < GROUP {
+                    let Use { hash, metrics, shape, facts, .. } = &self.waiting[group][at];
+                    let name = &self.names[group][at];
+                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *facts)) {
+                        self.count_new(group, at, counters);
+                    }
+                    at += 1;
+                }
+            }
+            self.counted += GROUP as u64;
         }
     }
 
     /// What a request means for the n-th of its keys.
-    #[inline(always)]
     fn facts(&self, request: &KeyedRequest<'_>, key: &Key<'_>, n: u32) -> u8 {
-        let mut facts = 0;
-        if key.role != KeyRole::UNKNOWN && request.counts {
-            facts |= if key.role.writes() { WRITE } else { READ };
-        }
-        if key.role.access() != Access::ReadOnly || !key.role.accesses_data() {
+        let of_role = FACTS[usize::from(key.role.bits()) % FACTS.len()];
+        let facts = if request.counts { of_role & !ASKS } else { 0 };
+        if of_role & ASKS == 0 {
             return facts;
         }
         let nulls = || request.nulls.filter(|_| Some(request.command) == self.mget && n < u64::BITS);
@@ -283,35 +357,27 @@ impl KeyStatistics {
             }
     }
 
-    /// Counts what waits.
+    /// Counts a use of a name that came into the table since it was looked up, or that comes in now.
+    #[cold]
     #[inline(never)]
-    fn count_batch(&mut self, counters: &mut Counters) {
-        let KeyStatistics { keys, prefixes, batch, names, waiting, seed, separator, .. } = self;
-        let batch = &mut batch[..std::mem::take(waiting)];
-        let places_from = batch.len().saturating_sub(PLACE_BEHIND);
-        for key_use in &mut batch[places_from..] {
-            key_use.likely = keys.prefetch_place(key_use.hash);
-        }
-        let names_from = batch.len().saturating_sub(NAME_BEHIND);
-        for key_use in &batch[names_from..] {
-            keys.prefetch_name(key_use.likely);
-        }
-        for (key_use, name) in batch.iter().zip(names.iter()) {
-            let name = &name[..usize::from(key_use.name_length)];
-            let key = Hashed { hash: key_use.hash, name, is_cut: key_use.is_cut };
-            let tally = keys.tally_likely(&key, key_use.likely, |leaving| {
-                counters.count(Counter::KeysGivenUp);
-                count_prefix(prefixes, leaving, *separator, *seed, counters);
-            });
-            let [operations, bytes_in, bytes_out, latency_ns] = key_use.metrics;
-            let [reads, writes, hits, misses] = ADDED[usize::from(key_use.facts) % ADDED.len()];
-            *tally += &Tally { operations, bytes_in, bytes_out, latency_ns, reads, writes, hits, misses };
-        }
+    fn count_new(&mut self, group: usize, at: usize, counters: &mut Counters) {
+        let KeyStatistics { keys, prefixes, waiting, names, seed, separator, .. } = self;
+        let Use { hash, metrics, shape, facts, .. } = &waiting[group][at];
+        let name = names[group][at].get(..shape.length()).unwrap_or_default();
+        let key = Hashed { hash: *hash, name, is_cut: shape.is_cut() };
+        let tally = keys.tally(&key, |leaving| {
+            counters.count(Counter::KeysGivenUp);
+            count_prefix(prefixes, leaving, *separator, *seed, counters);
+        });
+        *tally += &added(metrics, *facts);
     }
 
     /// Counts all that waits; now the prefixes have all that their keys have.
     pub fn finish(&mut self, counters: &mut Counters) {
-        self.count_batch(counters);
+        for number in std::mem::replace(&mut self.counted, self.come)..self.come {
+            let at = number as usize % KEY_BATCH;
+            self.count_new(at / GROUP, at % GROUP, counters);
+        }
         let KeyStatistics { keys, prefixes, separator, seed, .. } = self;
         for entry in keys.iter() {
             count_prefix(prefixes, &entry, *separator, *seed, counters);
@@ -327,16 +393,31 @@ impl KeyStatistics {
     }
 }
 
-/// Copies a name to where there is room for any. Most are so short that they are copied as their two ends, which may overlap.
+/// Counts uses up to the first that is not of the name that it seems to be; answers how many.
 #[inline(always)]
-fn copy(name: &[u8], to: &mut [u8; KEY_NAME_BYTES_MAX]) {
-    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) if name.len() <= 16 => {
-            to[..8].copy_from_slice(first);
-            to[name.len() - 8..name.len()].copy_from_slice(last);
-        }
-        _ => to[..name.len()].copy_from_slice(name),
+fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
+    let mut keys = keys.likely_tallies();
+    for (at, (Use { hash, metrics, likely, shape, facts }, name)) in uses.iter().zip(names).enumerate() {
+        let Some(tally) = keys.of(*likely, *hash, *shape, name) else { return at };
+        *tally += &added(metrics, *facts);
     }
+    uses.len()
+}
+
+/// What a use adds.
+#[inline(always)]
+fn added(metrics: &PerMetric, facts: u8) -> Tally {
+    let [operations, bytes_in, bytes_out, latency_ns] = *metrics;
+    let [reads, writes, hits, misses] = ADDED[usize::from(facts) % ADDED.len()];
+    Tally { operations, bytes_in, bytes_out, latency_ns, reads, writes, hits, misses }
+}
+
+/// Keeps of the name of a key what there is room for; answers the hash of all of it.
+#[inline(never)]
+fn keep_long(name: &[u8], is_cut: bool, seed: Seed, room: &mut NameRoom) -> (u64, Shape) {
+    let kept = name.get(..KEY_NAME_BYTES_MAX).unwrap_or(name);
+    room[..kept.len()].copy_from_slice(kept);
+    (seed.of_bytes(name), Shape::new(kept.len(), is_cut || kept.len() < name.len()))
 }
 
 /// Adds what a key had to its prefix: all up to the last separator.

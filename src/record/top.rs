@@ -14,13 +14,13 @@
 //! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
 
 use crate::limits::KEY_NAME_BYTES_MAX;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_nth};
 
 use std::ops::AddAssign;
 
 /// What was done with a name, and how it went. A cache line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Tally {
     /// Operations.
     pub operations: u64,
@@ -133,13 +133,51 @@ pub struct Entry<'a> {
     pub error: PerMetric,
 }
 
+/// Room for a name.
+pub type NameRoom = [u8; KEY_NAME_BYTES_MAX.next_power_of_two()];
+
+/// How long a name is, at most [`KEY_NAME_BYTES_MAX`] bytes, and whether it is the beginning of a longer one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shape(u16);
+
+impl Shape {
+    /// Of no bytes.
+    pub const EMPTY: Shape = Shape(0);
+
+    const CUT: u16 = 0x100;
+
+    /// Of a name.
+    #[inline(always)]
+    pub fn new(length: usize, is_cut: bool) -> Shape {
+        Shape(length as u8 as u16 | u16::from(is_cut) << 8)
+    }
+
+    /// Bytes.
+    #[inline(always)]
+    pub fn length(self) -> usize {
+        usize::from(self.0 as u8)
+    }
+
+    /// Whether it is the beginning of a longer one.
+    #[inline(always)]
+    pub fn is_cut(self) -> bool {
+        self.0 & Self::CUT != 0
+    }
+
+    /// Of a whole name whose first and last eight bytes are all of it: where the last ones begin.
+    #[inline(always)]
+    fn second_end(self) -> Option<usize> {
+        let second = self.0.wrapping_sub(8);
+        (second <= 8).then_some(usize::from(second))
+    }
+}
+
 /// Where a name is, and its hash.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     hash: u64,
     name_at: u32,
-    length: u8,
-    is_cut: bool,
+    shape: Shape,
 }
 
 impl Place {
@@ -147,7 +185,7 @@ impl Place {
     #[inline(always)]
     fn range(&self) -> std::ops::Range<usize> {
         let from = self.name_at as usize;
-        from..from + usize::from(self.length)
+        from..from + self.shape.length()
     }
 }
 
@@ -158,26 +196,40 @@ pub struct Likely(u32);
 impl Likely {
     /// None, or it is not known.
     pub const NONE: Likely = Likely(u32::MAX);
+
+    #[inline(always)]
+    fn at(slot: Slot) -> Likely {
+        Likely(slot.number().wrapping_sub(1))
+    }
 }
 
-/// A place of the index: the number of a name + 1, or 0 if it is free, and a part of the name's hash, so that hardly any other
-/// name is looked at on the way to one.
+/// A place of the index: the number of a name + 1, or 0 if it is free, and above it a part of the name's hash, so that hardly any
+/// other name is looked at on the way to one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    number: u32,
-    tag: u32,
-}
+struct Slot(u64);
 
 impl Slot {
     fn new(at: usize, hash: u64) -> Slot {
-        Slot { number: at as u32 + 1, tag: tag(hash) }
+        Slot(tag(hash) | (at as u64 + 1) & u64::from(u32::MAX))
+    }
+
+    /// The number of a name + 1, or 0 if it is free.
+    #[inline(always)]
+    fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether its name's hash may be this one; of one that is free this says nothing.
+    #[inline(always)]
+    fn may_be(self, hash: u64) -> bool {
+        tag(self.0 ^ hash) == 0
     }
 }
 
 /// The part of a hash that does not tell its place in the index.
-#[inline]
-fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32
+#[inline(always)]
+fn tag(hash: u64) -> u64 {
+    hash & !u64::from(u32::MAX)
 }
 
 /// Names in the sample that decides who leaves.
@@ -264,7 +316,7 @@ impl Top {
     /// The name that is so far in [`Top::iter`].
     pub fn entry(&self, at: usize) -> Entry<'_> {
         let error = self.errors.get(at).copied().unwrap_or_default();
-        Entry { name: self.name(at), is_cut: self.places[at].is_cut, tally: &self.tallies[at], error }
+        Entry { name: self.name(at), is_cut: self.places[at].shape.is_cut(), tally: &self.tallies[at], error }
     }
 
     #[inline]
@@ -277,76 +329,60 @@ impl Top {
         self.missed
     }
 
-    /// Asks for the memory that [`Top::tally`] will need first for this hash; then [`Top::prefetch_place`] does for what it needs
-    /// next, and [`Top::prefetch_name`] for the last. Between one and the next there should be time for the memory to come.
-    #[inline]
+    /// Asks for the memory that [`Top::tally`] will need first for this hash; then [`Top::prefetch_places`] does for what it needs
+    /// next, and [`Top::prefetch_names`] for the last. Between one and the next there should be time for the memory to come.
+    #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
     }
 
-    /// See [`Top::prefetch`]. Answers which name it seems to be of.
-    #[inline(always)]
-    pub fn prefetch_place(&self, hash: u64) -> Likely {
-        let likely = self.likely(hash);
-        if let (Some(place), Some(tally)) = (self.places.get(likely.0 as usize), self.tallies.get(likely.0 as usize)) {
-            prefetch(place);
-            prefetch(tally);
+    /// See [`Top::prefetch`]. Tells of each hash which name it seems to be of.
+    #[inline]
+    pub fn prefetch_places<'a>(&self, hashes: impl Iterator<Item = (u64, &'a mut Likely)>) {
+        let (index, places, tallies) = (&self.index[..], &self.places[..], &self.tallies[..]);
+        for (hash, likely) in hashes {
+            *likely = find_likely(index, hash);
+            prefetch_nth(places, likely.0 as usize);
+            prefetch_nth(tallies, likely.0 as usize);
         }
-        likely
     }
 
     /// See [`Top::prefetch`].
-    #[inline(always)]
-    pub fn prefetch_name(&self, likely: Likely) {
-        if let Some(place) = self.places.get(likely.0 as usize)
-            && let Some([first, .., last]) = self.text.get(place.range())
-        {
-            prefetch(first);
-            prefetch(last);
-        }
-    }
-
-    /// The name that this hash is of, unless it is not in the table. Another one hardly ever.
-    #[inline(always)]
-    fn likely(&self, hash: u64) -> Likely {
-        let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
-        loop {
-            let Slot { number, tag: found } = self.index[slot];
-            if found == tag(hash) || number == 0 {
-                return Likely(number.wrapping_sub(1));
+    #[inline]
+    pub fn prefetch_names(&self, likely: impl Iterator<Item = Likely>) {
+        let (places, text) = (&self.places[..], &self.text[..]);
+        for likely in likely {
+            if let Some(place) = places.get(likely.0 as usize) {
+                let range = place.range();
+                prefetch_nth(text, range.start);
+                prefetch_nth(text, range.end.wrapping_sub(1));
             }
-            slot = (slot + 1) & mask;
         }
     }
 
     /// The tally of a name, which comes in if it is not there; for that, if the table is full, the lightest leave, and `leaves`
     /// is told of each.
     pub fn tally(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
-        self.tally_likely(wanted, Likely::NONE, leaves)
-    }
-
-    /// The same of one that was looked up before: it is most likely still there.
-    #[inline(always)]
-    pub fn tally_likely(&mut self, wanted: &Hashed<'_>, likely: Likely, leaves: impl FnMut(&Entry<'_>)) -> &mut Tally {
-        let at = if self.is(likely.0 as usize, wanted) { likely.0 as usize } else { self.look_up(wanted, leaves) };
+        let at = match self.find(wanted) {
+            Ok(at) => at,
+            Err(slot) => self.insert(wanted, slot, leaves),
+        };
         &mut self.tallies[at]
     }
 
-    #[inline(never)]
-    fn look_up(&mut self, wanted: &Hashed<'_>, leaves: impl FnMut(&Entry<'_>)) -> usize {
-        match self.find(wanted) {
-            Ok(at) => at,
-            Err(slot) => self.insert(wanted, slot, leaves),
-        }
+    /// The tallies of the names that are in the table, to look at many.
+    #[inline(always)]
+    pub fn likely_tallies(&mut self) -> LikelyTallies<'_> {
+        let names = self.places.len().min(self.tallies.len());
+        LikelyTallies { places: &self.places[..names], text: &self.text, tallies: &mut self.tallies[..names] }
     }
 
     /// Whether there is a name of this number, and it is the one that is wanted.
-    #[inline(always)]
+    #[inline]
     fn is(&self, at: usize, wanted: &Hashed<'_>) -> bool {
         let Some(place) = self.places.get(at) else { return false };
         place.hash == wanted.hash
-            && place.is_cut == wanted.is_cut
+            && place.shape.is_cut() == wanted.is_cut
             && self.text.get(place.range()).is_some_and(|name| same(name, wanted.name))
     }
 
@@ -356,12 +392,12 @@ impl Top {
         let mask = self.index.len() - 1;
         let mut slot = wanted.hash as usize & mask;
         loop {
-            let Slot { number, tag: found } = self.index[slot];
-            if number == 0 {
+            let found = self.index[slot];
+            if found.number() == 0 {
                 return Err(slot);
             }
-            let at = number as usize - 1;
-            if found == tag(wanted.hash) && self.is(at, wanted) {
+            let at = found.number() as usize - 1;
+            if found.may_be(wanted.hash) && self.is(at, wanted) {
                 return Ok(at);
             }
             slot = (slot + 1) & mask;
@@ -380,12 +416,38 @@ impl Top {
         self.push(wanted, slot, Tally::default())
     }
 
+    /// Takes in a short name with what it has, if it is none of those that are there, and if there is room; else this answers
+    /// false, and nothing has happened.
+    #[inline(always)]
+    pub fn insert_short(&mut self, hash: u64, shape: Shape, name: &NameRoom, tally: &Tally) -> bool {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot].number() != 0 {
+            if self.index[slot].may_be(hash) {
+                return false;
+            }
+            slot = (slot + 1) & mask;
+        }
+        let at = self.len();
+        if at == self.capacity || self.keeps_errors || shape.second_end().is_none() {
+            return false;
+        }
+        self.index[slot] = Slot::new(at, hash);
+        let name_at = self.text.len();
+        self.places.push(Place { hash, name_at: name_at as u32, shape });
+        self.tallies.push(*tally);
+        // As many bytes as it may have: those beyond are no part of it.
+        self.text.extend_from_slice(&name[..16]);
+        self.text.truncate(name_at + shape.length());
+        true
+    }
+
     /// Takes a name in; its error is the caller's to add.
     fn push(&mut self, wanted: &Hashed<'_>, slot: usize, tally: Tally) -> usize {
         let at = self.len();
         let &Hashed { hash, name, is_cut } = wanted;
         self.index[slot] = Slot::new(at, hash);
-        self.places.push(Place { hash, name_at: self.text.len() as u32, length: name.len() as u8, is_cut });
+        self.places.push(Place { hash, name_at: self.text.len() as u32, shape: Shape::new(name.len(), is_cut) });
         self.tallies.push(tally);
         self.text.extend_from_slice(name);
         at
@@ -394,7 +456,7 @@ impl Top {
     fn free_slot(&self, hash: u64) -> usize {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
-        while self.index[slot].number != 0 {
+        while self.index[slot].number() != 0 {
             slot = (slot + 1) & mask;
         }
         slot
@@ -418,10 +480,9 @@ impl Top {
                 continue;
             }
             let mut place = self.places[at];
-            let from = place.name_at as usize;
-            self.text.copy_within(from..from + usize::from(place.length), text_end);
+            self.text.copy_within(place.range(), text_end);
             place.name_at = text_end as u32;
-            text_end += usize::from(place.length);
+            text_end += place.shape.length();
             self.places[kept] = place;
             self.tallies[kept] = self.tallies[at];
             self.errors[kept] = self.errors[at];
@@ -524,6 +585,61 @@ impl Top {
     }
 }
 
+/// See [`Top::likely_tallies`].
+pub struct LikelyTallies<'a> {
+    places: &'a [Place],
+    text: &'a [u8],
+    tallies: &'a mut [Tally],
+}
+
+impl LikelyTallies<'_> {
+    /// The tally of a name of which it was looked up which one of the table it seems to be, if it is that one.
+    #[inline(always)]
+    pub fn of(&mut self, likely: Likely, hash: u64, shape: Shape, name: &NameRoom) -> Option<&mut Tally> {
+        let at = likely.0 as usize;
+        let (place, tally) = (self.places.get(at)?, self.tallies.get_mut(at)?);
+        if place.shape != shape {
+            return None;
+        }
+        let Some(second) = shape.second_end() else {
+            // Of a name that is cut the hash says more than what is kept.
+            let is_it = place.hash == hash && is_long(self.text.get(place.range())?, name.get(..shape.length())?);
+            return is_it.then_some(tally);
+        };
+        let found = self.text.get(place.name_at as usize..)?.get(..second + 8)?;
+        let first = differs(found.first_chunk()?, name.first_chunk()?);
+        let last = differs(found.last_chunk()?, name[second..].first_chunk()?);
+        if first | last == 0 { Some(tally) } else { None }
+    }
+}
+
+/// The bits in which eight bytes differ from others.
+#[inline(always)]
+fn differs(a: &[u8; 8], b: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)
+}
+
+/// The name that this hash is of, unless it is not in the table. Another one hardly ever.
+#[inline(always)]
+fn find_likely(index: &[Slot], hash: u64) -> Likely {
+    let slot = hash as usize & (index.len() - 1);
+    let found = index[slot];
+    if found.may_be(hash) { Likely::at(found) } else { find_farther(index, slot, hash) }
+}
+
+/// The same where another name has its slot.
+#[cold]
+#[inline(never)]
+fn find_farther(index: &[Slot], mut slot: usize, hash: u64) -> Likely {
+    loop {
+        let found = index[slot];
+        if found.may_be(hash) || found.number() == 0 {
+            return Likely::at(found);
+        }
+        slot = (slot + 1) & (index.len() - 1);
+    }
+}
+
 /// Whether two names are the same. Eight bytes at a time, none beyond their ends: the library's comparison reads 32, which may
 /// lie in a cache line that was not asked for.
 #[inline]
@@ -535,6 +651,11 @@ fn same(a: &[u8], b: &[u8]) -> bool {
         }
         _ => a == b,
     }
+}
+
+#[inline(never)]
+fn is_long(a: &[u8], b: &[u8]) -> bool {
+    same(a, b)
 }
 
 fn add(sum: &mut PerMetric, other: &PerMetric) {

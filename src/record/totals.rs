@@ -105,6 +105,7 @@ impl Totals {
 
     /// Adds one worker's interval; if it is not to be used again, what it has moves here.
     pub fn merge(&mut self, statistics: &mut Statistics, is_moved: bool, table: &CommandTable, room: &mut Room) {
+        statistics.settle();
         add_always(&mut self.parts, &statistics.parts.told());
         for (number, command) in statistics.commands.iter_mut() {
             let name = table.iter().nth(number as usize).map_or("unknown", |command| &command.name);

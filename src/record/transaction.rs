@@ -27,14 +27,18 @@ pub struct Times {
 impl Times {
     /// The four parts from the four wire times and `previous`, the time of the last byte of the reply or push before on this
     /// connection ([`Timestamp::NONE`]: there was none). `None` if one of the times fell into a gap.
+    #[inline(always)]
     pub fn new(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp, previous: Timestamp) -> Option<Times> {
-        if !(t1.is_known() && t2.is_known() && t3.is_known() && t4.is_known()) {
+        // One bit tells of all four that they are known, unless one is later than the year 2262.
+        let each = [t1, t2, t3, t4].map(|t| t.0.wrapping_sub(1));
+        if (each[0] | each[1] | each[2] | each[3]) >> (u64::BITS - 1) != 0 && each.contains(&u64::MAX) {
             return None;
         }
         let begin = t2.max(previous);
         let t3 = t3.max(begin);
         let t4 = t4.max(t3);
-        Some(Times { send: t2.since(t1), queue: begin.since(t2), server: t3.since(begin), transfer: t4.since(t3) })
+        let [queue, server, transfer] = [begin.0 - t2.0, t3.0 - begin.0, t4.0 - t3.0];
+        Some(Times { send: t2.since(t1), queue, server, transfer })
     }
 
     /// Last byte of the request to last byte of the reply.
@@ -402,5 +406,26 @@ mod tests {
         for (transaction, length) in batch.transactions.iter().zip(lengths) {
             assert_eq!(batch.arguments(transaction), &text[..length]);
         }
+    }
+
+    #[test]
+    fn times_are_known_if_all_four_are_whenever_they_were() {
+        let late = u64::MAX - 10;
+        for from in [1, 1 << 62, (1 << 63) - 4, 1 << 63, late] {
+            let times = |zero: Option<usize>| {
+                let mut at = [1, 2, 5, 9].map(|after| Timestamp(from + after));
+                if let Some(zero) = zero {
+                    at[zero] = Timestamp::NONE;
+                }
+                Times::new(at[0], at[1], at[2], at[3], Timestamp(from + 3))
+            };
+            assert_eq!(times(None), Some(Times { send: 1, queue: 1, server: 2, transfer: 4 }), "{from}");
+            assert_eq!([0, 1, 2, 3].map(|n| times(Some(n))), [None; 4], "{from}");
+        }
+        let [early, late] = [10, 20].map(Timestamp);
+        let none = Times { send: 0, queue: 0, server: 0, transfer: 0 };
+        assert_eq!(Times::new(late, early, early, early, Timestamp::NONE), Some(none), "clocks that went backwards");
+        let waited = Times { queue: 10, ..none };
+        assert_eq!(Times::new(early, early, early, early, late), Some(waited), "the reply before came later");
     }
 }

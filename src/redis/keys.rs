@@ -38,17 +38,17 @@ impl KeyRole {
     pub const UNKNOWN: KeyRole = KeyRole(1);
 
     /// The role that these bits are; further ones are ignored.
-    pub fn from_bits(bits: u8) -> KeyRole {
+    pub const fn from_bits(bits: u8) -> KeyRole {
         KeyRole(bits & 0x3f)
     }
 
     /// As [`KeyRole::from_bits`] takes them: at most six.
-    pub fn bits(self) -> u8 {
+    pub const fn bits(self) -> u8 {
         self.0
     }
 
     /// What happens to the value as a whole.
-    pub fn access(self) -> Access {
+    pub const fn access(self) -> Access {
         match self.0 & 3 {
             0 => Access::ReadOnly,
             1 => Access::ReadWrite,
@@ -58,12 +58,12 @@ impl KeyRole {
     }
 
     /// Whether the key may be changed or deleted by it.
-    pub fn writes(self) -> bool {
-        self.access() != Access::ReadOnly
+    pub const fn writes(self) -> bool {
+        !matches!(self.access(), Access::ReadOnly)
     }
 
     /// `ACCESS`: the user's data is returned, copied or otherwise used.
-    pub fn accesses_data(self) -> bool {
+    pub const fn accesses_data(self) -> bool {
         self.0 & 4 != 0
     }
 

@@ -45,6 +45,12 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Sets the bits of `other`.
     #[inline]
     pub fn set(&mut self, other: Flags) {

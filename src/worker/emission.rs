@@ -3,7 +3,7 @@
 use crate::connection::{Exchange, Identity, Labels, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::record::filter::{Candidate, Filter};
-use crate::record::histograms::{ErrorCode, Sample};
+use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Introduction, Rare, RecordBatch, Times, Transaction};
 use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
 use crate::redis::command::CommandTable;
@@ -54,43 +54,47 @@ impl Records {
         }
     }
 
-    /// A request's fate is decided: if it passes the filter, it is appended to the batch. Answers `false` if that has to be sent first.
+    /// A request's fate is decided. If it is of the usual form, nothing is to be decided about it, and the batch has room, it is
+    /// appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
     #[inline(always)]
-    pub(super) fn emit(&mut self, exchange: &Exchange<'_>, sample: &Sample<'_>, counters: &mut Counters) -> bool {
+    pub(super) fn emit_usual(&mut self, exchange: &Exchange<'_>, reply: &ReplyFacts<'_>, times: Times) -> bool {
         let request = exchange.request;
-        // Decided before anything is written, so that all that is known goes from where it is into the record.
-        if let Some(reply) = exchange.reply
-            && self.takes_usual
+        // Looked at before anything is written, so that all that is known goes from where it is into the record.
+        self.takes_usual
             && request.command.is_known()
-            && sample.error.is_none()
             && exchange.labels.is_none()
             && exchange.parent.is_none()
             && request.noted_script().is_none()
-        {
-            return self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), sample));
-        }
-        self.emit_unusual(exchange, sample, counters)
+            && self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), Some(times)))
     }
 
+    /// A request's fate is decided: if it passes the filter, it is appended to the batch. Answers `false` if that has to be sent
+    /// first.
     #[inline(never)]
-    fn emit_unusual(&mut self, exchange: &Exchange<'_>, sample: &Sample<'_>, counters: &mut Counters) -> bool {
-        if !self.emission.filter.is_open() && !self.passes(exchange, sample) {
+    pub(super) fn emit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        times: Option<Times>,
+        error: Option<&ErrorCode>,
+        counters: &mut Counters,
+    ) -> bool {
+        if !self.emission.filter.is_open() && !self.passes(exchange, times, error.is_some()) {
             counters.count(Counter::RecordsFiltered);
             return true;
         }
         let Exchange { request, reply, .. } = *exchange;
-        let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), sample.error);
+        let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
         let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
-        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, sample)) {
+        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times)) {
             return false;
         }
         let script = request.noted_script().filter(|_| may_show);
-        self.append_rare(exchange, sample.error, script);
+        self.append_rare(exchange, error, script);
         true
     }
 
     /// Whether the filter lets it pass.
-    fn passes(&self, exchange: &Exchange<'_>, sample: &Sample<'_>) -> bool {
+    fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, is_error: bool) -> bool {
         let request = exchange.request;
         let name = arguments::iter(request.arguments()).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
@@ -102,8 +106,8 @@ impl Records {
             connection: exchange.identity.id,
             client: exchange.identity.client,
             server: exchange.identity.server,
-            latency: sample.times.as_ref().map(Times::latency),
-            is_error: sample.error.is_some(),
+            latency: times.map(|times| times.latency()),
+            is_error,
             first_key: arguments::first_key(request.arguments()),
         })
     }
@@ -144,7 +148,7 @@ pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<&Erro
 
 /// Fills a record but for its texts, field after field in its place: they are too many for registers.
 #[inline(always)]
-fn fill(place: &mut Transaction, exchange: &Exchange<'_>, facts: Option<&ReplyFacts<'_>>, sample: &Sample<'_>) {
+fn fill(place: &mut Transaction, exchange: &Exchange<'_>, facts: Option<&ReplyFacts<'_>>, made: Option<Times>) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.
     let Transaction {
@@ -176,9 +180,9 @@ fn fill(place: &mut Transaction, exchange: &Exchange<'_>, facts: Option<&ReplyFa
     *vlans = identity.vlans;
     *index = request.index;
     *t1 = request.t1;
-    *times = sample.times;
-    *request_bytes = sample.request_bytes;
-    *reply_bytes = sample.reply_bytes;
+    *times = made;
+    *request_bytes = request.bytes();
+    *reply_bytes = facts.map_or(0, |facts| facts.bytes);
     *args = request.args;
     *keys = request.keys;
     *pipeline = request.pipeline;

@@ -5,6 +5,7 @@ use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::{OVERALL_BYTES, STATISTICS_BOXES};
 use crate::record::Message;
+use crate::record::histograms::usual::UsualSample;
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
 use crate::record::room::Room;
@@ -215,33 +216,50 @@ fn may_tell_keys(request: &Request, is_answered: bool, error: Option<&ErrorCode>
     !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error))
 }
 
-/// Adds to the statistics of keys.
-#[inline]
-fn count_keys(keys: &mut KeyStatistics, exchange: &Exchange<'_>, sample: &Sample<'_>, counters: &mut Counters) {
-    let Exchange { identity, request, reply, .. } = *exchange;
-    let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
+/// Adds to the biggest messages.
+#[cold]
+#[inline(never)]
+fn count_big(
+    keys: &mut KeyStatistics,
+    exchange: &Exchange<'_>,
+    error: Option<&ErrorCode>,
+    request_bytes: u64,
+    reply_bytes: u64,
+) {
+    let Exchange { identity, request, .. } = *exchange;
     let place = (identity.id, request.index);
-    if keys.requests.wants(request_bytes, request.t1, place) {
-        keys.requests.insert(big(exchange, sample.error, request_bytes));
+    for (biggest, bytes) in [(&mut keys.requests, request_bytes), (&mut keys.replies, reply_bytes)] {
+        if biggest.wants(bytes, request.t1, place) {
+            biggest.insert(big(exchange, error, bytes));
+        }
     }
-    if keys.replies.wants(sample.reply_bytes, request.t1, place) {
-        keys.replies.insert(big(exchange, sample.error, sample.reply_bytes));
-    }
-    if request.keys == 0 || !may_tell_keys(request, reply.is_some(), sample.error) {
+}
+
+/// Adds to the statistics of keys.
+#[inline(never)]
+fn count_keys(
+    keys: &mut KeyStatistics,
+    exchange: &Exchange<'_>,
+    latency_ns: u64,
+    error: Option<&ErrorCode>,
+    counters: &mut Counters,
+) {
+    let Exchange { request, reply, .. } = *exchange;
+    if request.keys == 0 || !may_tell_keys(request, reply.is_some(), error) {
         return;
     }
-    let times = sample.times.filter(|_| !request.flags.has(Flags::BLOCKING));
+    let counts = !request.flags.has(Flags::LATE);
     let keyed = KeyedRequest {
         command: request.command,
         arguments: request.arguments(),
         keys: request.keys,
         has_gap: request.flags.has(Flags::GAP),
-        request_bytes,
-        reply_bytes: sample.reply_bytes,
-        latency_ns: times.map_or(0, |times| times.latency()),
+        request_bytes: if counts { request.bytes() } else { 0 },
+        reply_bytes: reply.map_or(0, |reply| reply.bytes),
+        latency_ns: if request.flags.has(Flags::BLOCKING) { 0 } else { latency_ns },
         reply: reply.map(|reply| reply.kind),
         nulls: reply.and_then(|reply| reply.nulls),
-        counts: sample.counts,
+        counts,
     };
     keys.record(&keyed, counters);
 }
@@ -273,7 +291,79 @@ impl Recorder for Recording {
         Recording::introduce(self, identity, counters);
     }
 
+    #[inline(always)]
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        let Exchange { identity, request, reply, previous, .. } = *exchange;
+        let times = match reply {
+            Some(reply) if !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error => {
+                Times::new(request.t1, request.t2, reply.t3, reply.t4, previous)
+            }
+            _ => None,
+        };
+        let (Some(reply), Some(times)) = (reply, times) else {
+            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        };
+        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
+        let sample = UsualSample {
+            server: &identity.server,
+            server_number: identity.server_number,
+            client: &identity.client.address,
+            client_number: identity.client_number,
+            command: request.command,
+            request_bytes,
+            reply_bytes,
+            times,
+        };
+        if !self.statistics.record_usual(&sample, &mut self.directory, counters) {
+            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        }
+        if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times) {
+            copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
+        }
+        let Some(keys) = &mut self.keys else { return };
+        if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
+            copied(exchange, |exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
+        }
+        let metrics = [1, request_bytes, reply_bytes, times.latency()];
+        if let Some((name, role)) = request.brief_key()
+            && keys.record_usual(&Key { name, is_cut: false, role }, reply.kind, metrics, counters)
+        {
+            return;
+        }
+        copied(exchange, |exchange| count_keys(keys, exchange, times.latency(), None, counters));
+    }
+}
+
+/// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.
+#[inline(always)]
+fn copied<R>(exchange: &Exchange<'_>, show: impl FnOnce(&Exchange<'_>) -> R) -> R {
+    let reply = exchange.reply.copied();
+    show(&Exchange { reply: reply.as_ref(), ..*exchange })
+}
+
+/// With any of these a request is no [`UsualSample`].
+const UNUSUAL: Flags = Flags(Flags::LATE.0 | Flags::BLOCKING.0 | Flags::NOT_EXECUTED.0);
+
+impl Recording {
+    /// Where there are sinks, a request becomes a record.
+    #[inline(never)]
+    fn emit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        times: Option<Times>,
+        error: Option<&ErrorCode>,
+        counters: &mut Counters,
+    ) {
+        if !self.records.emit(exchange, times, error, counters) {
+            self.send_batch(counters);
+            let has_room = self.records.emit(exchange, times, error, counters);
+            debug_assert!(has_room, "nothing is in the batch yet");
+        }
+    }
+
+    /// The same of any request.
+    #[inline(never)]
+    fn decided_unusually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
         let times = reply.and_then(|reply| Times::new(request.t1, request.t2, reply.t3, reply.t4, previous));
         let error = match reply {
@@ -299,12 +389,13 @@ impl Recorder for Recording {
         if let Some(keys) = &mut self.keys
             && !request.flags.has(Flags::NOT_EXECUTED)
         {
-            count_keys(keys, exchange, &sample, counters);
+            let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
+            count_big(keys, exchange, error.as_ref(), request_bytes, sample.reply_bytes);
+            let latency_ns = times.map_or(0, |times| times.latency());
+            count_keys(keys, exchange, latency_ns, error.as_ref(), counters);
         }
-        if self.records.emission.emits && !self.records.emit(exchange, &sample, counters) {
-            self.send_batch(counters);
-            let has_room = self.records.emit(exchange, &sample, counters);
-            debug_assert!(has_room, "nothing is in the batch yet");
+        if self.records.emission.emits {
+            self.emit(exchange, times, error.as_ref(), counters);
         }
     }
 }

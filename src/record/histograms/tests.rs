@@ -5,6 +5,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::super::totals::{Command, Totals, Whose};
+use super::usual::UsualSample;
 use super::*;
 
 fn table() -> CommandTable {
@@ -28,8 +29,9 @@ struct Request {
 
 fn request() -> impl Strategy<Value = Request> {
     let error = prop_oneof![3 => Just(None), 1 => Just(Some(&b"ERR x"[..])), 1 => Just(Some(&b"MOVED 1 h:1"[..]))];
-    // Times up to beyond the largest value that is told apart.
-    let times = proptest::option::weighted(0.8, (0u64..1 << 20, 0u64..1 << 44, 0u64..1 << 10));
+    // Times up to beyond the largest value that is told apart; often one part is all of them.
+    let or_zero = |most: u64| prop_oneof![Just(0), 0..most];
+    let times = proptest::option::weighted(0.8, (or_zero(1 << 20), or_zero(1 << 44), or_zero(1 << 10)));
     (0u8..4, 0u8..4, 0u16..4, any::<bool>(), error, times).prop_map(
         |(server, client, command, blocking, error, times)| {
             let times = times.map(|(queue, server, transfer)| Times { send: 0, queue, server, transfer });
@@ -42,6 +44,8 @@ struct Worker {
     statistics: Statistics,
     directory: Directory,
     counters: Counters,
+    /// Usual requests are counted at once, as a worker does it.
+    is_quick: bool,
 }
 
 impl Worker {
@@ -51,7 +55,7 @@ impl Worker {
 
     fn with_bounds(parties: usize, series: usize) -> Worker {
         let directory = Directory::with_bounds(Seed::random(), parties, parties, series, parties);
-        Worker { statistics: Statistics::default(), directory, counters: Counters::default() }
+        Worker { statistics: Statistics::default(), directory, counters: Counters::default(), is_quick: true }
     }
 
     /// One whose box has room for so many bytes beyond what is always whole.
@@ -77,6 +81,23 @@ impl Worker {
             error: error.as_ref(),
             counts: true,
         };
+        if let (true, Some(times), None, false) = (self.is_quick, request.times, error, request.blocking) {
+            let Sample { command, request_bytes, reply_bytes, .. } = sample;
+            let (server, client) = (sample.server, sample.client);
+            let usual = UsualSample {
+                server,
+                server_number,
+                client,
+                client_number,
+                command,
+                request_bytes,
+                reply_bytes,
+                times,
+            };
+            if self.statistics.record_usual(&usual, &mut self.directory, &mut self.counters) {
+                return;
+            }
+        }
         self.statistics.record(&sample, &table(), &mut self.directory, &mut self.counters);
     }
 
@@ -266,6 +287,61 @@ proptest! {
         check_bounded(&summed, &free);
         prop_assert!(has_given_up || totals.given_up == 0 && said(&totals) == said(&free));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn usual_requests_counted_at_once_add_what_they_add_one_by_one(
+        requests in proptest::collection::vec((request(), 0u32..40), 0..80),
+        bounds in prop_oneof![Just((100, 100)), (0usize..3, 0usize..8)],
+        room in prop_oneof![2 => Just(u64::MAX), 1 => 0u64..1 << 20, 1 => 0u64..8 << 20],
+    ) {
+        let [mut quick, mut plain] = [true, false].map(|is_quick| {
+            let statistics = Statistics::new(if room == u64::MAX { Room::ENDLESS } else { Room::new(room, 0) });
+            Worker { statistics, is_quick, ..Worker::with_bounds(bounds.0, bounds.1) }
+        });
+        let same = |quick: &mut Worker, plain: &mut Worker| {
+            assert_eq!(quick.statistics.memory(), plain.statistics.memory());
+            assert_eq!(quick.statistics.room, plain.statistics.room);
+            assert_eq!(quick.counters, plain.counters);
+            assert_eq!(format!("{:?}", quick.totals()), format!("{:?}", plain.totals()));
+        };
+        for (request, then) in requests {
+            quick.record(request);
+            plain.record(request);
+            // An interval is told, and ends, or goes on.
+            if then < 2 {
+                same(&mut quick, &mut plain);
+            }
+            if then == 0 {
+                quick.statistics.clear();
+                plain.statistics.clear();
+            }
+        }
+        same(&mut quick, &mut plain);
+    }
+}
+
+#[test]
+fn of_many_series_each_is_usual_until_others_need_its_place() {
+    let times = |server| Some(Times { server, ..Times::default() });
+    let mut worker = Worker::new();
+    for server in 0..100u8 {
+        let request = Request { server, client: 1, command: 0, blocking: false, error: None, times: times(10) };
+        worker.record(request);
+        worker.record(Request { times: times(1 << 30), ..request });
+        worker.record(request);
+    }
+    let totals = worker.totals();
+    assert_eq!(totals.commands["GET"].counts.count, 300);
+    assert!(totals.servers.values().all(|server| server.counts.count == 3 && server.counts.request_bytes == 30));
+    let parts = totals.commands["GET"].parts.kept().unwrap();
+    assert_eq!(
+        [&parts.queue, &parts.server, &parts.transfer].map(|part| (part.len(), part.count_at(0))),
+        [(300, 300), (300, 0), (300, 300)]
+    );
 }
 
 #[test]

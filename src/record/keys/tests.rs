@@ -1,5 +1,7 @@
 //! What requests add to the statistics of keys.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::record::top::Tally;
 use crate::redis::arguments::{Argument, ENTRY_HEADER_BYTES, append, close};
@@ -144,6 +146,107 @@ fn a_guessed_key_is_neither_read_nor_written_and_a_late_reply_is_no_second_opera
     let kept = kept.finished();
     assert_eq!(of(&kept.statistics.keys, "k"), expected);
     assert_eq!(kept.counters[Counter::KeyOperations], 1);
+}
+
+#[test]
+fn a_usual_request_adds_to_its_key_what_it_adds_to_one_of_any() {
+    let kinds = [
+        Kind::Simple,
+        Kind::Error,
+        Kind::Integer,
+        Kind::Bulk,
+        Kind::Null,
+        Kind::Array,
+        Kind::Map,
+        Kind::Set,
+        Kind::Push,
+        Kind::Double,
+        Kind::Boolean,
+        Kind::BigNumber,
+        Kind::Verbatim,
+    ];
+    let (mut any, mut usual) = (Kept::new(), Kept::new());
+    let lengths = (0..KEY_NAME_BYTES_MAX + 5).chain([7, 8, 16, 17]);
+    for (number, length) in lengths.cycle().take(64 * kinds.len()).enumerate() {
+        let role = KeyRole::from_bits((number / kinds.len()) as u8);
+        let reply = kinds[number % kinds.len()];
+        // Names that differ at one place only, each of them used again and again.
+        let mut name = vec![b'k'; length];
+        if length > 0 {
+            name[number % length] = b'x';
+        }
+        let mut list = Vec::new();
+        append(&mut list, Argument::Hidden);
+        list.extend_from_slice(&name);
+        close(&mut list, 0, Some(role), false);
+        let request = request("GET", &list, reply);
+        let key = Key { name: &name, is_cut: false, role };
+        for _ in 0..3 {
+            any.record(&request);
+            if !usual.statistics.record_usual(&key, reply, [1, 100, 10, 1000], &mut usual.counters) {
+                assert!(reply == Kind::Array, "{role:?}");
+                usual.record(&request);
+            }
+        }
+    }
+    assert_eq!(any.counters, usual.counters);
+    let told = |kept: Kept| -> Vec<_> {
+        let keys = kept.finished().statistics.keys;
+        keys.iter().map(|entry| (entry.name.to_vec(), entry.is_cut, *entry.tally, entry.error)).collect()
+    };
+    assert_eq!(told(any), told(usual));
+}
+
+proptest! {
+    #[test]
+    fn uses_that_wait_are_all_counted_in_order_however_few_or_many(
+        uses in proptest::collection::vec(0usize..40, 0..200),
+    ) {
+        let mut kept = Kept::new();
+        let mut expected: Vec<(Vec<u8>, u64)> = Vec::new();
+        for number in uses {
+            let name = format!("{number:02}{}", "k".repeat(number)).into_bytes();
+            let mut list = Vec::new();
+            append(&mut list, Argument::Key(&name));
+            kept.record(&request("GET", &list, Kind::Bulk));
+            match expected.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, uses)) => *uses += 1,
+                None => expected.push((name, 1)),
+            }
+        }
+        let kept = kept.finished();
+        let told: Vec<_> =
+            kept.statistics.keys.iter().map(|entry| (entry.name.to_vec(), entry.tally.operations)).collect();
+        prop_assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_biggest_are_those_of_a_sorted_list(
+        messages in proptest::collection::vec((0u64..6, 0u64..8, 0u64..8), 0..80),
+    ) {
+        let mut biggest = Biggest::new();
+        let mut all: Vec<Big> = messages
+            .into_iter()
+            .map(|(bytes, at, connection)| Big {
+                bytes,
+                at: Timestamp(at),
+                place: (connection, 0),
+                command: CommandId::UNKNOWN,
+                key: None,
+                client: endpoint(1),
+                server: endpoint(9),
+            })
+            .collect();
+        for big in &all {
+            if biggest.wants(big.bytes, big.at, big.place) {
+                biggest.insert(*big);
+            }
+        }
+        all.retain(|big| big.bytes > 0);
+        all.sort_by_key(|big| (std::cmp::Reverse(big.bytes), big.at, big.place));
+        all.truncate(BIGGEST_LISTED);
+        prop_assert!(biggest.iter().eq(&all));
+    }
 }
 
 #[test]

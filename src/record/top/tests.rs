@@ -14,7 +14,7 @@ fn tally(operations: u64, bytes_in: u64, bytes_out: u64, latency_ns: u64) -> Tal
 }
 
 fn name(number: u32) -> Vec<u8> {
-    format!("key:{number}").into_bytes()
+    format!("key:{number:05}").into_bytes()
 }
 
 fn hashed(name: &[u8]) -> Hashed<'_> {
@@ -35,9 +35,17 @@ impl Watched {
 
     fn add(&mut self, number: u32, tally: Tally) {
         let name = name(number);
+        let mut room = [b'-'; size_of::<NameRoom>()];
+        room[..name.len()].copy_from_slice(&name);
+        let hashed = hashed(&name);
+        if self.top.insert_short(hashed.hash, Shape::new(name.len(), false), &room, &tally) {
+            assert!(!self.truth.contains_key(&name) || self.left.contains_key(&name), "it is there already");
+            *self.truth.entry(name).or_default() += &tally;
+            return;
+        }
         let left = &mut self.left;
         let leaves = |entry: &Entry<'_>| *left.entry(entry.name.to_vec()).or_default() += entry.tally;
-        *self.top.tally(&hashed(&name), leaves) += &tally;
+        *self.top.tally(&hashed, leaves) += &tally;
         *self.truth.entry(name).or_default() += &tally;
     }
 

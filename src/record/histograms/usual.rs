@@ -1,0 +1,273 @@
+//! Requests of the usual kind, counted at once: answered without an error, not blocking, of a series that has had requests in
+//! this interval.
+//!
+//! What such a request adds to its command, to its server and to the parts of the latency that took no time are sums over
+//! series: they are kept by series, in few places that a series' numbers lead to, and [added](Statistics::settle) to where they
+//! belong when a place is needed for another series and before anything is told. All else has its place already, most of the time;
+//! what has not is left to what [`Statistics::record`] does. Never panics, allocates nothing but what that does.
+
+use crate::counters::{Counter, Counters};
+use crate::redis::command::CommandId;
+
+use super::super::cells::{PartCells, Place};
+use super::super::room::{Claim, Room, record_always};
+use super::super::transaction::Times;
+use super::{
+    Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, OTHER, PartyEntry, SeriesName, Statistics,
+};
+
+/// What a request of the usual kind adds.
+#[derive(Clone, Copy, Debug)]
+pub struct UsualSample<'a> {
+    /// The server.
+    pub server: &'a Endpoint,
+    /// Its number.
+    pub server_number: u32,
+    /// The client.
+    pub client: &'a Address,
+    /// Its number.
+    pub client_number: u32,
+    /// The command.
+    pub command: CommandId,
+    /// RESP bytes of the request.
+    pub request_bytes: u64,
+    /// RESP bytes of the reply.
+    pub reply_bytes: u64,
+    /// The parts of its latency.
+    pub times: Times,
+}
+
+/// Places of which a series may have any: the first that is free, or that of the series that came first.
+const WAYS: usize = if cfg!(test) { 2 } else { 4 };
+/// So many times these.
+const SETS: usize = if cfg!(test) { 2 } else { 64 };
+/// In [`Sums::alone`]: none of the parts is all of the latency.
+const MIXED: usize = 3;
+
+/// What usual requests of a series have added since it came here. A cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Sums {
+    /// Server and command, as one number.
+    parts: u64,
+    /// The series' number.
+    series: u32,
+    /// The command's number.
+    command: u32,
+    request_bytes: u64,
+    reply_bytes: u64,
+    /// Requests by the part that was all of the latency, so that the other two took no time.
+    alone: [u64; MIXED + 1],
+}
+
+impl Sums {
+    /// Of no series.
+    const NONE: Sums =
+        Sums { parts: u64::MAX, series: 0, command: 0, request_bytes: 0, reply_bytes: 0, alone: [0; MIXED + 1] };
+
+    fn server(&self) -> u32 {
+        (self.parts >> 32) as u32
+    }
+
+    /// Adds them to where they belong.
+    fn settle(
+        &mut self,
+        commands: &mut Entries<CommandEntry>,
+        servers: &mut Entries<PartyEntry<Endpoint, DIGITS>>,
+        parts: &mut PartCells<DIGITS>,
+    ) {
+        let Sums { request_bytes, reply_bytes, alone, .. } = *self;
+        let count: u64 = alone.iter().sum();
+        // Both were touched when the series came here.
+        let (Some(command), Some(server)) = (commands.touched_mut(self.command), servers.touched_mut(self.server()))
+        else {
+            debug_assert!(count == 0, "{count} requests are of no command or server");
+            return;
+        };
+        let counts = Counts { count, errors: 0, request_bytes, reply_bytes };
+        command.counts.merge(&counts);
+        server.counts.merge(&counts);
+        let [queue, in_server, transfer, _] = alone;
+        let zeros = [in_server + transfer, queue + transfer, queue + in_server];
+        parts.add_zeros(zeros);
+        if let Some(parts) = command.parts.kept_mut() {
+            parts.add_zeros(zeros);
+        }
+        *self = Sums { request_bytes: 0, reply_bytes: 0, alone: [0; MIXED + 1], ..*self };
+    }
+}
+
+/// Sums by series.
+#[derive(Debug)]
+pub(super) struct UsualSeries {
+    sets: Box<[[Sums; WAYS]; SETS]>,
+}
+
+impl Default for UsualSeries {
+    fn default() -> Self {
+        let sets = vec![[Sums::NONE; WAYS]; SETS].into_boxed_slice();
+        UsualSeries { sets: sets.try_into().expect("so many were made") }
+    }
+}
+
+impl UsualSeries {
+    /// Bytes that it has.
+    pub(super) const BYTES: u64 = size_of::<[[Sums; WAYS]; SETS]>() as u64;
+
+    #[inline(always)]
+    fn set(&mut self, parts: u64) -> &mut [Sums; WAYS] {
+        let set = parts.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.trailing_zeros());
+        &mut self.sets[set as usize % SETS]
+    }
+
+    #[inline(always)]
+    fn find(&mut self, parts: u64) -> Option<&mut Sums> {
+        self.set(parts).iter_mut().find(|sums| sums.parts == parts)
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.sets.as_flattened_mut().iter_mut().for_each(|sums| *sums = Sums::NONE);
+    }
+}
+
+/// Server and command, as one number.
+#[inline(always)]
+fn parts(server_number: u32, command: CommandId) -> u64 {
+    u64::from(server_number) << 32 | u64::from(command.0)
+}
+
+impl Statistics {
+    /// Adds a request, if its series has had requests in this interval; else this answers false, and nothing has happened.
+    #[inline(always)]
+    pub fn record_usual(
+        &mut self,
+        sample: &UsualSample<'_>,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) -> bool {
+        let Statistics { usual, commands, parts: of_all, room, .. } = self;
+        let Some(sums) = usual.find(parts(sample.server_number, sample.command)) else { return false };
+        let Times { queue, server, transfer, .. } = sample.times;
+        let latency = Place::of_any(sample.times.latency());
+        let is_counted = match sample.times.latency() {
+            all if all == server => count_alone::<1>(commands, of_all, sums, latency),
+            all if all == queue => count_alone::<0>(commands, of_all, sums, latency),
+            all if all == transfer => count_alone::<2>(commands, of_all, sums, latency),
+            _ => false,
+        };
+        if !is_counted {
+            sums.alone[MIXED] += 1;
+            record_parts(commands, of_all, sums.command, queue, server, transfer, room, counters);
+        }
+        sums.request_bytes += sample.request_bytes;
+        sums.reply_bytes += sample.reply_bytes;
+        let series = sums.series;
+        if let Some(client) = self.clients.touched_mut(sample.client_number)
+            && let Some(count) = client.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
+        {
+            *count += 1;
+            client.counts.count += 1;
+            client.counts.request_bytes += sample.request_bytes;
+            client.counts.reply_bytes += sample.reply_bytes;
+        } else {
+            let UsualSample { client, client_number, request_bytes, reply_bytes, .. } = *sample;
+            self.record_client(client, client_number, request_bytes, reply_bytes, latency, counters);
+        }
+        if let Some(series) = self.series.touched_mut(series)
+            && let Some(count) = series.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
+        {
+            *count += 1;
+        } else {
+            let name = SeriesName { server: Some(*sample.server), command: sample.command, blocking: false };
+            self.record_series(name, sample.server_number, None, latency, directory, counters);
+        }
+        true
+    }
+
+    /// Adds to a client that has had no requests in this interval, or whose latency has no room for this one.
+    #[cold]
+    #[inline(never)]
+    fn record_client(
+        &mut self,
+        address: &Address,
+        number: u32,
+        request_bytes: u64,
+        reply_bytes: u64,
+        latency: Place,
+        counters: &mut Counters,
+    ) {
+        let Statistics { clients, room, .. } = self;
+        let name = || (number != OTHER).then_some(*address);
+        let client = clients.touch(number, || PartyEntry::new(name()));
+        client.counts.merge(&Counts { count: 1, errors: 0, request_bytes, reply_bytes });
+        if client.latency.record(latency, Claim::Named, room).is_err() {
+            counters.count(Counter::EvictedSeries);
+        }
+    }
+
+    /// Requests of this series are usual from now on.
+    pub(super) fn make_usual(&mut self, server_number: u32, command: CommandId, series: u32, command_number: u32) {
+        let Statistics { usual, commands, servers, parts: of_all, .. } = self;
+        let parts = parts(server_number, command);
+        if usual.find(parts).is_some() {
+            return;
+        }
+        let set = usual.set(parts);
+        set.rotate_right(1);
+        let [first, ..] = set;
+        first.settle(commands, servers, of_all);
+        *first = Sums { parts, series, command: command_number, ..Sums::NONE };
+    }
+
+    /// Adds what usual requests have added since to where it belongs: before anything is told.
+    pub fn settle(&mut self) {
+        let Statistics { usual, commands, servers, parts, .. } = self;
+        for sums in usual.sets.as_flattened_mut().iter_mut().filter(|sums| sums.parts != Sums::NONE.parts) {
+            sums.settle(commands, servers, parts);
+        }
+    }
+}
+
+/// Counts the part that is all of the latency, for its command and for all. If one of these has no place for it, this answers
+/// false, and nothing has happened.
+#[inline(always)]
+fn count_alone<const PART: usize>(
+    commands: &mut Entries<CommandEntry>,
+    of_all: &mut PartCells<DIGITS>,
+    sums: &mut Sums,
+    latency: Place,
+) -> bool {
+    let Some(command) = commands.touched_mut(sums.command) else { return false };
+    let Some(parts) = command.parts.kept_mut() else { return false };
+    let Some(in_command) = parts.count_mut(PART, latency) else { return false };
+    let Some(in_all) = of_all.count_mut(PART, latency) else { return false };
+    *in_command += 1;
+    *in_all += 1;
+    sums.alone[PART] += 1;
+    true
+}
+
+/// Records all parts of a latency.
+#[inline(never)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "in registers or not at all: a structure of them would be written for each request"
+)]
+fn record_parts(
+    commands: &mut Entries<CommandEntry>,
+    of_all: &mut PartCells<DIGITS>,
+    command: u32,
+    queue: u64,
+    server: u64,
+    transfer: u64,
+    room: &mut Room,
+    counters: &mut Counters,
+) {
+    let places = [queue, server, transfer].map(Place::of);
+    let is_kept = commands.touched_mut(command).map(|command| command.parts.record(places, Claim::Named, room));
+    if is_kept.is_none_or(|kept| kept.is_err()) {
+        counters.count(Counter::EvictedSeries);
+    }
+    record_always(of_all, places);
+}
