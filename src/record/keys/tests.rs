@@ -179,7 +179,8 @@ fn a_usual_request_adds_to_its_key_what_it_adds_to_one_of_any() {
         append(&mut list, Argument::Hidden);
         list.extend_from_slice(&name);
         close(&mut list, 0, Some(role), false);
-        let request = request("GET", &list, reply);
+        // Its array says of each key whether it is there.
+        let request = request("MGET", &list, reply);
         let key = Key { name: &name, is_cut: false, role };
         for _ in 0..3 {
             any.record(&request);

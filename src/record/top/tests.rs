@@ -214,3 +214,32 @@ fn names_whose_hashes_are_alike_are_compared() {
     }
     assert_eq!(top.iter().map(|entry| entry.tally.operations).collect::<Vec<_>>(), [2, 1]);
 }
+
+#[test]
+fn what_a_name_seems_to_be_is_looked_at_from_end_to_end() {
+    let is = |there: (&[u8], bool, u64), wanted: (&[u8], bool, u64)| {
+        let mut top = Top::new(4);
+        let (name, is_cut, hash) = there;
+        top.tally(&Hashed { hash, name, is_cut }, |_| ());
+        let mut likely = Likely::NONE;
+        top.prefetch_places([(hash, &mut likely)].into_iter());
+        let (name, is_cut, hash) = wanted;
+        let mut room = [0; size_of::<NameRoom>()];
+        room[..name.len()].copy_from_slice(name);
+        top.likely_tallies().of(likely, hash, Shape::new(name.len(), is_cut), &room).is_some()
+    };
+    for length in [8, 9, 15, 16, 17, 40, KEY_NAME_BYTES_MAX] {
+        let name = vec![b'n'; length];
+        for is_cut in [false, true] {
+            assert!(is((&name, is_cut, 1), (&name, is_cut, 1)), "{length}");
+            assert!(!is((&name, is_cut, 1), (&name, !is_cut, 1)), "{length}");
+            assert!(!is((&name, is_cut, 1), (&name[1..], is_cut, 1)), "{length}");
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'x';
+                assert!(!is((&name, is_cut, 1), (&other, is_cut, 1)), "{length}, {at}");
+            }
+        }
+        assert!(!is((&name, true, 1), (&name, true, 2)), "what is cut is told apart by its hash");
+    }
+}
