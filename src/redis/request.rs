@@ -268,6 +268,12 @@ impl Request {
         if self.is_brief { self.brief.list() } else { &self.draft.arguments }
     }
 
+    /// The same, of one of the usual form that is short; it has no notes.
+    #[inline(always)]
+    pub fn brief_arguments(&self) -> Option<&[u8]> {
+        self.is_brief.then(|| self.brief.list())
+    }
+
     /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.
     #[inline(always)]
     pub fn brief_key(&self) -> Option<(&[u8], KeyRole)> {

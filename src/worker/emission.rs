@@ -54,18 +54,29 @@ impl Records {
         }
     }
 
-    /// A request's fate is decided. If it is of the usual form, nothing is to be decided about it, and the batch has room, it is
-    /// appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
+    /// A request's fate is decided. If it is short and of the usual form, nothing is to be decided about it, and the batch has room,
+    /// it is appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
     #[inline(always)]
-    pub(super) fn emit_usual(&mut self, exchange: &Exchange<'_>, reply: &ReplyFacts<'_>, times: Times) -> bool {
+    pub(super) fn emit_usual(
+        &mut self,
+        exchange: &Exchange<'_>,
+        reply: &ReplyFacts<'_>,
+        times: Times,
+        request_bytes: u64,
+    ) -> bool {
         let request = exchange.request;
         // Looked at before anything is written, so that all that is known goes from where it is into the record.
-        self.takes_usual
+        if self.takes_usual
             && request.command.is_known()
             && exchange.labels.is_none()
             && exchange.parent.is_none()
-            && request.noted_script().is_none()
-            && self.batch.push_with(request.arguments(), |place| fill(place, exchange, Some(reply), Some(times)))
+            && let Some(arguments) = request.brief_arguments()
+        {
+            return self
+                .batch
+                .push_with(arguments, |place| fill(place, exchange, Some(reply), Some(times), request_bytes));
+        }
+        false
     }
 
     /// A request's fate is decided: if it passes the filter, it is appended to the batch. Answers `false` if that has to be sent
@@ -85,7 +96,7 @@ impl Records {
         let Exchange { request, reply, .. } = *exchange;
         let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
         let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
-        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times)) {
+        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes())) {
             return false;
         }
         let script = request.noted_script().filter(|_| may_show);
@@ -148,7 +159,13 @@ pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<&Erro
 
 /// Fills a record but for its texts, field after field in its place: they are too many for registers.
 #[inline(always)]
-fn fill(place: &mut Transaction, exchange: &Exchange<'_>, facts: Option<&ReplyFacts<'_>>, made: Option<Times>) {
+fn fill(
+    place: &mut Transaction,
+    exchange: &Exchange<'_>,
+    facts: Option<&ReplyFacts<'_>>,
+    made: Option<Times>,
+    bytes: u64,
+) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.
     let Transaction {
@@ -181,7 +198,7 @@ fn fill(place: &mut Transaction, exchange: &Exchange<'_>, facts: Option<&ReplyFa
     *index = request.index;
     *t1 = request.t1;
     *times = made;
-    *request_bytes = request.bytes();
+    *request_bytes = bytes;
     *reply_bytes = facts.map_or(0, |facts| facts.bytes);
     *args = request.args;
     *keys = request.keys;

@@ -317,7 +317,7 @@ impl Recorder for Recording {
         if !self.statistics.record_usual(&sample, &mut self.directory, counters) {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
-        if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times) {
+        if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
             copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
         let Some(keys) = &mut self.keys else { return };
