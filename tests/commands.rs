@@ -347,7 +347,7 @@ fn our_keys(bytes: &[u8], random: &mut Random) -> Keys {
     let keys: Keys = arguments::keys(request.arguments()).map(|key| (text(key.name), key.role)).collect();
     assert_eq!(request.keys as usize, keys.len(), "{:?}", String::from_utf8_lossy(bytes));
     let slot = keys.first().map(|(key, _)| resptap::redis::keys::slot(key.as_bytes()));
-    assert_eq!(request.slot(), slot, "{:?}", String::from_utf8_lossy(bytes));
+    assert_eq!(arguments::slot(request.arguments()), slot, "{:?}", String::from_utf8_lossy(bytes));
     keys
 }
 

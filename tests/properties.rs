@@ -18,7 +18,7 @@ use resptap::counters::Counter;
 use resptap::export::summary::{Memory, Report, to_json};
 use resptap::limits::TUNNELS_MAX;
 use resptap::record::transaction::Transaction;
-use resptap::redis::arguments::Payload;
+use resptap::redis::arguments::{self, Payload};
 use resptap::redis::pairing::Resync;
 use resptap::runtime::{self, Progress};
 use resptap::units::Timestamp;
@@ -113,17 +113,9 @@ proptest! {
 /// All that is told of transactions but what their texts say.
 fn without_texts(outcomes: &Outcomes) -> Vec<String> {
     let told = outcomes.records.iter().map(|record| {
-        let transaction = Transaction {
-            text_at: 0,
-            arguments_len: 0,
-            error_len: 0,
-            response_len: 0,
-            redirect_len: 0,
-            client_len: 0,
-            script_len: 0,
-            ..record.transaction
-        };
-        format!("{transaction:?}")
+        let transaction =
+            Transaction { text_at: 0, arguments_len: 0, rare: Transaction::NOTHING_RARE, ..record.transaction };
+        format!("{transaction:?} {:?} {:?}", record.parent, arguments::slot(&record.arguments))
     });
     let mut told: Vec<String> = told.collect();
     told.sort();

@@ -48,7 +48,7 @@ impl Times {
     }
 }
 
-/// One request and what became of it. Plain data; its texts lie in its batch's buffer from `text_at` on.
+/// One request and what became of it. Plain data; its arguments lie in its batch's buffer from `text_at` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction {
     /// Identifies the connection: derived from its tuple and the time of its first packet.
@@ -78,12 +78,8 @@ pub struct Transaction {
     pub keys: u32,
     /// Earlier requests that were still outstanding at t2.
     pub pipeline: u32,
-    /// Cluster slot of the first key, where all of its bytes were seen and it may be shown.
-    pub slot: Option<u16>,
     /// The database that it used, where that is known.
     pub db: Option<u32>,
-    /// Of a queued command the index of the EXEC that executed it.
-    pub parent: Option<u64>,
     /// The command.
     pub command: CommandId,
     /// More facts.
@@ -96,16 +92,8 @@ pub struct Transaction {
     pub text_at: u32,
     /// Bytes of the argument list (`redis::arguments`); 0 where nothing is shown.
     pub arguments_len: u16,
-    /// Bytes of the error reply's text (the code only, unless `--payload full`); 0 if the reply is no error.
-    pub error_len: u16,
-    /// Bytes of the reply's shown form (`--payload full`).
-    pub response_len: u16,
-    /// Bytes of a redirect's target.
-    pub redirect_len: u16,
-    /// Bytes of what is known of the client.
-    pub client_len: u16,
-    /// Bytes of the name of the script or function that it runs.
-    pub script_len: u16,
+    /// What it has beside them, and few others: its place in its batch; [`Transaction::NOTHING_RARE`]: it has nothing.
+    pub rare: u16,
 }
 
 impl Transaction {
@@ -114,6 +102,9 @@ impl Transaction {
     pub(crate) fn bare(connection: u64, client: Endpoint, server: Endpoint) -> Transaction {
         Transaction { connection, client, server, ..Transaction::EMPTY }
     }
+
+    /// There is nothing that only few have.
+    pub const NOTHING_RARE: u16 = u16::MAX;
 
     /// Stands where none is yet.
     pub const EMPTY: Transaction = {
@@ -132,20 +123,14 @@ impl Transaction {
             args: 1,
             keys: 0,
             pipeline: 0,
-            slot: None,
             command: CommandId::UNKNOWN,
             flags: Flags(0),
             outcome: Outcome::Lost,
             reply: None,
             text_at: 0,
             arguments_len: 0,
-            error_len: 0,
-            response_len: 0,
-            redirect_len: 0,
-            client_len: 0,
-            script_len: 0,
+            rare: Transaction::NOTHING_RARE,
             db: None,
-            parent: None,
         }
     };
 }
@@ -168,8 +153,12 @@ pub struct RecordBatch {
     pub introduced: Vec<Introduction>,
     /// In the order in which they were decided.
     pub transactions: Transactions,
+    /// What only few of them have.
+    rare: Vec<RareAt>,
     text: Text,
 }
+
+const _: () = assert!(RECORD_BATCH <= Transaction::NOTHING_RARE as usize, "each may have something rare");
 
 /// Transactions that are written in place, where others have been before.
 #[derive(Debug, Default)]
@@ -199,15 +188,26 @@ impl<'a> IntoIterator for &'a Transactions {
 }
 
 impl Transactions {
-    /// A place for another one.
+    /// A place for another one; `None`: all are taken.
     #[inline(always)]
-    fn place(&mut self) -> &mut Transaction {
+    fn place(&mut self) -> Option<&mut Transaction> {
         let at = self.taken;
-        if at >= self.places.len() {
-            self.places.push(Transaction::EMPTY);
+        if at < self.places.len() {
+            self.taken = at + 1;
+            Some(&mut self.places[at])
+        } else {
+            self.new_place()
         }
-        self.taken = at + 1;
-        &mut self.places[at]
+    }
+
+    #[inline(never)]
+    fn new_place(&mut self) -> Option<&mut Transaction> {
+        if self.taken >= RECORD_BATCH {
+            return None;
+        }
+        self.taken += 1;
+        self.places.push(Transaction::EMPTY);
+        self.places.last_mut()
     }
 }
 
@@ -216,22 +216,27 @@ impl Transactions {
 struct Text {
     room: Vec<u8>,
     /// Of these so many are taken.
-    taken: usize,
+    taken: u32,
 }
 
 impl Text {
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.taken as usize >= RECORD_TEXT_BYTES
+    }
+
     /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
     #[inline(always)]
     fn append(&mut self, text: &[u8]) -> u16 {
-        let length = text.len();
+        let (at, length) = (self.taken as usize, text.len());
         // Two pieces that overlap: most lists of arguments are short.
         if length <= 32
             && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
-            && let Some(place) = self.room.get_mut(self.taken..).and_then(|room| room.first_chunk_mut::<32>())
+            && let Some(place) = self.room.get_mut(at..at + 32).and_then(<[u8]>::first_chunk_mut::<32>)
         {
             place[..16].copy_from_slice(first);
             place[length - 16..length].copy_from_slice(last);
-            self.taken += length;
+            self.taken += length as u32;
             return length as u16;
         }
         self.append_any(text)
@@ -240,22 +245,25 @@ impl Text {
     #[inline(never)]
     fn append_any(&mut self, text: &[u8]) -> u16 {
         let length = text.len().min(usize::from(u16::MAX));
-        let end = self.taken + length;
+        let at = self.taken as usize;
+        let end = at + length;
         if end > self.room.len() {
             self.room.resize(end.max(2 * self.room.len()), 0);
         }
-        self.room[self.taken..end].copy_from_slice(&text[..length]);
-        self.taken = end;
+        self.room[at..end].copy_from_slice(&text[..length]);
+        self.taken = end as u32;
         length as u16
     }
 }
 
-/// A transaction's texts beside its arguments.
+/// What few transactions have beside their arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Texts<'a> {
-    /// The error's code or text.
+pub struct Rare<'a> {
+    /// Of a queued command the index of the EXEC that executed it.
+    pub parent: Option<u64>,
+    /// The error's text (the code only, unless `--payload full`); empty if the reply is no error.
     pub error: &'a [u8],
-    /// The reply's shown form.
+    /// The reply's shown form (`--payload full`).
     pub response: &'a [u8],
     /// Where a redirect sends the client: `10.0.0.2:6379`.
     pub redirect: &'a [u8],
@@ -265,9 +273,22 @@ pub struct Texts<'a> {
     pub script: &'a [u8],
 }
 
+/// The same, its texts in the batch's buffer, one behind the other.
+#[derive(Clone, Copy, Debug)]
+struct RareAt {
+    parent: Option<u64>,
+    text_at: u32,
+    error_len: u16,
+    response_len: u16,
+    redirect_len: u16,
+    client_len: u16,
+    script_len: u16,
+}
+
 impl RecordBatch {
     /// Its bytes at the most, but for the last transaction's texts: a buffer that grew has room for twice as many.
-    pub const BYTES_MAX: usize = RECORD_BATCH * size_of::<Transaction>() + 2 * RECORD_TEXT_BYTES;
+    pub const BYTES_MAX: usize =
+        RECORD_BATCH * (size_of::<Transaction>() + size_of::<RareAt>()) + 2 * RECORD_TEXT_BYTES;
 
     /// The argument list of one of the batch's transactions.
     #[inline]
@@ -275,56 +296,70 @@ impl RecordBatch {
         &self.text.room[transaction.text_at as usize..][..usize::from(transaction.arguments_len)]
     }
 
-    /// The texts of one of the batch's transactions.
-    pub fn texts(&self, transaction: &Transaction) -> Texts<'_> {
-        let (_, text) = self.text.room.split_at(transaction.text_at as usize);
-        let (_, text) = text.split_at(usize::from(transaction.arguments_len));
-        let (error, text) = text.split_at(usize::from(transaction.error_len));
-        let (response, text) = text.split_at(usize::from(transaction.response_len));
-        let (redirect, text) = text.split_at(usize::from(transaction.redirect_len));
-        let (client, text) = text.split_at(usize::from(transaction.client_len));
-        let script = &text[..usize::from(transaction.script_len)];
-        Texts { error, response, redirect, client, script }
-    }
-
-    /// Appends a transaction with its arguments, in place; its other texts are none, until [`RecordBatch::add_texts`].
-    #[inline(always)]
-    pub fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
-        let text_at = self.text.taken as u32;
-        let arguments_len = self.text.append(arguments);
-        *self.transactions.place() = Transaction {
-            text_at,
-            arguments_len,
-            error_len: 0,
-            response_len: 0,
-            redirect_len: 0,
-            client_len: 0,
-            script_len: 0,
-            ..transaction
-        };
-    }
-
-    /// Adds the other texts of the last transaction (each at most 65,535 bytes; longer ones are cut).
-    pub fn add_texts(&mut self, texts: Texts<'_>) {
-        let at = self.transactions.taken - 1;
-        let transaction = &mut self.transactions.places[at];
-        transaction.error_len = self.text.append_any(texts.error);
-        transaction.response_len = self.text.append_any(texts.response);
-        transaction.redirect_len = self.text.append_any(texts.redirect);
-        transaction.client_len = self.text.append_any(texts.client);
-        transaction.script_len = self.text.append_any(texts.script);
-    }
-
-    /// Whether it is time to send it.
+    /// What lies in the batch's buffer from the beginning of a transaction's argument list on, whosever it is.
     #[inline]
-    pub fn is_full(&self) -> bool {
-        self.transactions.taken >= RECORD_BATCH || self.text.taken >= RECORD_TEXT_BYTES
+    pub fn from_arguments_on(&self, transaction: &Transaction) -> &[u8] {
+        &self.text.room[transaction.text_at as usize..]
+    }
+
+    /// What one of the batch's transactions has that few have.
+    pub fn rare(&self, transaction: &Transaction) -> Rare<'_> {
+        let Some(rare) = self.rare.get(usize::from(transaction.rare)) else { return Rare::default() };
+        let (_, text) = self.text.room.split_at(rare.text_at as usize);
+        let (error, text) = text.split_at(usize::from(rare.error_len));
+        let (response, text) = text.split_at(usize::from(rare.response_len));
+        let (redirect, text) = text.split_at(usize::from(rare.redirect_len));
+        let (client, text) = text.split_at(usize::from(rare.client_len));
+        let script = &text[..usize::from(rare.script_len)];
+        Rare { parent: rare.parent, error, response, redirect, client, script }
+    }
+
+    /// Appends a transaction with its arguments, if there is room. `fill` fills all the rest of it in, where another one has been
+    /// before; it has nothing else, until [`RecordBatch::add`]. Answers `false` if it is time to send the batch first.
+    #[inline(always)]
+    pub fn push_with(&mut self, arguments: &[u8], fill: impl FnOnce(&mut Transaction)) -> bool {
+        if self.text.is_full() {
+            return false;
+        }
+        let Some(place) = self.transactions.place() else { return false };
+        fill(place);
+        place.rare = Transaction::NOTHING_RARE;
+        place.text_at = self.text.taken;
+        place.arguments_len = self.text.append(arguments);
+        true
+    }
+
+    /// Appends a transaction with its arguments, however many there are.
+    #[cfg(test)]
+    pub(crate) fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
+        let text_at = self.text.taken;
+        let arguments_len = self.text.append(arguments);
+        let Transactions { places, taken } = &mut self.transactions;
+        places.truncate(*taken);
+        places.push(Transaction { text_at, arguments_len, rare: Transaction::NOTHING_RARE, ..transaction });
+        *taken += 1;
+    }
+
+    /// Adds to the last transaction what few have (texts of at most 65,535 bytes each; longer ones are cut).
+    pub fn add(&mut self, rare: Rare<'_>) {
+        let at = self.transactions.taken - 1;
+        self.transactions.places[at].rare = self.rare.len() as u16;
+        self.rare.push(RareAt {
+            parent: rare.parent,
+            text_at: self.text.taken,
+            error_len: self.text.append_any(rare.error),
+            response_len: self.text.append_any(rare.response),
+            redirect_len: self.text.append_any(rare.redirect),
+            client_len: self.text.append_any(rare.client),
+            script_len: self.text.append_any(rare.script),
+        });
     }
 
     /// Empties the batch, keeping its memory.
     pub fn clear(&mut self) {
         self.introduced.clear();
         self.transactions.taken = 0;
+        self.rare.clear();
         self.text.taken = 0;
     }
 }
@@ -332,6 +367,46 @@ impl RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
+        batch.push_with(arguments, |place| *place = Transaction { index, ..Transaction::EMPTY })
+    }
+
+    #[test]
+    fn a_batch_takes_what_it_has_room_for_and_is_used_again_without_what_was_in_it() {
+        let mut batch = RecordBatch::default();
+        for run in 0..2 {
+            for index in 0..RECORD_BATCH as u64 {
+                assert!(push(&mut batch, index, &index.to_le_bytes()));
+                if index % 2 == run {
+                    batch.add(Rare { parent: Some(index), script: b"script", ..Rare::default() });
+                }
+            }
+            assert!(!push(&mut batch, 0, b"") && batch.transactions.len() == RECORD_BATCH);
+            for (index, transaction) in (0u64..).zip(&batch.transactions) {
+                assert_eq!((transaction.index, batch.arguments(transaction)), (index, &index.to_le_bytes()[..]));
+                let rare = Rare { parent: Some(index), script: b"script", ..Rare::default() };
+                assert_eq!(batch.rare(transaction), if index % 2 == run { rare } else { Rare::default() });
+            }
+            batch.clear();
+            assert!(batch.transactions.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_batch_has_no_room_after_many_bytes_of_text() {
+        let mut batch = RecordBatch::default();
+        let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let mut taken = 0;
+        while push(&mut batch, 0, &text[..taken * 7 % 1000]) {
+            taken += 1;
+        }
+        let lengths = (0..taken).map(|taken| taken * 7 % 1000);
+        assert!(lengths.clone().sum::<usize>() >= RECORD_TEXT_BYTES && batch.transactions.len() == taken);
+        for (transaction, length) in batch.transactions.iter().zip(lengths) {
+            assert_eq!(batch.arguments(transaction), &text[..length]);
+        }
+    }
 
     #[test]
     fn times_are_known_if_all_four_are_whenever_they_were() {

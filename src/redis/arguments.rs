@@ -5,7 +5,7 @@
 
 use crate::short::copy;
 
-use super::keys::KeyRole;
+use super::keys::{self, KeyRole};
 
 /// What of requests and replies is shown (`--payload`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -331,6 +331,26 @@ pub fn keys(list: &[u8]) -> impl Iterator<Item = Key<'_>> {
 #[inline]
 pub fn first_key(list: &[u8]) -> Option<&[u8]> {
     keys(list).next().map(|key| key.name)
+}
+
+/// The cluster slot of the first key of a list, if all of its bytes are kept.
+pub fn slot(list: &[u8]) -> Option<u16> {
+    keys(list).next().filter(|key| !key.is_cut).map(|key| keys::slot(key.name))
+}
+
+/// Where the text of a list's first argument begins that is no word of the command, and how long it is; if that is a whole key.
+#[inline(always)]
+pub fn key_behind_words(list: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    loop {
+        let ([kind, length @ ..], text) = list.get(at..)?.split_first_chunk::<ENTRY_HEADER_BYTES>()?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        at += ENTRY_HEADER_BYTES;
+        if *kind != WORD {
+            return (*kind & (KEY | CUT) == KEY && length <= text.len()).then_some((at, length));
+        }
+        at += length;
+    }
 }
 
 #[cfg(test)]

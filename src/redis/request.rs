@@ -16,8 +16,8 @@ use crate::units::{Offset, Timestamp};
 
 use super::arguments::{self, Argument, Brief, ENTRY_HEADER_BYTES};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
+use super::keys::KeyRole;
 use super::keys::finder::KeyFinder;
-use super::keys::{KeyRole, slot};
 use super::pairing::Flags;
 use super::queue::Stretch;
 use super::session::Act;
@@ -268,6 +268,12 @@ impl Request {
         if self.is_brief { self.brief.list() } else { &self.draft.arguments }
     }
 
+    /// The same, of one of the usual form that is short; it has no notes.
+    #[inline(always)]
+    pub fn brief_arguments(&self) -> Option<&[u8]> {
+        self.is_brief.then(|| self.brief.list())
+    }
+
     /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.
     #[inline(always)]
     pub fn brief_key(&self) -> Option<(&[u8], KeyRole)> {
@@ -394,11 +400,6 @@ impl Request {
             _ => 1,
         };
         !self.draft.word_cut && self.draft.begun >= words && self.draft.collect != Collect::Word
-    }
-
-    /// Cluster slot of the first key, where its bytes are kept.
-    pub fn slot(&self) -> Option<u16> {
-        arguments::keys(self.arguments()).next().filter(|key| !key.is_cut).map(|key| slot(key.name))
     }
 
     /// Whether its command is one that carries secrets, so that nothing of its arguments is told.

@@ -8,6 +8,7 @@ use base64::Engine;
 use sha1::{Digest, Sha1};
 
 use crate::endpoint::{Label, Labels};
+use crate::prefetch::prefetch;
 use crate::record::transaction::Transaction;
 use crate::units::{Address, Endpoint};
 
@@ -20,6 +21,11 @@ const SETS_MIN: usize = if cfg!(test) { 1 } else { 256 };
 
 /// Bytes of a connection.
 const CONNECTION_BYTES: usize = size_of::<u64>() + size_of::<Connection>();
+const _: () = assert!(size_of::<Connection>() == 256, "four lines of the cache");
+
+/// Where texts of a connection are expected.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(usize);
 
 /// Texts of connections.
 #[derive(Debug)]
@@ -48,15 +54,32 @@ impl Connections {
         Connections { ids: vec![[0; WAYS]; sets], texts, sets_max, replaced: 0, scratch: Vec::new() }
     }
 
-    /// The texts of a transaction's connection, with `labels` if there are any at all.
+    /// Where the texts of a transaction's connection are, if they are anywhere.
     #[inline(always)]
-    pub(super) fn of(&mut self, transaction: &Transaction, labels: Option<&Labels>) -> &Connection {
+    pub(super) fn find(&self, transaction: &Transaction) -> Place {
         let set = transaction.connection as usize & (self.ids.len() - 1);
-        let way = self.ids[set].iter().position(|&id| id == transaction.connection);
-        let mut place = WAYS * set + way.unwrap_or(0);
-        if way.is_none() || !self.texts[place].is_of(transaction, labels) {
-            place = self.make(transaction, labels);
+        // Without branches: which of them it is nobody can foresee.
+        let ids = self.ids[set].iter().enumerate();
+        let way = ids.fold(0, |way, (this, &id)| if id == transaction.connection { this } else { way });
+        Place(WAYS * set + way)
+    }
+
+    /// Asks for what is at a place.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, place: Place) {
+        if let Some(texts) = self.texts.get(place.0) {
+            prefetch(texts);
         }
+    }
+
+    /// The texts of a transaction's connection, with `labels` if there are any at all. They are expected at a place, where another's
+    /// may be meanwhile.
+    #[inline(always)]
+    pub(super) fn of(&mut self, transaction: &Transaction, expected: Place, labels: Option<&Labels>) -> &Connection {
+        if self.texts.get(expected.0).is_some_and(|texts| texts.is_of(transaction, labels)) {
+            return &self.texts[expected.0];
+        }
+        let place = self.make(transaction, labels);
         &self.texts[place]
     }
 
@@ -132,8 +155,9 @@ impl EndText {
     pub(super) const BYTES: &[u8] = br#","bytes":"#;
 }
 
-/// The texts of a connection.
+/// The texts of a connection, in as few lines of the cache as they need.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Connection {
     id: u64,
     client: Endpoint,
@@ -185,8 +209,16 @@ impl Connection {
     /// Whether they are a transaction's, and nobody at its ends has another name meanwhile.
     #[inline(always)]
     fn is_of(&self, transaction: &Transaction, labels: Option<&Labels>) -> bool {
-        self.client == transaction.client
-            && self.server == transaction.server
+        // Looked at together: they hardly ever differ.
+        let differs = |one: &Endpoint, other: &Endpoint| {
+            let halves = |end: &Endpoint| {
+                end.address.0.as_chunks().0.first_chunk().map(|halves: &[[u8; 8]; 2]| halves.map(u64::from_ne_bytes))
+            };
+            let [[high, low], [other_high, other_low]] = [one, other].map(|end| halves(end).unwrap_or([0; 2]));
+            (high ^ other_high) | (low ^ other_low) | u64::from(one.port ^ other.port)
+        };
+        let ends = differs(&self.client, &transaction.client) | differs(&self.server, &transaction.server);
+        ends | (self.id ^ transaction.connection) == 0
             && !self.is_free()
             && self.labels.as_ref().map(|texts| texts.version) == labels.map(Labels::version)
     }
@@ -304,7 +336,8 @@ mod tests {
 
     fn check(connections: &mut Connections, transaction: &Transaction, labels: Option<&Labels>) {
         let Transaction { connection, client, server, .. } = *transaction;
-        let found = connections.of(transaction, labels);
+        let expected = connections.find(transaction);
+        let found = connections.of(transaction, expected, labels);
         assert_eq!(found.id_text, *format!("{connection:016x}-").as_bytes());
         for (found, end) in [(&found.client_text, client), (&found.server_text, server)] {
             assert_eq!(text(found), format!(r#""ip":"{}","port":{},"bytes":"#, end.address, end.port));
@@ -349,7 +382,7 @@ mod tests {
     fn what_is_kept_moves_along_when_there_is_more_room() {
         let mut connections = Connections::new(1 << 20);
         for id in 0..100 {
-            connections.of(&bare(id), None);
+            check(&mut connections, &bare(id), None);
         }
         assert!(connections.texts.len() >= 100);
         let mut made: Vec<u64> =

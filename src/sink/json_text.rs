@@ -8,10 +8,10 @@ use std::io::Write;
 
 use crate::units::Timestamp;
 
-/// Longest line that a [`Room`] holds, and one byte more; a power of two.
-const LINE_BYTES: usize = 4096;
-/// Bytes of a room: wherever a line is, the longest piece has its place behind it.
-pub(super) const ROOM_BYTES: usize = 2 * LINE_BYTES;
+/// Longest line that a [`Room`] holds, and one byte more.
+pub(super) const LINE_BYTES: usize = 4096;
+/// Bytes of a room: wherever a line is, the pieces that are put before it is looked at again have their places behind it.
+pub(super) const ROOM_BYTES: usize = 4 * LINE_BYTES;
 
 /// A line that is being put together. It goes from hand to hand instead of being borrowed, so that it is known in registers how
 /// far it is, and not written to memory and read back piece by piece.
@@ -25,13 +25,17 @@ pub(super) trait Line: Sized {
     /// Puts all but the last bytes of a piece that was made before.
     fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self;
 
+    /// Sees to it that there is room for some more parts, pieces, times and fields: as many as stand one behind the other, but in no
+    /// loop. [`Line::put`], [`Line::copy`] and [`Line::text`] do so by themselves.
+    fn turn(self) -> Self;
+
     /// Puts what needs no escaping, of whatever length.
     fn copy(self, text: &[u8]) -> Self;
 
     /// Puts a piece that is always the same.
     #[inline(always)]
     fn put<const N: usize>(self, text: &[u8; N]) -> Self {
-        self.parts(text, &[], 0)
+        self.turn().parts(text, &[], 0)
     }
 
     /// Puts a piece that was made before.
@@ -46,10 +50,26 @@ pub(super) trait Line: Sized {
         if is_plain(text) { self.copy(text) } else { foreign(self, text) }
     }
 
+    /// Puts a piece, and of another one what counts, and a number that was made text before.
+    #[inline(always)]
+    fn parts_and_digits<const A: usize, const B: usize>(
+        self,
+        first: &[u8; A],
+        second: &[u8; B],
+        length: u8,
+        digits: Digits,
+    ) -> Self {
+        self.parts(first, second, length).parts(&[], &digits.text.to_le_bytes(), digits.length)
+    }
+
     /// Puts `name` (with its punctuation) and a number.
     #[inline(always)]
     fn field<const N: usize>(self, name: &[u8; N], n: u64) -> Self {
-        self.field_like(name, n, &mut None)
+        if n >= HUGE {
+            return huge(self.put(name), n).turn();
+        }
+        let Digits { text, length, .. } = Digits::of(n as u32);
+        self.parts(name, &text.to_le_bytes(), length)
     }
 
     /// Puts a number in decimal.
@@ -60,17 +80,14 @@ pub(super) trait Line: Sized {
 
     /// Puts `name` and a number that may be as the one before.
     #[inline(always)]
-    fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Option<(u64, Digits)>) -> Self {
-        if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
-            return self.parts(name, &[a, b, c, length], length);
+    fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Digits) -> Self {
+        if n != last.number {
+            if n >= HUGE {
+                return huge(self.put(name), n).turn();
+            }
+            *last = Digits::of(n as u32);
         }
-        let digits = match *last {
-            Some((last, digits)) if last == n => digits,
-            _ if n >= 100_000_000 => return huge(self.put(name), n),
-            _ => digits(n as u32),
-        };
-        *last = Some((n, digits));
-        self.parts(name, &digits.text.to_le_bytes(), digits.length)
+        self.parts(name, &last.text.to_le_bytes(), last.length)
     }
 
     /// Puts `name` (with its punctuation), a word of our own, which needs no escaping, and the closing quote.
@@ -101,12 +118,11 @@ impl<'a> Room<'a> {
 }
 
 impl Line for Room<'_> {
-    // Where the line is counts on when it is too long; where pieces are put wraps around. So no piece needs to ask whether there is
-    // room.
+    // Of how many bytes a piece is at the most is known, and so is how many of them are put one after the other: the compiler sees
+    // that there is room, and no piece needs to ask.
     #[inline(always)]
     fn parts<const A: usize, const B: usize>(mut self, first: &[u8; A], second: &[u8; B], length: u8) -> Self {
-        const { assert!(A + B <= LINE_BYTES) };
-        let at = self.at % LINE_BYTES;
+        let at = self.at;
         self.room[at..at + A].copy_from_slice(first);
         self.room[at + A..at + A + B].copy_from_slice(second);
         self.at += A + usize::from(length);
@@ -115,8 +131,7 @@ impl Line for Room<'_> {
 
     #[inline(always)]
     fn time<const A: usize, const B: usize>(mut self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self {
-        const { assert!(A + TIME_BYTES + B <= LINE_BYTES) };
-        let at = self.at % LINE_BYTES;
+        let at = self.at;
         self.room[at..at + A].copy_from_slice(before);
         let at = at + A;
         self.room[at..at + SECOND_BYTES].copy_from_slice(time.second);
@@ -137,7 +152,8 @@ impl Line for Room<'_> {
 
     #[inline(always)]
     fn copy(mut self, text: &[u8]) -> Self {
-        let (at, length) = (self.at % LINE_BYTES, text.len());
+        self = self.turn();
+        let (at, length) = (self.at, text.len());
         // Two pieces that overlap: keys are short.
         if length <= 32
             && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
@@ -153,6 +169,13 @@ impl Line for Room<'_> {
             place.copy_from_slice(text);
         }
         self.at += length;
+        self.turn()
+    }
+
+    // One that is too long stays at its end, and is so until it is finished.
+    #[inline(always)]
+    fn turn(mut self) -> Self {
+        self.at = self.at.min(LINE_BYTES);
         self
     }
 }
@@ -176,6 +199,10 @@ impl Line for Long<'_> {
 
     fn copy(self, text: &[u8]) -> Self {
         self.0.extend_from_slice(text);
+        self
+    }
+
+    fn turn(self) -> Self {
         self
     }
 }
@@ -214,11 +241,43 @@ impl<const N: usize> Piece<N> {
     }
 }
 
-/// A number of up to eight digits, the first in the lowest byte.
+/// Numbers from here on have more than eight digits.
+const HUGE: u64 = 100_000_000;
+
+/// A number of up to eight digits, and these, the first in the lowest byte; what is behind them does not count.
 #[derive(Clone, Copy)]
 pub(super) struct Digits {
+    number: u64,
     text: u64,
     length: u8,
+}
+
+impl Digits {
+    /// Nought.
+    pub(super) const ZERO: Digits = Digits { number: 0, text: b'0' as u64, length: 1 };
+
+    /// Of a number that has no more.
+    #[inline(always)]
+    pub(super) fn new(n: u64) -> Option<Digits> {
+        (n < HUGE).then(|| Digits::of(n as u32))
+    }
+
+    #[inline(always)]
+    fn of(n: u32) -> Digits {
+        let number = u64::from(n);
+        if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
+            return Digits { number, text: u64::from(u32::from_le_bytes([a, b, c, length])), length };
+        }
+        let (thousands, low) = (n as usize / 1000, u64::from(u32::from_le_bytes(THIRDS[n as usize % 1000])));
+        let high = |n: usize| SMALL[n % 1000];
+        let (high, low, digits) = match thousands {
+            0..1000 => (high(thousands), low, 3),
+            _ => (high(thousands / 1000), u64::from(u32::from_le_bytes(THIRDS[thousands % 1000])) | low << 24, 6),
+        };
+        let [a, b, c, length] = high;
+        let high = u64::from(u32::from_le_bytes([a, b, c, 0]));
+        Digits { number, text: high | low << (8 * length), length: length + digits }
+    }
 }
 
 /// Text from traffic, made fit for the inside of a JSON string, on its own.
@@ -273,24 +332,10 @@ static THIRDS: [[u8; 4]; 1000] = {
     thirds
 };
 
-/// The digits of a number from 1000 to 10⁸ − 1.
-#[inline]
-fn digits(n: u32) -> Digits {
-    if n < 1_000_000 {
-        let [a, b, c, length] = SMALL[n as usize / 1000];
-        let low = u32::from_le_bytes(THIRDS[n as usize % 1000]);
-        let high = u32::from_le_bytes([a, b, c, 0]);
-        return Digits { text: u64::from(high) | u64::from(low) << (8 * length), length: length + 3 };
-    }
-    let digits = eight_digits(n);
-    let leading = digits.trailing_zeros() / 8;
-    Digits { text: (digits | ZEROS) >> (8 * leading), length: 8 - leading as u8 }
-}
-
 /// Puts a number from 10⁸ on.
 #[cold]
 fn huge<L: Line>(line: L, n: u64) -> L {
-    line.number(n / 100_000_000).put(&(eight_digits((n % 100_000_000) as u32) | ZEROS).to_le_bytes())
+    line.turn().number(n / HUGE).put(&(eight_digits((n % HUGE) as u32) | ZEROS).to_le_bytes())
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -361,16 +406,19 @@ pub(super) struct TimeText<'a> {
     thirds: [[u8; 4]; 3],
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// Makes times text; the last second is kept formatted.
 #[derive(Debug)]
 pub(super) struct Clock {
-    last: u64,
+    /// When it began.
+    begin: u64,
     text: [u8; SECOND_BYTES],
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { last: u64::MAX, text: [0; SECOND_BYTES] }
+        Clock { begin: 0, text: second_text(Timestamp(0)) }
     }
 }
 
@@ -378,17 +426,25 @@ impl Clock {
     /// The text of a time.
     #[inline(always)]
     pub(super) fn text(&mut self, at: Timestamp) -> TimeText<'_> {
-        const SECOND: u64 = 1_000_000_000;
-        let (second, fraction) = (at.0 / SECOND, (at.0 % SECOND) as usize);
-        if self.last != second {
-            (self.last, self.text) = (second, second_text(Timestamp(second * SECOND)));
+        let mut fraction = at.0.wrapping_sub(self.begin);
+        if fraction >= SECOND_NS {
+            fraction = self.turn(at);
         }
-        let thirds = [fraction / 1_000_000, fraction / 1000 % 1000, fraction % 1000];
+        let fraction = fraction as usize;
+        let thirds = [fraction / 1_000_000 % 1000, fraction / 1000 % 1000, fraction % 1000];
         TimeText { second: &self.text, thirds: thirds.map(|third| THIRDS[third]) }
+    }
+
+    /// Another second it is; answers the fraction.
+    #[cold]
+    fn turn(&mut self, at: Timestamp) -> u64 {
+        let fraction = at.0 % SECOND_NS;
+        self.begin = at.0 - fraction;
+        self.text = second_text(Timestamp(self.begin));
+        fraction
     }
 }
 
-#[cold]
 fn second_text(at: Timestamp) -> [u8; SECOND_BYTES] {
     let mut whole = [0; SECOND_BYTES + "000000000Z".len()];
     let mut rest = &mut whole[..];
@@ -516,7 +572,7 @@ mod tests {
         for number in edges.chain([u64::MAX]) {
             let text = put!(|line| {
                 // The same number once more is the one before.
-                let mut last = None;
+                let mut last = Digits::ZERO;
                 line.field_like(b"", number, &mut last).field_like(b" ", number, &mut last)
             });
             assert_eq!(text, format!("{number} {number}"));

@@ -10,10 +10,13 @@ use crate::record::key_hash::KeyHasher;
 use crate::record::transaction::{RecordBatch, Transaction};
 use crate::redis::arguments::{self, Argument, Payload};
 use crate::redis::command::{CommandTable, WORD_BYTES_MAX};
+use crate::redis::keys::slot;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
 
-use super::connections::{COMMUNITY_TEXT_BYTES, Connection, Connections, END_BYTES, END_IPV4_BYTES, EndText, id_text};
+use super::connections::{
+    COMMUNITY_TEXT_BYTES, Connection, Connections, END_BYTES, END_IPV4_BYTES, EndText, Place, id_text,
+};
 use super::json_text::{Clock, Digits, Line, Long, Piece, ROOM_BYTES, Room, TimeText, escaped, is_plain};
 
 /// What records say beyond their transactions.
@@ -58,19 +61,19 @@ struct CommandText {
     name: Vec<u8>,
     /// `type` and `method`.
     method: Piece<64>,
-    /// `query`, up to the arguments.
+    /// `query`, up to the arguments, and a space.
     query: Piece<48>,
-    /// What follows `event.id`, up to the value of `start`, of one that succeeded. The action is in lower case, its words joined by
+    /// What follows `event.id`, up to the value of `outcome`, of one that succeeded. The action is in lower case, its words joined by
     /// dots.
-    event: Piece<144>,
+    event: Piece<128>,
     /// What follows `community_id`: the beginning of `redis`, up to the command's name.
     redis: Piece<64>,
     /// All of these can be put into a room.
     is_short: bool,
 }
 
-/// What follows the value of `outcome` in [`CommandText::event`], and that.
-const SUCCESS: &[u8] = br#"success","start":""#;
+/// The value of `outcome` in [`CommandText::event`].
+const SUCCESS: &[u8] = b"success";
 
 impl CommandText {
     /// `name` is ready for JSON.
@@ -80,7 +83,7 @@ impl CommandText {
         let dotted = |byte: &u8| if *byte == b' ' { b'.' } else { byte.to_ascii_lowercase() };
         let action: Vec<u8> = name.iter().map(dotted).collect();
         self.method.set(&[br#""type":"redis","method":""#, name]);
-        self.query.set(&[br#"","query":""#, name]);
+        self.query.set(&[br#"","query":""#, name, b" "]);
         let kind = br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#;
         self.event.set(&[kind, &action, br#"","outcome":""#, SUCCESS]);
         self.redis.set(&[br#"},"redis":{"command":""#, name]);
@@ -119,17 +122,29 @@ impl RecordWriter {
         }
     }
 
+    /// Finds where the texts of a transaction's connection are expected, and asks for them, so that they are in the cache when it
+    /// is put.
+    #[inline(always)]
+    pub fn expect(&self, transaction: &Transaction) -> Place {
+        let place = self.connections.find(transaction);
+        self.connections.prefetch(place);
+        place
+    }
+
     /// Puts the record of `transaction` and a line feed into `room`; answers how many bytes it has. `None`: it is too long.
+    /// `expected`: where [`RecordWriter::expect`] found its connection.
     /// `labels`: what is known of the ends of connections, if there is anything at all.
-    #[inline]
+    // Not inlined: in a loop numbers would be formatted before it is known whether that is needed, and kept in memory.
+    #[inline(never)]
     pub fn put(
         &mut self,
         room: &mut [u8; ROOM_BYTES],
         batch: &RecordBatch,
         transaction: &Transaction,
+        expected: Place,
         labels: Option<&Labels>,
     ) -> Option<usize> {
-        let (record, clocks) = self.record(batch, transaction, labels);
+        let (record, clocks) = self.record(batch, transaction, expected, labels);
         record.put(room, clocks)
     }
 
@@ -142,7 +157,8 @@ impl RecordWriter {
         transaction: &Transaction,
         labels: Option<&Labels>,
     ) {
-        let (record, clocks) = self.record(batch, transaction, labels);
+        let expected = self.connections.find(transaction);
+        let (record, clocks) = self.record(batch, transaction, expected, labels);
         let _ = record.line(Long(out), clocks);
     }
 
@@ -151,13 +167,14 @@ impl RecordWriter {
         &'a mut self,
         batch: &'a RecordBatch,
         transaction: &'a Transaction,
+        expected: Place,
         labels: Option<&Labels>,
     ) -> (Record<'a>, &'a mut [Clock; 2]) {
         if self.commands.get(usize::from(transaction.command.0)).is_none() {
             self.name_unknown(batch.arguments(transaction));
         }
         let command = self.commands.get(usize::from(transaction.command.0)).unwrap_or(&self.unknown);
-        let connection = self.connections.of(transaction, labels);
+        let connection = self.connections.of(transaction, expected, labels);
         let [ok, error] = &self.status;
         let status = if status_ok(transaction) { ok } else { error };
         let (payload, key_hasher) = (self.payload, self.key_hasher.as_ref());
@@ -204,8 +221,7 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Not inlined: in a loop numbers would be formatted before it is known whether that is needed, and kept in memory.
-    #[inline(never)]
+    #[inline(always)]
     fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2]) -> Option<usize> {
         if !self.command.is_short || !self.status.is_short() {
             return None;
@@ -219,23 +235,24 @@ impl Record<'_> {
         let transaction = self.transaction;
         let (t1, end) = (transaction.t1, transaction.end);
         // Durations, times of the server and latencies are often the same.
-        let mut last = None;
-        let line = if t1.is_known() && end.is_known() {
+        let mut last = Digits::ZERO;
+        let (line, slot) = if t1.is_known() && end.is_known() {
             let [clock, end_clock] = clocks;
-            let (start, end_text) = (clock.text(t1), end_clock.text(end));
-            let line = self.put_request(line.time(br#"{"@timestamp":""#, &start, br#"Z","#));
-            let line = self.put_event(line, &start).time(br#"Z","end":""#, &end_text, br#"Z""#);
-            line.field_like(br#","duration":"#, end.since(t1), &mut last)
+            let start = clock.text(t1);
+            let (line, slot) = self.put_request(line.time(br#"{"@timestamp":""#, &start, br#"Z","#));
+            let line = self.put_event(line, &start).time(br#"Z","end":""#, &end_clock.text(end), br#"Z""#);
+            (line.field_like(br#","duration":"#, end.since(t1), &mut last), slot)
         } else {
-            self.put_untimed(line, clocks)
+            let (line, slot) = self.put_untimed(line, clocks);
+            (line.turn(), slot)
         };
         let line = self.put_parties(line);
-        self.put_redis(line, &mut last)
+        self.put_redis(line, slot, &mut last)
     }
 
     /// The same up to the object `event`, its closing brace left to come, of one of whose times one is not known.
     #[cold]
-    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> L {
+    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> (L, Option<u16>) {
         let (t1, end) = (self.transaction.t1, self.transaction.end);
         // A record without a time could not be stored; the other time that is known stands in.
         let at = if t1.is_known() { t1 } else { end };
@@ -243,7 +260,8 @@ impl Record<'_> {
         if at.is_known() {
             line = line.time(br#""@timestamp":""#, &clocks[0].text(at), br#"Z","#);
         }
-        line = self.put_id(self.put_request(line)).piece_but(&self.command.event, SUCCESS.len() as u8);
+        let (line, slot) = self.put_request(line);
+        let mut line = self.put_id(line).piece_but(&self.command.event, SUCCESS.len() as u8);
         line = line.copy(self.outcome().as_bytes()).put(b"\"");
         if t1.is_known() {
             line = line.time(br#","start":""#, &clocks[0].text(t1), br#"Z""#);
@@ -251,37 +269,58 @@ impl Record<'_> {
         if end.is_known() {
             line = line.time(br#","end":""#, &clocks[0].text(end), br#"Z""#);
         }
-        line
+        (line, slot)
     }
 
-    /// `type` to `query`, the latter's closing quote left to come.
+    /// `type` to `query`, the latter's closing quote left to come. Answers the cluster slot, too: where that may be shown.
     #[inline(always)]
-    fn put_request<L: Line>(&self, line: L) -> L {
+    fn put_request<L: Line>(&self, line: L) -> (L, Option<u16>) {
         let line = line.piece(&self.command.method);
         if self.payload == Payload::None {
-            return line.piece(&self.command.query);
+            return (line.piece_but(&self.command.query, 1), None);
         }
-        let rest = arguments::after_words(self.batch.arguments(self.transaction));
-        // Shown twice, but looked at only once.
-        let mut first: &[u8] = &[];
-        let line = match arguments::iter(rest).find(is_key) {
-            Some(Argument::Key(key)) if self.key_hasher.is_none() && is_plain(key) => {
-                first = key;
-                line.put(br#"","resource":""#).copy(key)
+        let Record { batch, transaction, .. } = *self;
+        if self.key_hasher.is_none() {
+            let (bytes, list_len) = (batch.from_arguments_on(transaction), usize::from(transaction.arguments_len));
+            if let Some(ShortKey { at, length, slot }) = short_key(bytes, list_len)
+                && let Some(wide) = bytes.get(usize::from(at)..).and_then(<[u8]>::first_chunk::<SHORT_KEY_BYTES>)
+            {
+                // It is shown twice, with what lies behind it in its buffer, which doesn't count.
+                let line = line.parts(br#"","resource":""#, wide, length).piece(&self.command.query);
+                let mut line = line.parts(b"", wide, length);
+                if let Some(others) = bytes.get(usize::from(at) + usize::from(length)..list_len)
+                    && !others.is_empty()
+                {
+                    line = self.put_arguments(line, others);
+                }
+                return (line, Some(slot));
             }
+        }
+        let list = batch.arguments(transaction);
+        (self.put_unusual_request(line, list).turn(), arguments::slot(list))
+    }
+
+    /// `resource` and `query`, if the first argument is no key, or one that is long or needs work.
+    #[inline(never)]
+    fn put_unusual_request<L: Line>(&self, line: L, list: &[u8]) -> L {
+        let line = match arguments::iter(list).find(is_key) {
             Some(key) => self.put_unusual(line.put(br#"","resource":""#), key, false),
             None => line,
         };
-        let mut line = line.piece(&self.command.query);
-        for argument in arguments::iter(rest) {
+        self.put_arguments(line.piece_but(&self.command.query, 1), arguments::after_words(list))
+    }
+
+    /// Arguments of the query, a space before each.
+    #[inline(always)]
+    fn put_arguments<L: Line>(&self, mut line: L, list: &[u8]) -> L {
+        for argument in arguments::iter(list) {
             line = match argument {
-                Argument::Key(key) if std::ptr::eq(key, first) => line.put(b" ").copy(key),
-                Argument::Hidden => line.put(b" ?"),
                 Argument::Word(_) => line,
+                Argument::Hidden => line.put(b" ?"),
                 _ => self.put_unusual(line.put(b" "), argument, false),
             };
         }
-        line
+        line.turn()
     }
 
     #[inline(never)]
@@ -313,62 +352,76 @@ impl Record<'_> {
     /// The query's closing quote, and what follows up to the value of `event.id`.
     #[inline(always)]
     fn put_id<L: Line>(&self, line: L) -> L {
-        line.piece(self.status).put(&self.connection.id_text).number(self.transaction.index)
+        line.turn().piece(self.status).field(&self.connection.id_text, self.transaction.index)
     }
 
     /// The query's closing quote, and what follows up to `start` in the object `event`, the latter's closing quote left to come.
     #[inline(always)]
     fn put_event<L: Line>(&self, line: L, start: &TimeText<'_>) -> L {
         let line = self.put_id(line);
-        let outcome = self.outcome();
-        let line = if outcome == "success" {
+        let line = if self.has_succeeded() {
             line.piece(&self.command.event)
         } else {
             let line = line.piece_but(&self.command.event, SUCCESS.len() as u8);
-            line.copy(outcome.as_bytes()).put(br#"","start":""#)
+            line.copy(self.outcome().as_bytes())
         };
-        line.time(b"", start, b"")
+        line.time(br#"","start":""#, start, b"")
+    }
+
+    /// Whether the value of `event.outcome` is `success`.
+    #[inline(always)]
+    fn has_succeeded(&self) -> bool {
+        self.transaction.outcome.is_paired() && self.transaction.reply != Some(Kind::Error)
     }
 
     /// The value of `event.outcome`.
-    #[inline(always)]
     fn outcome(&self) -> &'static str {
-        match (self.transaction.outcome.is_paired(), self.transaction.reply) {
-            (false, _) => "unknown",
-            (true, Some(Kind::Error)) => "failure",
-            (true, _) => "success",
+        match self.transaction.outcome.is_paired() {
+            _ if self.has_succeeded() => "success",
+            true => "failure",
+            false => "unknown",
         }
     }
 
     /// The closing brace of `event`, and `source` to `network`, the latter's closing brace left to come.
     #[inline(always)]
     fn put_parties<L: Line>(&self, line: L) -> L {
+        let line = line.turn();
+        let Transaction { request_bytes, reply_bytes, .. } = *self.transaction;
         // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
-        let is_usual = !matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided)
-            && self.connection.labels.is_none()
-            && self.transaction.vlans == [0; 2];
-        if !is_usual {
-            return self.put_unusual_parties(line);
+        if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided)
+            || self.connection.labels.is_some()
+            || self.transaction.vlans != [0; 2]
+        {
+            return self.put_unusual_parties(line).turn();
         }
-        let community = &self.connection.community_text;
+        let (Some(request), Some(reply)) = (Digits::new(request_bytes), Digits::new(reply_bytes)) else {
+            return self.put_unusual_parties(line).turn();
+        };
         if self.connection.is_ipv4 {
-            self.put_usual_ends::<L, END_IPV4_BYTES>(line).parts(NETWORK_IPV4, community, COMMUNITY_TEXT_BYTES as u8)
+            let line = self.put_usual_ends::<L, END_IPV4_BYTES>(line, request, reply);
+            line.parts(NETWORK_IPV4, &self.connection.community_text, COMMUNITY_TEXT_BYTES as u8)
         } else {
-            self.put_usual_ends::<L, END_BYTES>(line).parts(NETWORK_IPV6, community, COMMUNITY_TEXT_BYTES as u8)
+            self.put_ipv6_parties(line, request, reply).turn()
         }
+    }
+
+    #[inline(never)]
+    fn put_ipv6_parties<L: Line>(&self, line: L, request: Digits, reply: Digits) -> L {
+        let line = self.put_usual_ends::<L, END_BYTES>(line, request, reply);
+        line.parts(NETWORK_IPV6, &self.connection.community_text, COMMUNITY_TEXT_BYTES as u8)
     }
 
     /// `source` to `server`, the latter's closing brace left to come; of the text of an end there are up to `N` bytes.
     #[inline(always)]
-    fn put_usual_ends<L: Line, const N: usize>(&self, line: L) -> L {
+    fn put_usual_ends<L: Line, const N: usize>(&self, line: L, request: Digits, reply: Digits) -> L {
         let Connection { client_text, server_text, .. } = self.connection;
         let (client, client_length) = (client_text.first::<N>(), client_text.length);
         let (server, server_length) = (server_text.first::<N>(), server_text.length);
-        let Transaction { request_bytes, reply_bytes, .. } = *self.transaction;
-        let line = line.parts(br#"},"source":{"#, client, client_length).number(request_bytes);
-        let line = line.parts(br#"},"destination":{"#, server, server_length).number(reply_bytes);
-        let line = line.parts(br#"},"client":{"#, client, client_length).number(request_bytes);
-        line.parts(br#"},"server":{"#, server, server_length).number(reply_bytes)
+        let line = line.parts_and_digits(br#"},"source":{"#, client, client_length, request);
+        let line = line.parts_and_digits(br#"},"destination":{"#, server, server_length, reply);
+        let line = line.parts_and_digits(br#"},"client":{"#, client, client_length, request);
+        line.parts_and_digits(br#"},"server":{"#, server, server_length, reply)
     }
 
     #[inline(never)]
@@ -413,30 +466,25 @@ impl Record<'_> {
 
     /// The closing brace of `network`, the object `redis`, the record's closing brace and a line feed.
     #[inline(always)]
-    fn put_redis<L: Line>(&self, line: L, last: &mut Option<(u64, Digits)>) -> L {
+    fn put_redis<L: Line>(&self, line: L, slot: Option<u16>, last: &mut Digits) -> L {
         let transaction = self.transaction;
-        let mut line = line.piece(&self.command.redis);
-        let counts = COUNTS.get(transaction.args as usize).and_then(|counts| counts.get(transaction.keys as usize));
-        line = if let Some(counts) = counts {
-            line.put(counts)
-        } else {
-            let line = line.field(br#"","args":"#, u64::from(transaction.args));
-            line.field(br#","keys":"#, u64::from(transaction.keys))
+        let mut line = line.turn().piece(&self.command.redis);
+        let counts =
+            SLOT_COUNTS.get(transaction.args as usize).and_then(|counts| counts.get(transaction.keys as usize));
+        line = match (counts, slot) {
+            (Some(counts), Some(slot)) => line.field(counts, u64::from(slot)),
+            _ => self.put_counts(line, slot).turn(),
         };
-        // The slot tells something about the key, so it is shown only where the key may be.
-        if let Some(slot) = transaction.slot.filter(|_| self.payload != Payload::None) {
-            line = line.field(br#","slot":"#, u64::from(slot));
-        }
         if let Some(db) = transaction.db {
             line = line.field(br#","db":"#, u64::from(db));
         }
-        if transaction.script_len > 0 {
-            line = put_text(line, br#","script":""#, self.batch.texts(transaction).script);
+        if transaction.rare != Transaction::NOTHING_RARE {
+            line = self.put_script(line).turn();
         }
         line = match (transaction.outcome, transaction.reply) {
-            (Outcome::Exact, Some(Kind::Bulk)) => line.put(br#","reply":"bulk","pairing":"exact""#),
-            (Outcome::Exact, Some(Kind::Simple)) => line.put(br#","reply":"simple","pairing":"exact""#),
-            _ => self.put_pairing(line),
+            (Outcome::Exact, Some(Kind::Bulk)) => line.parts(br#","reply":"bulk","pairing":"exact""#, b"", 0),
+            (Outcome::Exact, Some(Kind::Simple)) => line.parts(br#","reply":"simple","pairing":"exact""#, b"", 0),
+            _ => self.put_pairing(line).turn(),
         };
         if let Some(times) = &transaction.times {
             // Who asks for one thing at a time, in one packet, waits for the server alone.
@@ -454,17 +502,31 @@ impl Record<'_> {
         }
         let is_usual = transaction.flags == Flags::default()
             && self.payload != Payload::Full
-            && transaction.reply != Some(Kind::Error)
-            && transaction.client_len == 0
-            && transaction.parent.is_none();
+            && transaction.rare == Transaction::NOTHING_RARE;
         if is_usual && transaction.pipeline == 0 {
-            return line.put(b",\"pipeline\":0}}\n");
+            return line.parts(b",\"pipeline\":0}}\n", b"", 0);
         }
         line = line.field(br#","pipeline":"#, u64::from(transaction.pipeline));
         if !is_usual {
-            line = self.put_rest(line);
+            line = self.put_rest(line).turn();
         }
         line.put(b"}}\n")
+    }
+
+    #[inline(never)]
+    fn put_counts<L: Line>(&self, line: L, slot: Option<u16>) -> L {
+        let line = line.field(br#"","args":"#, u64::from(self.transaction.args));
+        let line = line.field(br#","keys":"#, u64::from(self.transaction.keys));
+        match slot {
+            Some(slot) => line.field(br#","slot":"#, u64::from(slot)),
+            None => line,
+        }
+    }
+
+    #[inline(never)]
+    fn put_script<L: Line>(&self, line: L) -> L {
+        let script = self.batch.rare(self.transaction).script;
+        if script.is_empty() { line } else { put_text(line, br#","script":""#, script) }
     }
 
     #[inline(never)]
@@ -485,23 +547,23 @@ impl Record<'_> {
     /// reply, and the EXEC that executed it.
     #[inline(never)]
     fn put_rest<L: Line>(&self, line: L) -> L {
-        let (transaction, texts) = (self.transaction, self.batch.texts(self.transaction));
+        let (transaction, rare) = (self.transaction, self.batch.rare(self.transaction));
         let mut line = put_flags(line, transaction.flags);
         let full = self.payload == Payload::Full;
         let shows_reply = full && self.key_hasher.is_none();
         let is_error = transaction.reply == Some(Kind::Error);
-        if is_error && !texts.error.is_empty() {
-            let code = ErrorCode::of(texts.error);
-            line = put_text(line, br#","error":""#, if shows_reply { texts.error } else { code.as_str().as_bytes() });
+        if is_error && !rare.error.is_empty() {
+            let code = ErrorCode::of(rare.error);
+            line = put_text(line, br#","error":""#, if shows_reply { rare.error } else { code.as_str().as_bytes() });
             line = line.word(br#","error_code":""#, code.as_str());
-            if !texts.redirect.is_empty() {
-                line = put_text(line, br#","redirect":""#, texts.redirect);
+            if !rare.redirect.is_empty() {
+                line = put_text(line, br#","redirect":""#, rare.redirect);
             }
         }
         if shows_reply && transaction.reply.is_some() && !is_error {
-            line = put_text(line, br#","return_value":""#, texts.response);
+            line = put_text(line, br#","return_value":""#, rare.response);
         }
-        line = put_client_labels(line, texts.client);
+        line = put_client_labels(line, rare.client);
         if full {
             line = line.put(br#","request":""#).copy(&self.command.name);
             for argument in arguments::iter(arguments::after_words(self.batch.arguments(transaction))) {
@@ -511,20 +573,20 @@ impl Record<'_> {
             }
             line = line.put(b"\"");
             if shows_reply && transaction.reply.is_some() {
-                let response = if is_error && texts.response.is_empty() { texts.error } else { texts.response };
+                let response = if is_error && rare.response.is_empty() { rare.error } else { rare.response };
                 line = put_text(line, br#","response":""#, response);
             }
         }
-        if let Some(parent) = transaction.parent {
+        if let Some(parent) = rare.parent {
             line = line.put(br#","parent":""#).put(&id_text(transaction.connection)).number(parent).put(b"\"");
         }
         line
     }
 }
 
-/// The end of a command's name, and how many arguments and keys it has, where these are few.
-static COUNTS: [[[u8; 19]; 10]; 10] = {
-    let mut counts = [[*br#"","args":0,"keys":0"#; 10]; 10];
+/// The end of a command's name, how many arguments and keys it has, where these are few, and the name of its slot.
+static SLOT_COUNTS: [[[u8; 27]; 10]; 10] = {
+    let mut counts = [[*br#"","args":0,"keys":0,"slot":"#; 10]; 10];
     let mut n = 0;
     while n < 100 {
         counts[n / 10][n % 10][9] += (n / 10) as u8;
@@ -536,6 +598,28 @@ static COUNTS: [[[u8; 19]; 10]; 10] = {
 
 const NETWORK_IPV4: &[u8; 80] = br#"},"network":{"type":"ipv4","transport":"tcp","protocol":"redis","community_id":""#;
 const NETWORK_IPV6: &[u8; 80] = br#"},"network":{"type":"ipv6","transport":"tcp","protocol":"redis","community_id":""#;
+
+/// Keys up to this length are short.
+const SHORT_KEY_BYTES: usize = 32;
+
+/// A key that is the first argument, is short, and can stand in a JSON string as it is.
+struct ShortKey {
+    /// Where in the list its text begins.
+    at: u16,
+    length: u8,
+    slot: u16,
+}
+
+/// The key of a list of so many bytes, behind which others lie. Not inlined: it has the registers for itself.
+#[inline(never)]
+fn short_key(bytes: &[u8], list_len: usize) -> Option<ShortKey> {
+    let (at, length) = arguments::key_behind_words(bytes)?;
+    if length > SHORT_KEY_BYTES || at + length > list_len {
+        return None;
+    }
+    let key = bytes.get(at..at + length)?;
+    is_plain(key).then(|| ShortKey { at: at as u16, length: length as u8, slot: slot(key) })
+}
 
 fn is_key(argument: &Argument<'_>) -> bool {
     matches!(argument, Argument::Key(_) | Argument::KeyCut(_))

@@ -4,7 +4,7 @@ use crate::connection::{Exchange, Identity, Labels, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::ErrorCode;
-use crate::record::transaction::{Introduction, RecordBatch, Texts, Times, Transaction};
+use crate::record::transaction::{Introduction, Rare, RecordBatch, Times, Transaction};
 use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::redact;
@@ -34,13 +34,16 @@ pub(super) struct Records {
     pub(super) emission: Emission,
     /// Those that the writer does not have yet.
     pub(super) batch: Box<RecordBatch>,
+    /// Of usual requests there is nothing to decide: all are emitted, and their keys shown.
+    takes_usual: bool,
     /// What is known of a record's client, while it is put together.
     client: Vec<u8>,
 }
 
 impl Records {
     pub(super) fn new(table: &'static CommandTable, emission: Emission) -> Records {
-        Records { table, emission, batch: Box::default(), client: Vec::new() }
+        let takes_usual = emission.filter.is_open() && emission.payload == Payload::Keys;
+        Records { table, emission, batch: Box::default(), takes_usual, client: Vec::new() }
     }
 
     /// A connection is new.
@@ -51,26 +54,58 @@ impl Records {
         }
     }
 
-    /// A request's fate is decided: if it passes the filter, it is appended to the batch. Answers whether that is full.
+    /// A request's fate is decided. If it is short and of the usual form, nothing is to be decided about it, and the batch has room,
+    /// it is appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
+    #[inline(always)]
+    pub(super) fn emit_usual(
+        &mut self,
+        exchange: &Exchange<'_>,
+        reply: &ReplyFacts<'_>,
+        times: Times,
+        request_bytes: u64,
+    ) -> bool {
+        let request = exchange.request;
+        // Looked at before anything is written, so that all that is known goes from where it is into the record.
+        if self.takes_usual
+            && request.command.is_known()
+            && exchange.labels.is_none()
+            && exchange.parent.is_none()
+            && let Some(arguments) = request.brief_arguments()
+        {
+            return self
+                .batch
+                .push_with(arguments, |place| fill(place, exchange, Some(reply), Some(times), request_bytes));
+        }
+        false
+    }
+
+    /// A request's fate is decided: if it passes the filter, it is appended to the batch. Answers `false` if that has to be sent
+    /// first.
+    #[inline(never)]
     pub(super) fn emit(
         &mut self,
         exchange: &Exchange<'_>,
         times: Option<Times>,
-        error: Option<ErrorCode>,
+        error: Option<&ErrorCode>,
         counters: &mut Counters,
     ) -> bool {
-        if !self.emission.filter.is_open() && !self.passes(exchange, times, error) {
+        if !self.emission.filter.is_open() && !self.passes(exchange, times, error.is_some()) {
             counters.count(Counter::RecordsFiltered);
+            return true;
+        }
+        let Exchange { request, reply, .. } = *exchange;
+        let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
+        let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
+        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes())) {
             return false;
         }
-        counters.count(Counter::RecordsEmitted);
-        self.append(exchange, times, error);
-        self.batch.is_full()
+        let script = request.noted_script().filter(|_| may_show);
+        self.append_rare(exchange, error, script);
+        true
     }
 
     /// Whether the filter lets it pass.
-    #[inline(never)]
-    fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) -> bool {
+    fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, is_error: bool) -> bool {
         let request = exchange.request;
         let name = arguments::iter(request.arguments()).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
@@ -83,62 +118,25 @@ impl Records {
             client: exchange.identity.client,
             server: exchange.identity.server,
             latency: times.map(|times| times.latency()),
-            is_error: error.is_some(),
+            is_error,
             first_key: arguments::first_key(request.arguments()),
         })
     }
 
-    #[inline(always)]
-    fn append(&mut self, exchange: &Exchange<'_>, times: Option<Times>, error: Option<ErrorCode>) {
-        let Exchange { identity, request, outcome, reply, .. } = *exchange;
-        let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
-        let ended = reply.map_or(request.t2, |reply| reply.t4.max(request.t2));
-        let transaction = Transaction {
-            connection: identity.id,
-            index: request.index,
-            client: identity.client,
-            server: identity.server,
-            vlans: identity.vlans,
-            t1: request.t1,
-            end: if ended.is_known() { ended } else { request.t1 },
-            times,
-            request_bytes: request.bytes(),
-            reply_bytes: reply.map_or(0, |reply| reply.bytes),
-            args: request.args,
-            keys: request.keys,
-            pipeline: request.pipeline,
-            slot: if may_show { request.slot() } else { None },
-            command: request.command,
-            flags: request.flags,
-            outcome,
-            reply: reply.map(|reply| reply.kind),
-            db: exchange.db,
-            parent: exchange.parent,
-            ..Transaction::EMPTY
-        };
-        self.batch.push(transaction, if may_show { request.arguments() } else { &[] });
-        let script = request.noted_script().filter(|_| may_show);
-        let is_usual =
-            error.is_none() && self.emission.payload != Payload::Full && exchange.labels.is_none() && script.is_none();
-        if !is_usual {
-            self.append_texts(exchange, error, script);
-        }
-    }
-
-    /// The texts of the last record beside its arguments.
-    #[inline(never)]
-    fn append_texts(&mut self, exchange: &Exchange<'_>, error: Option<ErrorCode>, script: Option<&[u8]>) {
+    /// What the last record has that few have.
+    fn append_rare(&mut self, exchange: &Exchange<'_>, error: Option<&ErrorCode>, script: Option<&[u8]>) {
         let Exchange { request, reply, .. } = *exchange;
         let shows_reply = self.emission.payload == Payload::Full
             && !redact::hides_reply(self.table, request.command)
             && !reply.is_some_and(is_foreign);
-        let code = error.unwrap_or_default();
+        let code = error.copied().unwrap_or_default();
         self.client.clear();
         if let Some(labels) = exchange.labels {
             describe_client(labels, &mut self.client);
         }
-        let redirect = reply.filter(|_| error.is_some_and(|code| code.is_redirect()));
-        self.batch.add_texts(Texts {
+        let redirect = reply.filter(|_| error.is_some_and(ErrorCode::is_redirect));
+        let rare = Rare {
+            parent: exchange.parent,
             redirect: redirect.map_or(&[], |reply| redirect_target(reply.error)),
             client: &self.client,
             script: script.unwrap_or_default(),
@@ -147,13 +145,71 @@ impl Records {
                 _ => code.as_str().as_bytes(),
             },
             response: reply.filter(|_| shows_reply && error.is_none()).map_or(&[], |reply| reply.response),
-        });
+        };
+        if rare != Rare::default() {
+            self.batch.add(rare);
+        }
     }
 }
 
 /// Whether a request's arguments and the name of its command may be shown, as far as they were kept.
-pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<ErrorCode>) -> bool {
-    request.command.is_known() || redact::is_named(is_answered, error.as_ref().map(ErrorCode::as_str))
+pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<&ErrorCode>) -> bool {
+    request.command.is_known() || redact::is_named(is_answered, error.map(ErrorCode::as_str))
+}
+
+/// Fills a record but for its texts, field after field in its place: they are too many for registers.
+#[inline(always)]
+fn fill(
+    place: &mut Transaction,
+    exchange: &Exchange<'_>,
+    facts: Option<&ReplyFacts<'_>>,
+    made: Option<Times>,
+    bytes: u64,
+) {
+    let Exchange { identity, request, .. } = *exchange;
+    // All of them are named: what stands there is another one's.
+    let Transaction {
+        connection,
+        index,
+        client,
+        server,
+        vlans,
+        t1,
+        end,
+        times,
+        request_bytes,
+        reply_bytes,
+        args,
+        keys,
+        pipeline,
+        db,
+        command,
+        flags,
+        outcome,
+        reply,
+        text_at: _,
+        arguments_len: _,
+        rare: _,
+    } = place;
+    *connection = identity.id;
+    *client = identity.client;
+    *server = identity.server;
+    *vlans = identity.vlans;
+    *index = request.index;
+    *t1 = request.t1;
+    *times = made;
+    *request_bytes = bytes;
+    *reply_bytes = facts.map_or(0, |facts| facts.bytes);
+    *args = request.args;
+    *keys = request.keys;
+    *pipeline = request.pipeline;
+    *db = exchange.db;
+    *command = request.command;
+    *flags = request.flags;
+    *outcome = exchange.outcome;
+    *reply = facts.map(|facts| facts.kind);
+    let ended = facts.map_or(request.t2, |facts| facts.t4.max(request.t2));
+    *end = if ended.is_known() { ended } else { request.t1 };
 }
 
 /// Whether a reply repeats what other clients sent.

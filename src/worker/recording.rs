@@ -165,6 +165,7 @@ impl Recording {
         self.send(Message::Statistics(statistics));
         // The last ones are waited for.
         let records = std::mem::take(&mut self.records.batch);
+        counters.add(Counter::RecordsEmitted, records.transactions.len() as u64);
         self.send(Message::Records(records));
         if let Some(keys) = &mut self.keys {
             keys.finish(counters);
@@ -174,6 +175,7 @@ impl Recording {
 
     fn send_batch(&mut self, counters: &mut Counters) {
         self.collect();
+        counters.add(Counter::RecordsEmitted, self.records.batch.transactions.len() as u64);
         let fresh = self.spare_batches.pop().unwrap_or_default();
         let full = Message::Records(std::mem::replace(&mut self.records.batch, fresh));
         if !self.records.emission.is_live {
@@ -211,7 +213,7 @@ impl Recording {
 /// certain a key.
 #[inline]
 fn may_tell_keys(request: &Request, is_answered: bool, error: Option<&ErrorCode>) -> bool {
-    !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error.copied()))
+    !request.is_secret() && (request.command.is_known() || may_show(request, is_answered, error))
 }
 
 /// Adds to the biggest messages.
@@ -315,9 +317,8 @@ impl Recorder for Recording {
         if !self.statistics.record_usual(&sample, &mut self.directory, counters) {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
-        if self.records.emission.emits {
-            let Times { queue, server, transfer, .. } = times;
-            copied(exchange, |exchange| self.emit_usual(exchange, queue, server, transfer, counters));
+        if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
+            copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
         let Some(keys) = &mut self.keys else { return };
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
@@ -344,12 +345,19 @@ fn copied<R>(exchange: &Exchange<'_>, show: impl FnOnce(&Exchange<'_>) -> R) -> 
 const UNUSUAL: Flags = Flags(Flags::LATE.0 | Flags::BLOCKING.0 | Flags::NOT_EXECUTED.0);
 
 impl Recording {
-    /// The same of a usual request where there are sinks.
+    /// Where there are sinks, a request becomes a record.
     #[inline(never)]
-    fn emit_usual(&mut self, exchange: &Exchange<'_>, queue: u64, server: u64, transfer: u64, counters: &mut Counters) {
-        let send = exchange.request.t2.since(exchange.request.t1);
-        if self.records.emit(exchange, Some(Times { send, queue, server, transfer }), None, counters) {
+    fn emit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        times: Option<Times>,
+        error: Option<&ErrorCode>,
+        counters: &mut Counters,
+    ) {
+        if !self.records.emit(exchange, times, error, counters) {
             self.send_batch(counters);
+            let has_room = self.records.emit(exchange, times, error, counters);
+            debug_assert!(has_room, "nothing is in the batch yet");
         }
     }
 
@@ -386,8 +394,8 @@ impl Recording {
             let latency_ns = times.map_or(0, |times| times.latency());
             count_keys(keys, exchange, latency_ns, error.as_ref(), counters);
         }
-        if self.records.emission.emits && self.records.emit(exchange, times, error, counters) {
-            self.send_batch(counters);
+        if self.records.emission.emits {
+            self.emit(exchange, times, error.as_ref(), counters);
         }
     }
 }

@@ -57,6 +57,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Record {
     pub transaction: Transaction,
+    pub parent: Option<u64>,
     pub arguments: Vec<u8>,
     pub error: Vec<u8>,
     pub response: Vec<u8>,
@@ -93,8 +94,9 @@ impl Record {
 
     /// All that does not depend on how the bytes were spread over packets, nor on time.
     pub fn essence(&self, with_pipeline: bool) -> String {
-        let Transaction { index, client, outcome, reply, request_bytes, reply_bytes, args, keys, slot, .. } =
+        let Transaction { index, client, outcome, reply, request_bytes, reply_bytes, args, keys, .. } =
             self.transaction;
+        let slot = arguments::slot(&self.arguments);
         let flags = Flags(self.transaction.flags.0 & !Flags::RETRANSMIT.0);
         let pipeline = if with_pipeline { self.transaction.pipeline } else { 0 };
         let command = CommandTable::built_in().name(self.transaction.command);
@@ -221,12 +223,13 @@ fn collect(inbox: &mut Inbox<Message>, records: &mut Vec<Record>) {
     while let Some(message) = inbox.take() {
         if let Message::Records(batch) = &message {
             records.extend(batch.transactions.iter().map(|transaction| {
-                let texts = batch.texts(transaction);
+                let rare = batch.rare(transaction);
                 Record {
                     transaction: *transaction,
+                    parent: rare.parent,
                     arguments: batch.arguments(transaction).to_vec(),
-                    error: texts.error.to_vec(),
-                    response: texts.response.to_vec(),
+                    error: rare.error.to_vec(),
+                    response: rare.response.to_vec(),
                 }
             }));
         }

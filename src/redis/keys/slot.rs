@@ -8,15 +8,14 @@ pub fn slot(key: &[u8]) -> u16 {
 
 /// Whether there may be a `{` in it. Most keys are short, and have none.
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "all bytes are looked at side by side, none before another")]
 fn may_have_open_brace(key: &[u8]) -> bool {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let (chunks, rest) = key.as_chunks::<8>();
-    // A byte that is one becomes zero; then its highest bit is borrowed.
-    let found = chunks.iter().fold(0, |found, &bytes| {
-        let others = u64::from_le_bytes(bytes) ^ (ONES * u64::from(b'{'));
-        found | (others.wrapping_sub(ONES) & !others)
-    });
-    found & (ONES << 7) != 0 || rest.contains(&b'{')
+    let has_one = |bytes: &[u8; 16]| bytes.iter().fold(false, |found, &byte| found | (byte == b'{'));
+    match (key.first_chunk(), key.last_chunk()) {
+        // Two pieces that overlap; each is looked at as a whole.
+        (Some(first), Some(last)) if key.len() <= 32 => has_one(first) | has_one(last),
+        _ => key.contains(&b'{'),
+    }
 }
 
 #[cold]
@@ -28,14 +27,14 @@ fn hashed(key: &[u8]) -> &[u8] {
     }
 }
 
-/// What a byte does to the checksum when so many others follow it: with these tables eight bytes are taken at once.
-static TABLES: [[u16; 256]; 8] = {
-    let mut tables = [[0u16; 256]; 8];
+/// What a byte does to the checksum when so many others follow it: with these tables sixteen bytes are taken at once.
+static TABLES: [[u16; 256]; 16] = {
+    let mut tables = [[0u16; 256]; 16];
     let mut byte = 0;
     while byte < 256 {
         let mut crc = (byte as u16) << 8;
         let mut following = 0;
-        while following < 8 {
+        while following < 16 {
             let mut bit = 0;
             while bit < 8 {
                 crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
@@ -50,13 +49,23 @@ static TABLES: [[u16; 256]; 8] = {
 };
 
 fn crc16(bytes: &[u8]) -> u16 {
+    let (crc, bytes) = match bytes.split_first_chunk::<16>() {
+        Some((first, others)) => (crc16_on(0, *first), others),
+        None => (0, bytes),
+    };
     let (chunks, rest) = bytes.as_chunks::<8>();
-    let crc = chunks.iter().fold(0, |crc: u16, &[a, b, others @ ..]| {
-        let [high, low] = crc.to_be_bytes();
-        let bytes = [a ^ high, b ^ low].into_iter().chain(others);
-        bytes.zip(TABLES.iter().rev()).fold(0, |crc, (byte, table)| crc ^ table[usize::from(byte)])
-    });
+    let crc = chunks.iter().fold(crc, |crc, &bytes| crc16_on(crc, bytes));
     rest.iter().fold(crc, |crc, &byte| (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)])
+}
+
+/// The checksum of what had this one before, and these bytes behind it.
+#[inline(always)]
+fn crc16_on<const N: usize>(crc: u16, mut bytes: [u8; N]) -> u16 {
+    const { assert!(N >= 2 && N <= TABLES.len()) };
+    let [high, low] = crc.to_be_bytes();
+    bytes[0] ^= high;
+    bytes[1] ^= low;
+    bytes.iter().zip(TABLES[..N].iter().rev()).fold(0, |crc, (&byte, table)| crc ^ table[usize::from(byte)])
 }
 
 #[cfg(test)]
@@ -64,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_bytes_at_once_make_the_same_checksum() {
+    fn many_bytes_at_once_make_the_same_checksum() {
         let one_by_one = |bytes: &[u8]| {
             bytes.iter().fold(0, |crc: u16, &byte| {
                 let crc = crc ^ u16::from(byte) << 8;

@@ -40,8 +40,8 @@ fn request(bytes: &[u8], shown: Shown) -> Request {
     for at in 0..bytes.len() {
         let cut = cut(bytes, at, shown);
         assert_eq!(
-            (cut.arguments(), cut.keys, cut.slot()),
-            (whole.arguments(), whole.keys, whole.slot()),
+            (cut.arguments(), cut.keys, arguments::slot(cut.arguments())),
+            (whole.arguments(), whole.keys, arguments::slot(whole.arguments())),
             "cut at {at}"
         );
         assert_eq!((cut.command, cut.flags), (whole.command, whole.flags), "cut at {at}");
@@ -80,16 +80,16 @@ fn row_32_keys_of_scripts_are_those_that_are_announced() {
 
 #[test]
 fn row_45_the_slot_is_that_of_the_first_key_that_remains() {
-    assert_eq!(sent("GET {user1000}.following", KEYS).slot(), Some(3443));
+    assert_eq!(arguments::slot(sent("GET {user1000}.following", KEYS).arguments()), Some(3443));
     let migrate = request(&multibulk(&["MIGRATE", "h", "1", "", "0", "9", "KEYS", "user:1", "b"]), KEYS);
-    assert_eq!((key_names(&migrate), migrate.slot()), (vec!["user:1", "b"], Some(10778)));
-    assert_eq!(sent("PING", KEYS).slot(), None);
+    assert_eq!((key_names(&migrate), arguments::slot(migrate.arguments())), (vec!["user:1", "b"], Some(10778)));
+    assert_eq!(arguments::slot(sent("PING", KEYS).arguments()), None);
 }
 
 #[test]
 fn what_turns_out_to_be_no_key_is_shown_as_any_other_argument() {
     let union = sent("ZUNIONSTORE d 9 a b", KEYS);
-    assert_eq!((union.keys, union.slot()), (0, None));
+    assert_eq!((union.keys, arguments::slot(union.arguments())), (0, None));
     assert!(iter(union.arguments()).skip(1).all(|argument| argument == Argument::Hidden));
     assert_eq!(iter(union.arguments()).count(), 5);
     let union = sent("ZUNIONSTORE d 9 a", FULL);
@@ -127,7 +127,7 @@ fn row_43_the_first_argument_of_an_unknown_command_is_its_key_by_a_marked_guess(
     assert_eq!(search.command, CommandId::UNKNOWN);
     let guess = Key { name: b"idx", is_cut: false, role: KeyRole::UNKNOWN };
     assert_eq!(keys(search.arguments()).collect::<Vec<_>>(), [guess]);
-    assert!(search.flags.has(Flags::KEY_GUESSED) && search.slot().is_some() && search.keys == 1);
+    assert!(search.flags.has(Flags::KEY_GUESSED) && arguments::slot(search.arguments()).is_some() && search.keys == 1);
     assert!(!sent("GET k", KEYS).flags.has(Flags::KEY_GUESSED));
 }
 
@@ -234,7 +234,12 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
                 let table = CommandTable::built_in();
                 assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
-                assert!(!usual.is_mark() && !usual.timed_out && usual.slot() == long.slot(), "{words:?}");
+                assert!(
+                    !usual.is_mark()
+                        && !usual.timed_out
+                        && arguments::slot(usual.arguments()) == arguments::slot(long.arguments()),
+                    "{words:?}"
+                );
                 for at in 0..bytes.len() {
                     assert!(self::usual(&bytes[..at]).is_none(), "{words:?} cut at {at}");
                 }

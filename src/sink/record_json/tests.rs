@@ -4,11 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::connections::community_id;
+use super::super::json_text::LINE_BYTES;
 use super::*;
 use crate::endpoint::names::Names;
 use crate::endpoint::process::{Process, Processes};
-use crate::record::transaction::{Texts, Times};
+use crate::record::transaction::{Rare, Times};
 use crate::redis::command::CommandId;
+use crate::redis::keys::slot;
 use crate::redis::pairing::{Proof, Reason};
 use crate::units::{Address, Endpoint, Timestamp};
 
@@ -47,20 +49,14 @@ fn set() -> Transaction {
         args: 3,
         keys: 1,
         pipeline: 0,
-        slot: Some(10778),
         command: CommandId(1),
         flags: Flags::default(),
         outcome: Outcome::Exact,
         reply: Some(Kind::Simple),
         text_at: 0,
         arguments_len: 0,
-        error_len: 0,
-        response_len: 0,
-        redirect_len: 0,
-        client_len: 0,
-        script_len: 0,
+        rare: Transaction::NOTHING_RARE,
         db: None,
-        parent: None,
     }
 }
 
@@ -79,23 +75,26 @@ fn record(writer: &mut RecordWriter, batch: &RecordBatch, labels: &Labels) -> St
     let mut out = Vec::new();
     writer.append(&mut out, batch, &transaction, labels);
     let mut room = Box::new([0; RecordWriter::ROOM_BYTES]);
-    if let Some(length) = writer.put(&mut room, batch, &transaction, labels) {
+    let expected = writer.expect(&transaction);
+    if let Some(length) = writer.put(&mut room, batch, &transaction, expected, labels) {
         assert_eq!(room[..length], out);
     } else {
-        assert!(out.len() >= RecordWriter::ROOM_BYTES / 2 || transaction.command == CommandId::UNKNOWN);
+        assert!(out.len() >= LINE_BYTES || transaction.command == CommandId::UNKNOWN);
     }
     String::from_utf8(out).unwrap()
 }
 
-fn batch(transaction: Transaction, arguments: &[u8], texts: Texts<'_>) -> RecordBatch {
+fn batch(transaction: Transaction, arguments: &[u8], rare: Rare<'_>) -> RecordBatch {
     let mut batch = RecordBatch::default();
     batch.push(transaction, arguments);
-    batch.add_texts(texts);
+    if rare != Rare::default() {
+        batch.add(rare);
+    }
     batch
 }
 
 fn line(payload: Payload, transaction: Transaction, entries: &[Argument<'_>], error: &[u8], response: &[u8]) -> String {
-    let batch = batch(transaction, &list(entries), Texts { error, response, ..Texts::default() });
+    let batch = batch(transaction, &list(entries), Rare { error, response, ..Rare::default() });
     record(&mut RecordWriter::new(&format(payload)), &batch, &Labels::default())
 }
 
@@ -183,8 +182,8 @@ fn what_is_not_to_be_shown_is_not_shown() {
 #[test]
 fn row_32_a_script_or_function_is_named() {
     let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
-    let named = Texts { script: sha, client: &list(&[Argument::Word(b"web")]), ..Texts::default() };
-    let mut lines = [named, Texts::default()].into_iter().map(|texts| {
+    let named = Rare { script: sha, client: &list(&[Argument::Word(b"web")]), ..Rare::default() };
+    let mut lines = [named, Rare::default()].into_iter().map(|texts| {
         let mut writer = RecordWriter::new(&format(Payload::Keys));
         parsed(&record(&mut writer, &batch(set(), &[], texts), &Labels::default()))
     });
@@ -292,7 +291,7 @@ fn keys_are_shown_by_their_hash_and_what_could_repeat_them_is_not() {
         for entry in entries {
             arguments::append(&mut list, entry);
         }
-        let batch = batch(transaction, &list, Texts { error, response: b"user:1", ..Texts::default() });
+        let batch = batch(transaction, &list, Rare { error, response: b"user:1", ..Rare::default() });
         record(&mut RecordWriter::new(&format), &batch, &Labels::default())
     };
     let text = line(set(), b"");
@@ -384,13 +383,20 @@ fn oracle(
         network["inner"] = json!({"vlan": inner_vlan});
     }
     record.insert("network".into(), network);
-    record.insert("redis".into(), redis(payload, transaction, name, &request, error, response));
+    // The slot tells something about the key, so it is shown only where the key may be.
+    let is_any_key = |entry: &&Argument<'_>| matches!(entry, Argument::Key(_) | Argument::KeyCut(_));
+    let slot = match entries.iter().find(is_any_key) {
+        Some(Argument::Key(key)) if payload != Payload::None => Some(slot(key)),
+        _ => None,
+    };
+    record.insert("redis".into(), redis(payload, transaction, slot, name, &request, error, response));
     Value::Object(record)
 }
 
 fn redis(
     payload: Payload,
     transaction: &Transaction,
+    slot: Option<u16>,
     name: &str,
     request: &str,
     error: &[u8],
@@ -398,7 +404,7 @@ fn redis(
 ) -> Value {
     let mut redis = json!({"command": name, "args": transaction.args, "keys": transaction.keys});
     let fields = redis.as_object_mut().unwrap();
-    if let Some(slot) = transaction.slot.filter(|_| payload != Payload::None) {
+    if let Some(slot) = slot {
         fields.insert("slot".into(), json!(slot));
     }
     fields.insert("reply".into(), json!(transaction.reply.unwrap().name()));
@@ -461,7 +467,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 fn transaction() -> impl Strategy<Value = Transaction> {
     let outcome = prop_oneof![Just(Outcome::Exact), prop::sample::select(&Proof::ALL).prop_map(Outcome::Resynced)];
     let reply = prop_oneof![Just(Kind::Error), Just(Kind::Bulk), Just(Kind::BigNumber)];
-    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), 0u32..3, any::<u32>(), 0u16..16384);
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), 0u32..3, any::<u32>());
     let vlans = prop_oneof![
         Just([0, 0]),
         (1u16..4096).prop_map(|vlan| [vlan, 0]),
@@ -479,7 +485,6 @@ fn transaction() -> impl Strategy<Value = Transaction> {
                 args: numbers.2,
                 keys: numbers.3,
                 pipeline: numbers.4,
-                slot: (numbers.3 > 0).then_some(numbers.5),
                 client: if ipv6 {
                     endpoint("fe80::1:2", numbers.2 as u16)
                 } else {
@@ -534,7 +539,7 @@ fn names_and_processes_stand_behind_the_addresses_of_both_ends_and_roles() {
     let text = "\"10.0.0.0/24\" = \"check\\\"out\"\n\"10.0.0.9:6379\" = \"cache-a\"";
     let processes = Processes::knowing(&set(), Process { name: b"redis-\xff".to_vec(), pid: 4711 });
     let labels = Labels::new(Names::parse("names.toml".as_ref(), text).unwrap(), Some(processes));
-    let batch = batch(set(), &[], Texts::default());
+    let batch = batch(set(), &[], Rare::default());
     let line = record(&mut RecordWriter::new(&format(Payload::Keys)), &batch, &labels);
     let source = r#"{"ip":"10.0.0.1","port":40001,"bytes":32,"name":"check\"out"}"#;
     let destination = concat!(
@@ -551,7 +556,7 @@ fn names_and_processes_stand_behind_the_addresses_of_both_ends_and_roles() {
 #[test]
 fn a_process_that_is_found_later_is_in_the_records_from_then_on() {
     let mut writer = RecordWriter::new(&format(Payload::Keys));
-    let batch = batch(set(), &[], Texts::default());
+    let batch = batch(set(), &[], Rare::default());
     let mut process_of =
         |labels: &Labels| parsed(&record(&mut writer, &batch, labels))["server"]["process"]["pid"].clone();
     assert_eq!(process_of(&Labels::default()), Value::Null);
@@ -569,8 +574,12 @@ fn all_commands_fit_into_their_places_and_what_does_not_is_named_whole() {
     let mut writer = RecordWriter::new(&RecordFormat { sensor: sensor.clone(), ..format(Payload::Keys) });
     let found = parsed(&{
         let mut out = Vec::new();
-        let batch = batch(set(), &[], Texts::default());
-        assert_eq!(writer.put(&mut [0; RecordWriter::ROOM_BYTES], &batch, &batch.transactions[0], None), None);
+        let batch = batch(set(), &[], Rare::default());
+        let expected = writer.expect(&batch.transactions[0]);
+        assert_eq!(
+            writer.put(&mut [0; RecordWriter::ROOM_BYTES], &batch, &batch.transactions[0], expected, None),
+            None
+        );
         writer.append(&mut out, &batch, &batch.transactions[0], None);
         String::from_utf8(out).unwrap()
     });
