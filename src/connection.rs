@@ -35,7 +35,7 @@ use crate::limits::{self, Budget, items};
 use crate::pool::{NONE, Pool};
 use crate::reassembly::pages::Pages;
 use crate::reassembly::stream::HalfStream;
-use crate::redis::candidates::CANDIDATES_BYTES_MAX;
+use crate::redis::candidates::{CANDIDATES_BYTES_MAX, Scratch};
 use crate::redis::command::CommandTable;
 use crate::redis::habits::Habit;
 use crate::redis::pairing::{Outcome, Proof, Resync};
@@ -105,6 +105,8 @@ pub struct Resources {
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
     resyncs: Pool<Resyncing>,
+    /// Where the next candidates of a connection are found.
+    candidates: Scratch,
     held: Pool<Held>,
     recognitions: Pool<Box<Recognition>>,
     /// Stands in for one that is read out of its place; only then it is away.
@@ -129,6 +131,7 @@ impl Resources {
             usual: UsualCommands::new(settings.table, &settings.acts, &settings.possible, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
+            candidates: Scratch::default(),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),
             held: Pool::new(items(budget.resync / 2, Held::bytes(shown.payload_bytes))),
             recognitions: Pool::new(items(budget.recognition, size_of::<Recognition>())),

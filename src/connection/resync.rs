@@ -259,7 +259,7 @@ impl Connection {
             return;
         }
         self.discard_held(0, resources);
-        let Resources { resyncs, requests, settings, .. } = resources;
+        let Resources { resyncs, requests, settings, candidates, .. } = resources;
         let state = resyncs.get_mut(self.resync);
         state.turns.interrupt();
         state.drains = Drains::default();
@@ -277,7 +277,7 @@ impl Connection {
             },
             Hidden::Answer(_) | Hidden::Unknown => DOUBT_ARRAY,
         };
-        state.candidates.hide((fewest, most), acknowledged, &self.queue, requests, doubt);
+        state.candidates.hide((fewest, most), acknowledged, &self.queue, requests, candidates, doubt);
         if state.candidates.is_empty() {
             self.contradiction(resources, recorder);
         } else if state.candidates.overflows() {
@@ -391,7 +391,7 @@ impl Connection {
         is_drained: bool,
         resources: &mut Resources,
     ) -> Option<u64> {
-        let Resources { resyncs, requests, settings, .. } = resources;
+        let Resources { resyncs, requests, settings, candidates, .. } = resources;
         let Settings { acts, possible, resync, .. } = settings;
         let state = resyncs.get_mut(self.resync);
         let drained = is_drained && self.habit.is_forming();
@@ -412,18 +412,25 @@ impl Connection {
             .turns
             .reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.facts.has(Facts::ODD_KINDS));
-        state.candidates.reply(reply.ack, drained, &self.queue, requests, |line: &Line, before: Option<&Line>| {
-            let kinds = possible.of(line.command);
-            let (Some(kind), act) = (reply.kind, acts.of(line.command)) else { return Verdict::Impossible };
-            if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
-                return Verdict::Impossible;
-            }
-            let differs = before.is_some_and(|before| !before.is_mark && possible.of(before.command) != kinds);
-            let tells = is_change && differs && !kinds.are_any();
-            // It says nothing for a request that was sent before its client had received all that.
-            let waited = drained && line.received >= reply.begin;
-            Verdict::Possible(if waited { POINTS_DRAINED } else { u8::from(tells) })
-        });
+        state.candidates.reply(
+            reply.ack,
+            drained,
+            &self.queue,
+            requests,
+            candidates,
+            |line: &Line, before: Option<&Line>| {
+                let kinds = possible.of(line.command);
+                let (Some(kind), act) = (reply.kind, acts.of(line.command)) else { return Verdict::Impossible };
+                if session.contradicts(act, reply) || !odd_kinds && !kinds.has(kind) && !reply.is_queued() {
+                    return Verdict::Impossible;
+                }
+                let differs = before.is_some_and(|before| !before.is_mark && possible.of(before.command) != kinds);
+                let tells = is_change && differs && !kinds.are_any();
+                // It says nothing for a request that was sent before its client had received all that.
+                let waited = drained && line.received >= reply.begin;
+                Verdict::Possible(if waited { POINTS_DRAINED } else { u8::from(tells) })
+            },
+        );
         None
     }
 

@@ -83,8 +83,8 @@ const ROOM: usize = EARLIER_REQUESTS_MAX as usize + HELD_REPLIES_MAX;
 const MARKS: usize = 16;
 
 /// Bytes that a set may come to need.
-pub const CANDIDATES_BYTES_MAX: usize = 2 * size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1)
-    + Outline::bytes(CANDIDATES_MAX as usize + HELD_REPLIES_MAX + 1);
+pub const CANDIDATES_BYTES_MAX: usize =
+    size_of::<Candidate>() * (CANDIDATES_MAX as usize + 1) + Outline::bytes(EARLIER_REQUESTS_MAX as usize);
 
 /// How many replies a mark has taken, for the candidate that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -247,14 +247,22 @@ impl Places {
     }
 }
 
+/// Where the next set is made, of whichever connection.
+#[derive(Debug)]
+pub struct Scratch(Places);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch(Places::with_room())
+    }
+}
+
 /// The set.
 #[derive(Debug)]
 pub struct Candidates {
     /// What it rests on.
     pub basis: Basis,
     now: Places,
-    /// The next set, while it is made.
-    next: Places,
     marks: Vec<Mark>,
     outline: Outline,
     /// So many were struck because of their kind, since the set began.
@@ -275,9 +283,8 @@ impl Candidates {
         Candidates {
             basis: Basis::Nothing,
             now: Places::with_room(),
-            next: Places::with_room(),
             marks: Vec::with_capacity(MARKS),
-            outline: Outline::with_room(ROOM),
+            outline: Outline::with_room(EARLIER_REQUESTS_MAX as usize),
             struck_by_kind: 0,
             struck_age: 0,
         }
@@ -308,8 +315,8 @@ impl Candidates {
     fn read_marks(&mut self, queue: &Queue, pool: &Pool<Request>) {
         self.outline.follow(queue, pool);
         self.marks.clear();
-        self.marks.extend(self.outline.iter().filter_map(|(position, line)| {
-            Outline::stretch(line, pool).map(|stretch| Mark { position, may_silence: stretch.may_silence() })
+        self.marks.extend(self.outline.from(0, queue, pool).filter_map(|(position, line)| {
+            Outline::stretch(&line, pool).map(|stretch| Mark { position, may_silence: stretch.may_silence() })
         }));
     }
 
@@ -321,27 +328,28 @@ impl Candidates {
         is_anchored: bool,
         queue: &Queue,
         pool: &Pool<Request>,
+        Scratch(next): &mut Scratch,
         mut judge: impl FnMut(&Line, Option<&Line>) -> Verdict,
     ) {
         self.outline.follow(queue, pool);
-        let Candidates { now, next, marks, outline, struck_by_kind, .. } = self;
+        let Candidates { now, marks, outline, struck_by_kind, .. } = self;
         next.clear(now.base);
         // What explains so much shows that these are replies.
         let shown = now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
         let lingers = |candidate: Candidate| candidate.in_doubt && !is_anchored && shown < DOUBT_LINGERS;
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
-        let mut before = now.base.checked_sub(1).and_then(|before| outline.get(before));
-        for (position, &candidate) in (now.base..).zip(&now.of) {
-            let Some(line) = outline.get(position) else { continue };
-            let before = before.replace(line);
-            if candidate.alive == 0 {
-                continue;
+        let mut last: Option<Line> = None;
+        for (position, line) in outline.from(now.base.saturating_sub(1), queue, pool) {
+            let before = last.replace(line);
+            if position >= now.base + now.of.len() as u64 {
+                break;
             }
+            let Some(candidate) = now.get(position) else { continue };
             if lingers(candidate) {
                 next.linger(position, candidate, now.taken(position), marks);
             }
-            if let Some(stretch) = Outline::stretch(line, pool) {
+            if let Some(stretch) = Outline::stretch(&line, pool) {
                 let Some(taken) = now.taken(position) else { continue };
                 let most = (taken.most + 1).min(stretch.replies_max(acknowledged));
                 if taken.least < most {
@@ -350,7 +358,7 @@ impl Candidates {
                 }
             } else if line.end > acknowledged {
                 strike(candidate);
-            } else if let Verdict::Possible(points) = judge(line, before) {
+            } else if let Verdict::Possible(points) = judge(&line, before.as_ref()) {
                 next.enter(position + 1, candidate.explained(points, is_anchored), marks);
             } else {
                 *struck_by_kind = struck_by_kind.saturating_add(1);
@@ -364,7 +372,7 @@ impl Candidates {
             strike(candidate);
         }
         self.struck_age = struck_age;
-        self.take_next();
+        self.take(next);
     }
 
     /// A request was put at the end of the queue; it is read now, while it is at hand.
@@ -376,7 +384,7 @@ impl Candidates {
     /// of those is ([`Queue::newest`]).
     pub fn newest(&mut self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {
         self.outline.follow(queue, pool);
-        self.outline.newest(acknowledged)
+        self.outline.newest(acknowledged, queue, pool)
     }
 
     /// Whether any candidate could be answered by a reply whose segment acknowledges so much.
@@ -400,9 +408,10 @@ impl Candidates {
         acknowledged: Offset,
         queue: &Queue,
         pool: &Pool<Request>,
+        Scratch(next): &mut Scratch,
         doubt: impl Fn(Hidden) -> u8,
     ) {
-        self.next.clear(self.now.base);
+        next.clear(self.now.base);
         self.struck_age = 0;
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
         // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
@@ -412,7 +421,7 @@ impl Candidates {
         let mut is_open = true;
         self.outline.follow(queue, pool);
         let mut before = None;
-        for (position, line) in self.outline.iter() {
+        for (position, line) in self.outline.from(0, queue, pool) {
             let needed = self.needed(position, before.replace(line), &doubt);
             let arrives = cost.is_some();
             cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
@@ -420,7 +429,7 @@ impl Candidates {
                 cost = hull(cost, jump.take().map(|(_, cost)| cost));
             }
             let Some((least, greatest)) = cost else { continue };
-            if let Some(stretch) = Outline::stretch(line, pool) {
+            if let Some(stretch) = Outline::stretch(&line, pool) {
                 let was = self.now.taken(position);
                 let capacity = stretch.replies_max(acknowledged);
                 let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);
@@ -430,7 +439,7 @@ impl Candidates {
                     most: (was.map_or(0, |was| was.most) + most.saturating_sub(least)).min(capacity),
                 };
                 if least <= most && taken.least <= taken.most {
-                    self.next.stay(taken, Candidate::fresh(needed), stretch.may_silence(), &self.marks);
+                    next.stay(taken, Candidate::fresh(needed), stretch.may_silence(), &self.marks);
                 }
                 let behind = (least, greatest + capacity.saturating_sub(taken_least));
                 cost = Some(behind);
@@ -438,7 +447,7 @@ impl Candidates {
                 continue;
             }
             if reaches((least, greatest)) {
-                self.next.enter(position, Candidate::fresh(needed), &self.marks);
+                next.enter(position, Candidate::fresh(needed), &self.marks);
             }
             if line.end > acknowledged {
                 is_open = false;
@@ -452,14 +461,14 @@ impl Candidates {
             cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
             if cost.is_some_and(reaches) {
                 let needed = self.needed(queue.end(), before, &doubt);
-                self.next.enter(queue.end(), Candidate::fresh(needed), &self.marks);
+                next.enter(queue.end(), Candidate::fresh(needed), &self.marks);
             }
         }
-        self.take_next();
+        self.take(next);
     }
 
     /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
-    fn needed(&self, position: u64, before: Option<&Line>, doubt: &impl Fn(Hidden) -> u8) -> u8 {
+    fn needed(&self, position: u64, before: Option<Line>, doubt: &impl Fn(Hidden) -> u8) -> u8 {
         let owed = self.now.get(position).map(Candidate::owed);
         let hidden = match (before, owed) {
             (None, Some(_)) => Hidden::NoReply,
@@ -469,8 +478,9 @@ impl Candidates {
         doubt(hidden).max(owed.unwrap_or(0))
     }
 
-    fn take_next(&mut self) {
-        std::mem::swap(&mut self.now, &mut self.next);
+    /// The next set becomes this one.
+    fn take(&mut self, next: &mut Places) {
+        std::mem::swap(&mut self.now, next);
         self.now.trim();
     }
 

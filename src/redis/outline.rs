@@ -1,9 +1,9 @@
-//! What the elements of a [`Queue`] are, in one piece of memory.
+//! What the first elements of a [`Queue`] are, in one piece of memory.
 //!
 //! While a connection's pairing is open each reply is held against all that waits. The requests lie all over their pool, each in a
-//! cache line that is not there; here is of each what that needs. An outline is brought up to date before it is read: what
-//! is new is behind what it has, what is gone was before it. Elements don't change, but for what a mark stands for, which is
-//! therefore not copied.
+//! cache line that is not there; here is of each what that needs, of so many as wait usually. An outline is brought up to date
+//! before it is read: what is new is behind what it has, what is gone was before it. Elements don't change, but for what a
+//! mark stands for, which is therefore not copied. Those beyond its room are read where they are.
 
 use std::collections::VecDeque;
 
@@ -28,24 +28,32 @@ pub struct Line {
     handle: u32,
 }
 
-/// All of a queue.
+impl Line {
+    fn of(handle: u32, pool: &Pool<Request>) -> Line {
+        let request = pool.get(handle);
+        let Request { end, received, command, .. } = *request;
+        Line { end, received, command, is_mark: request.is_mark(), handle }
+    }
+}
+
+/// The first elements of a queue.
 #[derive(Debug)]
 pub struct Outline {
     /// Position of the first one.
     first: u64,
     lines: VecDeque<Line>,
+    room: usize,
 }
 
 impl Outline {
     /// An empty one, with room for so many.
     pub fn with_room(lines: usize) -> Outline {
-        Outline { first: 0, lines: VecDeque::with_capacity(lines) }
+        Outline { first: 0, lines: VecDeque::with_capacity(lines), room: lines }
     }
 
-    /// Bytes that so many lines may come to need.
+    /// Bytes of one with room for so many lines.
     pub const fn bytes(lines: usize) -> usize {
-        // The room doubles.
-        2 * lines * size_of::<Line>()
+        lines * size_of::<Line>()
     }
 
     /// Forgets all: what follows may be another queue.
@@ -67,31 +75,39 @@ impl Outline {
                 queue.head()
             }
         };
-        while let Some(handle) = next {
-            let request = pool.get(handle);
-            let Request { end, received, command, .. } = *request;
-            self.lines.push_back(Line { end, received, command, is_mark: request.is_mark(), handle });
+        while let Some(handle) = next
+            && self.lines.len() < self.room
+        {
+            self.lines.push_back(Line::of(handle, pool));
             next = queue.after(handle, pool);
         }
-        debug_assert_eq!(self.end(), queue.end(), "it has what the queue has");
     }
 
-    /// Position that the next element will have.
-    pub fn end(&self) -> u64 {
+    /// Position behind the last element that it has.
+    fn end(&self) -> u64 {
         self.first + self.lines.len() as u64
     }
 
-    /// The element at a position.
+    /// The elements from a position on, or from the first one, with their positions: those of the queue that are beyond its room,
+    /// too.
     #[inline]
-    pub fn get(&self, position: u64) -> Option<&Line> {
-        self.lines.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
-    }
-
-    /// All elements with their positions, from the first on.
-    #[inline]
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Line)> + ExactSizeIterator {
-        let first = self.first;
-        self.lines.iter().enumerate().map(move |(at, line)| (first + at as u64, line))
+    pub fn from<'a>(
+        &'a self,
+        position: u64,
+        queue: &'a Queue,
+        pool: &'a Pool<Request>,
+    ) -> impl Iterator<Item = (u64, Line)> + use<'a> {
+        let skipped = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.lines.len());
+        let (first, end) = (self.first + skipped as u64, self.end());
+        let last = self.lines.back().filter(|_| end < queue.end());
+        let mut next = last.and_then(|last| queue.after(last.handle, pool));
+        let beyond = std::iter::from_fn(move || {
+            let handle = next?;
+            next = queue.after(handle, pool);
+            Some(Line::of(handle, pool))
+        });
+        let beyond = (end..).zip(beyond).skip_while(move |&(at, _)| at < position);
+        (first..).zip(self.lines.range(skipped..).copied()).chain(beyond)
     }
 
     /// What a mark stands for now.
@@ -102,8 +118,11 @@ impl Outline {
     /// The newest request that ends at or before `acknowledged`: what its client had received when it sent it, and the
     /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
     /// a mark stands before it.
-    pub fn newest(&self, acknowledged: Offset) -> Option<(Offset, u64)> {
-        let mut lines = self.iter().rev();
+    pub fn newest(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+        if self.end() < queue.end() {
+            return queue.newest(acknowledged, pool);
+        }
+        let mut lines = (0..self.lines.len()).rev().map(|at| (self.first + at as u64, &self.lines[at]));
         let mut behind = false;
         let (mut position, newest) = loop {
             let (position, line) = lines.next()?;
@@ -160,24 +179,26 @@ mod tests {
 
     fn check(outline: &mut Outline, queue: &Queue, pool: &Pool<Request>, end: u64) {
         outline.follow(queue, pool);
-        assert_eq!((outline.iter().len() as u64, outline.end()), (u64::from(queue.elements()), queue.end()));
-        for ((position, line), (at, request)) in outline.iter().zip(queue.iter(pool)) {
-            assert_eq!(position, at);
-            assert_eq!(outline.get(position), Some(line));
-            assert_eq!(Outline::stretch(line, pool), request.stretch());
-            assert_eq!((line.end, line.received, line.is_mark), (request.end, request.received, request.is_mark()));
+        for position in queue.first().saturating_sub(1)..queue.end() + 2 {
+            let told: Vec<_> = outline.from(position, queue, pool).collect();
+            let held: Vec<_> = queue.iter(pool).filter(|&(at, _)| at >= position).collect();
+            assert_eq!(told.len(), held.len(), "from {position} on");
+            for ((at, line), (held_at, request)) in told.into_iter().zip(held) {
+                assert_eq!((at, Outline::stretch(&line, pool)), (held_at, request.stretch()));
+                assert_eq!((line.end, line.received, line.is_mark), (request.end, request.received, request.is_mark()));
+            }
         }
-        assert_eq!((outline.get(queue.end()), outline.get(queue.first().wrapping_sub(1))), (None, None));
         for acknowledged in 0..=end {
             let acknowledged = Offset(acknowledged);
-            assert_eq!(outline.newest(acknowledged), queue.newest(acknowledged, pool), "{acknowledged:?}");
+            let newest = outline.newest(acknowledged, queue, pool);
+            assert_eq!(newest, queue.newest(acknowledged, pool), "{acknowledged:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn an_outline_has_what_the_queue_has_whenever_it_is_read(steps in steps()) {
-            let (mut pool, mut queue, mut outline) = (Pool::new(100), Queue::default(), Outline::with_room(4));
+        fn an_outline_has_what_the_queue_has_whenever_it_is_read(steps in steps(), room in 1usize..12) {
+            let (mut pool, mut queue, mut outline) = (Pool::new(100), Queue::default(), Outline::with_room(room));
             let (mut end, mut received) = (0, 0);
             for step in steps {
                 match step {

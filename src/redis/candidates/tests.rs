@@ -30,6 +30,7 @@ struct Scene {
     pool: Pool<Request>,
     queue: Queue,
     candidates: Candidates,
+    scratch: Scratch,
     /// Of each request, hidden ones too: its kind, the end of its bytes, and its place in the queue if it was seen.
     requests: Vec<(u8, u64, Option<u64>)>,
     answered: usize,
@@ -43,7 +44,16 @@ impl Scene {
     fn new() -> Scene {
         let (pool, queue, mut candidates) = (Pool::new(4096), Queue::default(), Candidates::new());
         candidates.begin(Basis::Certain, &queue, &pool);
-        Scene { pool, queue, candidates, requests: Vec::new(), answered: 0, kinds: Vec::new(), hidden: 0 }
+        Scene {
+            pool,
+            queue,
+            candidates,
+            scratch: Scratch::default(),
+            requests: Vec::new(),
+            answered: 0,
+            kinds: Vec::new(),
+            hidden: 0,
+        }
     }
 
     fn end(&self) -> u64 {
@@ -92,11 +102,11 @@ impl Scene {
         }
         if self.hidden > 0 {
             let hidden = std::mem::take(&mut self.hidden);
-            self.candidates.hide((1, 2 * hidden), acknowledged, &self.queue, &self.pool, |_| 0);
+            self.candidates.hide((1, 2 * hidden), acknowledged, &self.queue, &self.pool, &mut self.scratch, |_| 0);
         }
         let (kinds, first) = (&self.kinds, self.queue.first());
         let ends: Vec<u64> = self.queue.iter(&self.pool).map(|(_, request)| request.end.0).collect();
-        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, |line, _| {
+        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, &mut self.scratch, |line, _| {
             let place = ends.iter().position(|&end| end == line.end.0).unwrap() + first as usize;
             if kinds[place] == kind { Verdict::Possible(1) } else { Verdict::Impossible }
         });
@@ -154,9 +164,9 @@ fn a_request_that_is_not_acknowledged_is_no_candidates_answer() {
     scene.request(0, false);
     let (queue, pool) = (&scene.queue, &scene.pool);
     assert!(!scene.candidates.can_take(Offset(REQUEST - 1), queue, pool));
-    scene.candidates.reply(Offset(REQUEST), false, queue, pool, |_, _| Verdict::Possible(0));
+    scene.candidates.reply(Offset(REQUEST), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert_eq!(scene.candidates.only(), Some((1, Proof::Counted)));
-    scene.candidates.reply(Offset(REQUEST), false, queue, pool, |_, _| Verdict::Possible(0));
+    scene.candidates.reply(Offset(REQUEST), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert!(scene.candidates.is_empty());
 }
 
@@ -168,13 +178,13 @@ fn what_may_be_the_content_of_a_reply_moves_nobody_for_certain() {
     }
     scene.reply(true);
     let (queue, pool) = (&scene.queue, &scene.pool);
-    scene.candidates.hide((1, 1), Offset(50), queue, pool, |_| 3);
+    scene.candidates.hide((1, 1), Offset(50), queue, pool, &mut Scratch::default(), |_| 3);
     assert_eq!(scene.candidates.only().map(|(position, _)| position), Some(1));
     assert_eq!(scene.candidates.explained(1), None, "it has explained nothing yet");
-    scene.candidates.reply(Offset(50), false, queue, pool, |_, _| Verdict::Possible(0));
+    scene.candidates.reply(Offset(50), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert!(scene.candidates.has(1) && scene.candidates.has(2));
     // An anchored one is a reply.
-    scene.candidates.reply(Offset(50), true, queue, pool, |_, _| Verdict::Possible(3));
+    scene.candidates.reply(Offset(50), true, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(3));
     assert!(!scene.candidates.has(1) && scene.candidates.has(2) && scene.candidates.has(3));
 }
 
@@ -186,10 +196,10 @@ fn a_window_needs_others_that_failed() {
     }
     assert_eq!(scene.candidates.window(64), None);
     let (queue, pool) = (&scene.queue, &scene.pool);
-    scene.candidates.hide((1, 9), Offset(2000), queue, pool, |_| 0);
+    scene.candidates.hide((1, 9), Offset(2000), queue, pool, &mut Scratch::default(), |_| 0);
     for n in 0..70 {
         let mut place = 0;
-        scene.candidates.reply(Offset(2000), false, queue, pool, |request, _| {
+        scene.candidates.reply(Offset(2000), false, queue, pool, &mut Scratch::default(), |request, _| {
             place = request.end.0 / REQUEST - 1;
             // The first reply answers request 4.
             if place % 3 == (n + 4) % 3 { Verdict::Possible(1) } else { Verdict::Impossible }
