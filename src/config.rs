@@ -31,6 +31,8 @@ use values::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
+/// Timeouts are no longer than that, some 146 years: so a step back in time is more than any.
+const TIMEOUT_NS_MAX: u64 = 1 << 62;
 
 /// What was given of the options of `resptap read` and `resptap capture`. The names of its fields are the names of the options and the keys of the
 /// file.
@@ -434,7 +436,7 @@ fn positive(option: &'static str, given: Option<Nanoseconds>, default: u64) -> R
             option,
             value: humantime::format_duration(std::time::Duration::from_nanos(value)).to_string(),
         }),
-        given => Ok(given.map_or(default, |Nanoseconds(value)| value)),
+        given => Ok(given.map_or(default, |Nanoseconds(value)| value).min(TIMEOUT_NS_MAX)),
     }
 }
 

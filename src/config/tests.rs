@@ -27,6 +27,12 @@ where
 }
 
 #[test]
+fn no_timeout_is_so_long_that_a_step_back_in_time_is_not_longer() {
+    let options = Options { idle_timeout: Some(Nanoseconds(u64::MAX)), ..Options::default() };
+    assert_eq!(config(options).unwrap().idle_timeout_ns, 1 << 62);
+}
+
+#[test]
 fn without_options_the_defaults_of_the_specification_run() {
     let config = config(Options::default()).unwrap();
     let cores = std::thread::available_parallelism().unwrap().get();

@@ -582,8 +582,9 @@ impl Connection {
             // SYNC is answered by the snapshot itself.
             if let Some(head) = self.queue.pop(&resources.requests) {
                 self.left_queue(head, resources);
-                self.begin_link(head, b"", at, resources)?;
+                let begun = self.begin_link(head, b"", at, resources);
                 resources.requests.give_back(head);
+                begun?;
             }
         }
         let link = self.aside(resources).link;

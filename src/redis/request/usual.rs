@@ -15,7 +15,7 @@ use super::super::session::{Act, Acts};
 use super::{Request, Shown};
 
 /// Lengths of the name of a usual command: as many of its bytes as decide its place are followed by what is always the same.
-const NAME_BYTES: std::ops::RangeInclusive<usize> = 2..=8;
+const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=8;
 /// Most words of a usual request.
 const WORDS_MAX: usize = 9;
 /// Numbers of commands, as many of their bits as tell them apart.
