@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        batch.push_with(arguments, |place| *place = Transaction { index, ..Transaction::EMPTY })
+        batch.push_with(arguments, |place| place.index = index)
     }
 
     #[test]
