@@ -53,9 +53,9 @@ fn borrowed(frames: &Frames) -> Vec<Frame<'_>> {
 fn story(outcomes: &Outcomes) -> Vec<String> {
     let told = outcomes.records.iter().map(|record| {
         let mut transaction = record.transaction;
-        (transaction.vlans, transaction.text_at) = ([0; 2], 0);
+        (transaction.vlans, transaction.text_at, transaction.rare) = ([0; 2], 0, 0);
         let texts = [&record.arguments, &record.error, &record.response].map(|text| text.escape_ascii().to_string());
-        format!("{transaction:?} {texts:?}")
+        format!("{transaction:?} {:?} {texts:?}", record.parent)
     });
     let per_frame = [Counter::FramesSeen, Counter::FrameBytes, Counter::SkipFragmentJoined];
     let counted = Counter::ALL.iter().filter(|counter| !per_frame.contains(counter));

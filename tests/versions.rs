@@ -26,10 +26,14 @@ fn told(record: &Record, moved: bool) -> (String, [u64; 2]) {
     if moved {
         (transaction.t1, transaction.end, transaction.times) = (Timestamp::NONE, Timestamp::NONE, None);
     }
-    transaction.text_at = 0;
+    // Places in its batch.
+    (transaction.text_at, transaction.rare) = (0, 0);
     transaction.flags = Flags(transaction.flags.0 & !(Flags::RETRANSMIT.0 | Flags::GAP.0));
     let texts = [&record.arguments, &record.error].map(|text| text.escape_ascii().to_string());
-    (format!("{:?} {:5} {transaction:?} {texts:?}", transaction.connection, transaction.index), times)
+    (
+        format!("{:?} {:5} {transaction:?} {:?} {texts:?}", transaction.connection, transaction.index, record.parent),
+        times,
+    )
 }
 
 fn sorted(outcomes: &Outcomes, moved: bool) -> Vec<(String, [u64; 2])> {
