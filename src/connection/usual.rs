@@ -305,12 +305,12 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> usize {
-        let Resources { usual, requests, settings, counters, .. } = resources;
+        let Resources { usual, requests, counters, .. } = resources;
         let mut at = 0;
         while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
             let Some(found) = usual.read(&bytes[at..]) else { break };
             // Nothing is queued by MULTI on a plain connection.
-            let Ok(handle) = self.take_request_of(requests, &settings.shown, 0) else { break };
+            let Ok(handle) = self.take_request_of(requests, 0) else { break };
             let request = requests.get_mut(handle);
             found.fill(request);
             request.t1 = time;
@@ -342,9 +342,9 @@ impl Connection {
         resources: &mut Resources,
     ) -> Result<usize, Exhausted> {
         let children = self.children(resources).elements();
-        let Resources { usual, requests, settings, .. } = resources;
+        let Resources { usual, requests, .. } = resources;
         let Some(found) = usual.read(bytes) else { return Ok(0) };
-        self.building = self.take_request_of(requests, &settings.shown, children)?;
+        self.building = self.take_request_of(requests, children)?;
         let request = requests.get_mut(self.building);
         found.fill(request);
         request.t1 = time;
