@@ -157,7 +157,8 @@ struct Common {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Reading")]
 struct Reading {
-    /// Read files block by block rather than mapping them into memory: for file systems where mapping is slow or unsafe
+    /// Read files block by block, as a single worker does, where several have them mapped into memory: for file systems where
+    /// mapping is slow or unsafe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_mmap: Option<bool>,
     /// A testing aid: treat the capture as if the mirror port had been worse, and say so in the summary. SPEC is a list of

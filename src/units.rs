@@ -101,6 +101,13 @@ impl Address {
         self.0[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
     }
 
+    /// The four bytes of an IPv4 address, as a number whose lowest byte is the first.
+    #[inline(always)]
+    pub fn ipv4_bits(&self) -> u32 {
+        let [.., a, b, c, d] = self.0;
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     /// The standard library's form; IPv4 as IPv4.
     pub fn to_ip(self) -> IpAddr {
         if self.is_ipv4() {

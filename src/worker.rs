@@ -22,9 +22,9 @@ use crate::capture::spread::Spread;
 use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Packet, Skip, Tcp, decode, decode_usual};
+use crate::decode::{Skip, Tcp, Usual, decode, decode_usual};
 use crate::flow::hash::Seed;
-use crate::flow::key::{FlowKey, Keying};
+use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
@@ -40,21 +40,52 @@ use shed::Shed;
 pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
 
 /// A decoded frame on its way to its connection.
+#[repr(C)]
 struct Arrival<'a> {
     tcp: Tcp<'a>,
     at: Timestamp,
-    key: FlowKey,
-    direction: Direction,
     hash: u64,
+    ends: Ends,
     /// Where its connection is most likely.
     guess: u32,
+    direction: Direction,
+}
+
+/// Between whom a frame goes.
+#[derive(Clone, Copy)]
+enum Ends {
+    /// One of the usual kind.
+    Usual(Ipv4Ends),
+    /// Another: its number among these in the batch.
+    Other(u8),
+}
+
+/// What a frame's key is that is not of the usual kind, and the VLANs that it was in.
+struct Keyed {
+    key: FlowKey,
     vlans: [u16; 2],
 }
 
-impl Arrival<'_> {
-    #[inline(always)]
-    fn print(&self) -> Print {
-        Print::of(&self.tcp, self.direction, self.hash)
+/// The frames of a batch that are on their way.
+#[derive(Default)]
+struct Arrivals<'a> {
+    all: ArrayVec<Arrival<'a>, BATCH_FRAMES>,
+    others: ArrayVec<Keyed, BATCH_FRAMES>,
+}
+
+impl Arrivals<'_> {
+    fn key(&self, arrival: &Arrival<'_>) -> FlowKey {
+        match arrival.ends {
+            Ends::Usual(ends) => ends.into(),
+            Ends::Other(number) => self.others[usize::from(number)].key,
+        }
+    }
+
+    fn vlans(&self, arrival: &Arrival<'_>) -> [u16; 2] {
+        match arrival.ends {
+            Ends::Usual(_) => [0; 2],
+            Ends::Other(number) => self.others[usize::from(number)].vlans,
+        }
     }
 }
 
@@ -165,26 +196,24 @@ impl Worker {
     /// Processes a batch up to the first fragment in it, or its end; answers how many frames that were.
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
-        let mut arrivals = ArrayVec::new();
+        let mut arrivals = Arrivals::default();
         let done = self.decode(frames, &mut arrivals);
-        for arrival in &mut arrivals {
+        for arrival in &mut arrivals.all {
             arrival.guess = self.table.guess(arrival.hash);
         }
-        for arrival in &arrivals {
-            // If it may be a reply, the request that waits for it is asked for.
-            if arrival.direction == Direction::Reply
-                && let Some(connection) = self.table.peek(arrival.guess)
-            {
+        for arrival in &arrivals.all {
+            // If it is a reply, the request that waits for it is needed. Whether it is can't be foretold: no branches.
+            if let Some(connection) = self.table.peek(arrival.guess) {
                 connection.prefetch_head(&self.resources);
             }
         }
         if self.resources.scarce().is_some()
-            && let Some(first) = arrivals.first()
+            && let Some(first) = arrivals.all.first()
         {
             self.relieve(first.at);
         }
-        for arrival in &arrivals {
-            self.arrive(arrival);
+        for arrival in &arrivals.all {
+            self.arrive(arrival, &arrivals);
         }
         done
     }
@@ -213,25 +242,20 @@ impl Worker {
     /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment
     /// of interest is counted and left out.
     #[inline]
-    fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>) -> usize {
+    fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut Arrivals<'a>) -> usize {
         let (mut bytes, mut shed, mut done) = (0, 0, frames.len());
         for (at, frame) in frames.iter().enumerate() {
-            // Each kind of frame has its own copy of what follows: what is read of a frame goes from registers into its arrival.
-            let fate = if let Some(packet) = decode_usual(frame) {
-                self.decoded(frame, packet, arrivals)
-            } else {
-                match decode(frame) {
-                    Ok(packet) => self.decoded(frame, packet, arrivals),
-                    // Counted when its fate is known.
-                    Err(Skip::Fragment) => {
-                        done = at;
-                        break;
-                    }
-                    Err(skip) => Fate::Skipped(skip),
-                }
+            let fate = match decode_usual(frame) {
+                Some(usual) => self.decoded(frame, &usual, arrivals),
+                None => self.decode_unusual(frame, arrivals),
             };
             match fate {
                 Fate::Arrives => {}
+                // Counted when its fate is known.
+                Fate::Skipped(Skip::Fragment) => {
+                    done = at;
+                    break;
+                }
                 Fate::Skipped(skip) => self.resources.counters.count(skip.counter()),
                 Fate::Shed => {
                     shed += 1;
@@ -244,68 +268,93 @@ impl Worker {
         counters.add(Counter::FramesSeen, done as u64 - shed);
         counters.add(Counter::FramesShed, shed);
         counters.add(Counter::FrameBytes, bytes);
-        counters.add(Counter::FramesAnalysed, arrivals.len() as u64);
+        counters.add(Counter::FramesAnalysed, arrivals.all.len() as u64);
         done
     }
 
     /// A segment, if anybody asked for its ports, becomes an arrival.
     #[inline(always)]
-    fn decoded<'a>(
-        &mut self,
-        frame: &Frame<'a>,
-        packet: Packet<'a>,
-        arrivals: &mut ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    ) -> Fate {
+    fn decoded<'a>(&mut self, frame: &Frame<'a>, usual: &Usual<'a>, arrivals: &mut Arrivals<'a>) -> Fate {
+        let Some((ends, direction)) = self.keying.of_usual(usual) else { return Fate::Skipped(Skip::OtherPort) };
+        if self.shed.is_at_work() {
+            let [client, server] = ends.ends();
+            if self.shed.takes(&client, &server) {
+                return Fate::Shed;
+            }
+        }
+        let hash = ends.hash(self.table.seed());
+        let ends = Ends::Usual(ends);
+        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, ends, guess: NONE, direction });
+        Fate::Arrives
+    }
+
+    /// The same of a frame of another kind, of which nothing is known yet.
+    #[inline(never)]
+    fn decode_unusual<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Arrivals<'a>) -> Fate {
+        let packet = match decode(frame) {
+            Ok(packet) => packet,
+            Err(skip) => return Fate::Skipped(skip),
+        };
         let Some((key, direction)) = self.keying.of(&packet) else { return Fate::Skipped(Skip::OtherPort) };
-        if self.shed.takes(&packet.source, &packet.destination) {
+        if self.shed.is_at_work() && self.shed.takes(&key.client, &key.server) {
             return Fate::Shed;
         }
         let hash = self.table.hash(&key);
-        let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
-        arrivals.push(Arrival { tcp: packet.tcp, at: frame.at, key, direction, hash, guess: NONE, vlans });
+        let ends = Ends::Other(arrivals.others.len() as u8);
+        arrivals.others.push(Keyed { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
+        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, ends, guess: NONE, direction });
         Fate::Arrives
     }
 
     /// Brings a segment to its connection.
     #[inline(always)]
-    fn arrive(&mut self, arrival: &Arrival<'_>) {
+    fn arrive(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
         let Worker { table, shed, recent, resources, recording, .. } = self;
         // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
-        let Some((slot, connection)) = table.claim(arrival.guess, arrival.hash, &arrival.key) else {
-            return self.open_unless_copy(arrival);
+        let guessed = match arrival.ends {
+            Ends::Usual(ends) => table.claim_ipv4(arrival.guess, ends),
+            Ends::Other(number) => table.claim(arrival.guess, &batch.others[usize::from(number)].key),
         };
+        let Some(connection) = guessed else { return self.look_up(arrival, batch) };
         if shed.has_taken_any(connection.last_at()) {
-            return self.arrive_unless_shed(arrival, slot);
+            return self.look_up(arrival, batch);
         }
-        let Arrival { tcp, direction, at, .. } = arrival;
-        match connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording) {
-            Arrived::Done => {}
-            Arrived::Closed => self.after(slot),
-            Arrived::Unusual => self.arrive_unusually(arrival, slot),
+        let Arrival { tcp, direction, at, hash, .. } = arrival;
+        let arrived = connection.arrive(tcp, *direction, *at, *hash, recent, resources, recording);
+        if arrived != Arrived::Done {
+            self.arrived(arrived, arrival, arrival.guess, batch);
         }
     }
 
-    /// A segment comes, and packets may have been left out.
+    /// Looks for the connection of a segment that is not where it was thought to be, or of which packets may have been left out.
     #[inline(never)]
-    fn arrive_unless_shed(&mut self, arrival: &Arrival<'_>, slot: u32) {
+    fn look_up(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
+        let Some(slot) = self.table.find(arrival.hash, &batch.key(arrival)) else {
+            return self.open_unless_copy(arrival, batch);
+        };
         if self.end_if_shed(slot) {
-            return self.open_unless_copy(arrival);
+            return self.open_unless_copy(arrival, batch);
         }
-        let Arrival { tcp, direction, at, .. } = arrival;
+        let Arrival { tcp, direction, at, hash, .. } = arrival;
         let Worker { table, recent, resources, recording, .. } = self;
-        let connection = table.get_mut(slot);
-        match connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording) {
+        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, *hash, recent, resources, recording);
+        self.arrived(arrived, arrival, slot, batch);
+    }
+
+    /// What is to be done when a segment has come to its connection.
+    #[inline(never)]
+    fn arrived(&mut self, arrived: Arrived, arrival: &Arrival<'_>, slot: u32, batch: &Arrivals<'_>) {
+        match arrived {
             Arrived::Done => {}
             Arrived::Closed => self.after(slot),
-            Arrived::Unusual => self.arrive_unusually(arrival, slot),
+            Arrived::Unusual => self.arrive_unusually(arrival, slot, batch),
         }
     }
 
     /// A segment comes that does not simply go on with its connection.
-    #[inline(never)]
-    fn arrive_unusually(&mut self, arrival: &Arrival<'_>, slot: u32) {
+    fn arrive_unusually(&mut self, arrival: &Arrival<'_>, slot: u32, batch: &Arrivals<'_>) {
         if self.end_if_shed(slot) {
-            return self.open(arrival);
+            return self.open(arrival, batch);
         }
         let Arrival { tcp, at, direction, .. } = arrival;
         let connection = self.table.get_mut(slot);
@@ -313,7 +362,7 @@ impl Worker {
             return self.after(slot);
         }
         self.table.remove(slot);
-        self.open(arrival);
+        self.open(arrival, batch);
     }
 
     /// Ends a connection of which packets may have been left out since its last one; answers whether it did.
@@ -331,20 +380,20 @@ impl Worker {
 
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
-    fn open_unless_copy(&mut self, arrival: &Arrival<'_>) {
-        if self.recent.is_copy(arrival.print(), arrival.at, false) {
+    fn open_unless_copy(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
+        if self.recent.is_copy(Print::of(&arrival.tcp, arrival.direction, arrival.hash), arrival.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
-        self.open(arrival);
+        self.open(arrival, batch);
     }
 
     /// A connection begins.
-    fn open(&mut self, arrival: &Arrival<'_>) {
+    fn open(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
         self.recent.connection_begins(arrival.at);
-        let Arrival { tcp, at, key, direction, hash, vlans, .. } = arrival;
-        let segment = &tcp.segment();
+        let Arrival { tcp, at, direction, hash, .. } = arrival;
+        let (segment, key, vlans) = (&tcp.segment(), &batch.key(arrival), batch.vlans(arrival));
         let may_swap = self.keying.ports.contains(key.client.port);
-        let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key, vlans, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
         let counters = &mut self.resources.counters;

@@ -40,10 +40,13 @@ impl Facts {
     pub(super) const CLOSING: Facts = Facts(1 << 12);
     const SYN_SEEN: Facts = Facts(1 << 13);
     const HANDSHAKE_SEEN: Facts = Facts(1 << 14);
+    /// Both ends are of IPv4.
+    pub(super) const IPV4: Facts = Facts(1 << 15);
 
     /// Those of a connection that begins.
-    pub(super) fn new(start: Start, swapped: bool) -> Facts {
+    pub(super) fn new(start: Start, swapped: bool, ipv4: bool) -> Facts {
         let mut facts = Facts(0);
+        facts.put(Facts::IPV4, ipv4);
         facts.set_start(start);
         facts.put(Facts::SWAPPED, swapped);
         facts.put(Facts::MAY_PUSH, start == Start::Midstream);
@@ -53,6 +56,12 @@ impl Facts {
     #[inline(always)]
     pub(super) fn has(self, fact: Facts) -> bool {
         self.0 & fact.0 != 0
+    }
+
+    /// Whether it has the one fact and not the other.
+    #[inline(always)]
+    pub(super) fn has_without(self, fact: Facts, other: Facts) -> bool {
+        self.0 & (fact.0 | other.0) == fact.0
     }
 
     #[inline(always)]
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn facts_do_not_touch_one_another() {
-        let mut facts = Facts::new(Start::Syn, true);
+        let mut facts = Facts::new(Start::Syn, true, false);
         assert_eq!((facts.start(), facts.has(Facts::SWAPPED), facts.has(Facts::MAY_PUSH)), (Start::Syn, true, false));
         facts.set_if(Facts::CLOSING, false);
         facts.set_if(Facts::SKEWED, true);
@@ -111,6 +120,6 @@ mod tests {
         facts.set_start(Start::Midstream);
         facts.clear(Facts::SKEWED);
         facts.set(Facts::MAY_PUSH);
-        assert_eq!(facts, Facts::new(Start::Midstream, false));
+        assert_eq!(facts, Facts::new(Start::Midstream, false, false));
     }
 }

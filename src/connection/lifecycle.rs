@@ -5,7 +5,7 @@ use crate::decode::seq::Seq;
 use crate::decode::tags::Tags;
 use crate::decode::{Flags as TcpFlags, Segment};
 use crate::flow::hash::Seed;
-use crate::flow::key::{FlowKey, Keyed};
+use crate::flow::key::{FlowKey, Ipv4Ends, Keyed};
 use crate::limits::CLOSED_LINGER_NS;
 use crate::pool::NONE;
 use crate::reassembly::stream::{HalfStream, Place};
@@ -35,6 +35,16 @@ impl Keyed for Connection {
     fn ends(&self) -> (&Endpoint, &Endpoint) {
         let Identity { client, server, .. } = &self.identity;
         if self.facts.has(Facts::SWAPPED) { (server, client) } else { (client, server) }
+    }
+
+    #[inline(always)]
+    fn is_between(&self, ends: Ipv4Ends) -> bool {
+        let Identity { client, server, .. } = &self.identity;
+        if self.facts.has_without(Facts::IPV4, Facts::SWAPPED) {
+            ends.are(client, server)
+        } else {
+            self.facts.has(Facts::IPV4) && ends.are(server, client)
+        }
     }
 }
 
@@ -82,7 +92,7 @@ impl Connection {
             head_at: Timestamp::NONE,
             queue: Queue::default(),
             requests: 0,
-            facts: Facts::new(start, swapped),
+            facts: Facts::new(start, swapped, Ipv4Ends::of(&client, &server).is_some()),
             framing: [if known { Framing::Known } else { Framing::Seeking }; 2],
             certainty: if known { Certainty::Exact } else { Certainty::Open },
             session: Session::new(known),

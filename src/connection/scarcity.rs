@@ -6,7 +6,7 @@
 
 use crate::counters::Counter;
 use crate::pool::{NONE, Pool};
-use crate::redis::request::{Request, Shown};
+use crate::redis::request::Request;
 
 use super::{Connection, Exhausted, Facts, Resources};
 
@@ -65,26 +65,14 @@ impl Connection {
     #[inline]
     pub(super) fn take_request(&self, resources: &mut Resources) -> Result<u32, Exhausted> {
         let children = self.children(resources).elements();
-        let Resources { requests, settings, .. } = resources;
-        self.take_request_of(requests, &settings.shown, children)
+        self.take_request_of(&mut resources.requests, children)
     }
 
     /// The same, of a connection of which MULTI has queued so many commands.
     #[inline(always)]
-    pub(super) fn take_request_of(
-        &self,
-        requests: &mut Pool<Request>,
-        shown: &Shown,
-        children: u32,
-    ) -> Result<u32, Exhausted> {
+    pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, children: u32) -> Result<u32, Exhausted> {
         let has_share = u64::from(self.holds_besides(children)) < u64::from(requests.left() + 1) * u64::from(SHARE);
-        // With room for whatever it is to hold, so that it never has to grow.
-        let make = || {
-            let mut request = Request::new();
-            request.reset(shown);
-            request
-        };
-        let taken = if has_share { requests.take(make) } else { None };
+        let taken = if has_share { requests.take(Request::new) } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
     }
 }

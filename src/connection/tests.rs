@@ -9,6 +9,7 @@
 //! silence.
 
 mod diagram;
+mod ends;
 mod sight;
 
 use diagram::{play, play_with};

@@ -35,7 +35,8 @@ pub enum Arrived {
 }
 
 impl Connection {
-    /// A segment between its ends arrives. `print`: what copies of its packet have in common, `recent`: the packets of late.
+    /// A segment between its ends arrives. `hash`: its key's, by which copies of the segment are known, `recent`: the packets of
+    /// late.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub fn arrive<R: Recorder>(
@@ -43,31 +44,53 @@ impl Connection {
         tcp: &Tcp<'_>,
         direction: Direction,
         at: Timestamp,
-        print: Print,
+        hash: u64,
+        recent: &mut Recent,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> Arrived {
+        let Some((payload, ack)) = self.usual(tcp, direction, at, resources) else {
+            return self.arrive_long(tcp, direction, at, hash, recent, resources, recorder);
+        };
+        if recent.is_copy(Print::of(tcp, direction, hash), at, true) {
+            resources.counters.count(Counter::Duplicates);
+            return Arrived::Done;
+        }
+        self.take_usual(tcp, payload, direction, at, ack, resources, recorder);
+        if self.facts.has(Facts::PLAIN) { Arrived::Done } else { self.arrived(resources) }
+    }
+
+    /// The same of a segment that is not the usual next one of a plain connection.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments)]
+    fn arrive_long<R: Recorder>(
+        &mut self,
+        tcp: &Tcp<'_>,
+        direction: Direction,
+        at: Timestamp,
+        hash: u64,
         recent: &mut Recent,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
         let segment = tcp.segment();
-        if self.is_usual(&segment, direction, at, resources) {
-            if recent.is_copy(print, at, true) {
-                resources.counters.count(Counter::Duplicates);
-                return Arrived::Done;
-            }
-            self.take_usual(&segment, direction, at, resources, recorder);
-        } else {
-            let is_next = self.brings_next(&segment, direction, at, resources);
-            if recent.is_copy(print, at, is_next) {
-                resources.counters.count(Counter::Duplicates);
-                return Arrived::Done;
-            }
-            if is_next {
-                // Read once more, so that on the way above it need not be in memory.
-                self.segment(&tcp.segment(), direction, at, resources, recorder);
-            } else if !self.take_acknowledgement(&segment, direction, at, resources) {
-                return Arrived::Unusual;
-            }
+        let is_next = self.brings_next(&segment, direction, at, resources);
+        if recent.is_copy(Print::of(tcp, direction, hash), at, is_next) {
+            resources.counters.count(Counter::Duplicates);
+            return Arrived::Done;
         }
+        if is_next {
+            self.segment(&segment, direction, at, resources, recorder);
+        } else if !self.take_acknowledgement(&segment, direction, at, resources) {
+            return Arrived::Unusual;
+        }
+        if self.facts.has(Facts::CLOSED) { Arrived::Closed } else { Arrived::Done }
+    }
+
+    /// A segment was taken by which the connection is no more plain, as far as is noted.
+    #[inline(never)]
+    fn arrived(&mut self, resources: &mut Resources) -> Arrived {
+        self.note_plain(resources);
         if self.facts.has(Facts::CLOSED) { Arrived::Closed } else { Arrived::Done }
     }
 
@@ -95,8 +118,8 @@ impl Connection {
     /// Asks for the memory of the request that waits first.
     #[inline(always)]
     pub fn prefetch_head(&self, resources: &Resources) {
-        if let Some(head) = self.queue.head() {
-            resources.requests.peek(head).prefetch();
+        if let Some(request) = resources.requests.find_near(self.queue.head_or_none()) {
+            request.prefetch();
         }
     }
 
@@ -121,63 +144,76 @@ impl Connection {
             && self.streams.iter().all(HalfStream::is_plain)
     }
 
-    /// Whether a segment is the usual next one of a plain connection: such a one is no copy of an earlier one.
+    /// The payload of a segment, and what it acknowledges, if it is the usual next one of a plain connection. Such a one is no copy
+    /// of an earlier one.
     #[inline(always)]
-    fn is_usual(&self, segment: &Segment<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> bool {
+    fn usual<'a>(
+        &self,
+        tcp: &Tcp<'a>,
+        direction: Direction,
+        at: Timestamp,
+        resources: &Resources,
+    ) -> Option<(&'a [u8], Offset)> {
         debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
-        let stream = self.stream(direction);
-        self.facts.has(Facts::PLAIN)
-            && Seq::of(stream.next()) == segment.seq
-            && matches!(segment.flags, TcpFlags::ACK | TcpFlags::ACK_PSH)
-            && segment.payload.len() == segment.wire_payload_len as usize
-            && !segment.payload.is_empty()
-            && self.is_timely(at, resources)
-            && segment.ack.distance(Seq::of(self.stream(direction.reverse()).next())) <= 0
+        let numbers = tcp.numbers();
+        if !self.facts.has(Facts::PLAIN)
+            || Seq::of(self.stream(direction).next()) != numbers.seq()
+            || tcp.control().flags() | TcpFlags::PSH != TcpFlags::ACK_PSH
+            || !self.is_timely(at, resources)
+        {
+            return None;
+        }
+        // What the other side has not sent yet, as far as was seen, is not usually acknowledged.
+        let next = self.stream(direction.reverse()).next();
+        let ahead = numbers.ack().distance(Seq::of(next));
+        let payload = tcp.whole_payload()?;
+        if ahead > 0 || payload.is_empty() {
+            return None;
+        }
+        Some((payload, Offset(next.0.wrapping_add_signed(i64::from(ahead)))))
     }
 
-    /// Whether time decides nothing: it has not gone backwards, and nothing has waited for too long.
+    /// Whether time decides nothing: it has not gone backwards, and nothing has waited for too long. (It may say no without need.)
     #[inline(always)]
     fn is_timely(&self, at: Timestamp, resources: &Resources) -> bool {
         let settings = &resources.settings;
         // Of one that goes backwards the difference is more than any timeout.
         at.0.wrapping_sub(self.last_at.0) < settings.idle_timeout_ns
-            && (self.queue.is_empty() || at.since(self.head_at) < settings.timeout_ns)
+            && at.0.wrapping_sub(self.head_at.0) < settings.timeout_ns
     }
 
-    /// Takes a segment of which [`Connection::is_usual`] holds.
+    /// Takes the usual next segment of a plain connection, which acknowledges up to `ack`.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     fn take_usual<R: Recorder>(
         &mut self,
-        segment: &Segment<'_>,
+        tcp: &Tcp<'_>,
+        bytes: &[u8],
         direction: Direction,
         at: Timestamp,
+        ack: Offset,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
         let opposite = self.stream_mut(direction.reverse());
-        let ack = segment.ack.unwrap_near(opposite.next());
         opposite.acknowledge(ack);
         opposite.open_window();
         let stream = self.stream_mut(direction);
-        stream.offer(segment.window);
+        stream.offer(tcp.control().window());
         let from = stream.next();
-        let time = stream.advance(segment.payload.len() as u64, at);
-        let bytes = segment.payload;
+        stream.advance_to(bytes.len() as u64, at);
+        self.last_at = at;
         let taken = if self.unfinished[direction as usize] != NONE {
-            self.finish_usual(bytes, direction, from, ack, time, resources, recorder)
+            self.finish_usual(bytes, direction, from, ack, at, resources, recorder)
         } else if direction == Direction::Request {
-            self.usual_requests(bytes, from, ack, time, resources)
+            self.usual_requests(bytes, from, ack, at, resources)
         } else {
-            self.usual_replies(bytes, from, ack, time, resources, recorder)
+            self.usual_replies(bytes, from, ack, at, resources, recorder)
         };
         if taken < bytes.len() {
-            let meta = Meta { at, ack, push: segment.flags.any(TcpFlags::PSH), late: false };
+            let meta = Meta { at, ack, push: tcp.control().flags().any(TcpFlags::PSH), late: false };
             let piece = Piece { from, bytes, cut: 0, fin: false, meta };
-            self.take_rest(direction, &piece, taken, time, resources, recorder);
-        }
-        self.last_at = at;
-        if !self.facts.has(Facts::PLAIN) {
-            self.note_plain(resources);
+            self.take_rest(direction, &piece, taken, at, resources, recorder);
         }
     }
 
@@ -237,12 +273,12 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
     ) -> usize {
-        let Resources { usual, requests, settings, counters, .. } = resources;
+        let Resources { usual, requests, counters, .. } = resources;
         let mut at = 0;
         while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
             let Some(found) = usual.read(&bytes[at..]) else { break };
             // Nothing is queued by MULTI on a plain connection.
-            let Ok(handle) = self.take_request_of(requests, &settings.shown, 0) else { break };
+            let Ok(handle) = self.take_request_of(requests, 0) else { break };
             let request = requests.get_mut(handle);
             found.fill(request);
             request.t1 = time;
@@ -274,9 +310,9 @@ impl Connection {
         resources: &mut Resources,
     ) -> Result<usize, Exhausted> {
         let children = self.children(resources).elements();
-        let Resources { usual, requests, settings, .. } = resources;
+        let Resources { usual, requests, .. } = resources;
         let Some(found) = usual.read(bytes) else { return Ok(0) };
-        self.building = self.take_request_of(requests, &settings.shown, children)?;
+        self.building = self.take_request_of(requests, children)?;
         let request = requests.get_mut(self.building);
         found.fill(request);
         request.t1 = time;

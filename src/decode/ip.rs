@@ -12,7 +12,7 @@ const PROTOCOL_FRAGMENT: u8 = 44;
 const PROTOCOL_AUTHENTICATION: u8 = 51;
 
 /// The fragment offset and "more fragments" of an IPv4 header.
-const IPV4_FRAGMENT: u16 = 0x3fff;
+pub(super) const IPV4_FRAGMENT: u16 = 0x3fff;
 /// The same of an IPv6 fragment header, where the offset comes first.
 const IPV6_FRAGMENT: u16 = 0xfff9;
 
@@ -22,8 +22,8 @@ pub(super) struct Datagram<'a> {
     pub(super) source: Endpoint,
     pub(super) destination: Endpoint,
     pub(super) protocol: u8,
-    /// The identification of IPv4; 0 in IPv6, which has none.
-    pub(super) id: u16,
+    /// Of IPv4 the length and the identification, as in the header; of IPv6 the length alone.
+    pub(super) size: u32,
     pub(super) payload: Bytes<'a>,
 }
 
@@ -90,7 +90,7 @@ fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         source: end(source),
         destination: end(destination),
         protocol: header[9],
-        id: be16([header[4], header[5]]),
+        size: u32::from_be_bytes([header[2], header[3], header[4], header[5]]),
         payload,
     })
 }
@@ -119,7 +119,8 @@ fn ipv6(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         return Err(Skip::Fragment);
     }
     let (source, destination) = ipv6_ends(header);
-    Ok(Datagram { source: end(source), destination: end(destination), protocol, id: 0, payload })
+    let size = u32::from(be16([header[4], header[5]]));
+    Ok(Datagram { source: end(source), destination: end(destination), protocol, size, payload })
 }
 
 /// What stands behind the extension headers of an IPv6 packet, or behind that which makes it a fragment.

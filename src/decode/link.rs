@@ -9,7 +9,7 @@ use super::{Bytes, Skip, be16};
 /// Tags of a frame that are looked behind: a customer's inside a provider's, and one more from the mirror.
 const VLAN_TAGS_MAX: usize = 3;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// 802.1Q, 802.1ad, and the 802.1ad tag of older switches.
 const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];

@@ -2,11 +2,11 @@
 //! same bytes again.
 //!
 //! That is sequence, acknowledgement, flags and window; the options, as a retransmission has a newer timestamp; in IPv4 the
-//! identification, as it has a new one (RFC 6864); and the payload's length. The payload itself follows from these, as what TCP
+//! identification, as it has a new one (RFC 6864); and the packet's length. The payload itself follows from these, as what TCP
 //! sends at a place is always the same. Left out are addresses (they are the connection's), TTL, VLAN, tunnel, and checksums,
 //! which hosts with offload leave open.
 
-use super::tcp::{PLAIN_BYTES, Tcp};
+use super::tcp::{PLAIN_BYTES, Tcp, part};
 
 /// Length of the usual header: two options that fill up, and a timestamp.
 const USUAL_BYTES: usize = 32;
@@ -17,18 +17,16 @@ impl Tcp<'_> {
     /// What copies of a packet have in common, and hardly any two others of its connection. Both numbers count.
     #[inline(always)]
     pub fn mark(&self) -> [u64; 2] {
-        let lengths = u64::from(self.id) << 16 ^ u64::from(self.wire_payload_len);
-        let kind = u32::from_be_bytes(part(self.plain, 12));
-        let options = match (kind >> 28, self.bytes.first_chunk::<USUAL_BYTES>()) {
+        let options = match (self.header_len as usize, self.bytes.first_chunk::<USUAL_BYTES>()) {
             // As of no options below, mixed; not 0, which would leave the rest with few ones, that don't mix.
-            (5, _) => MIX,
+            (PLAIN_BYTES, _) => MIX,
             // Mixed, so that a small change of the options can't make up for a small change of the others.
-            (8, Some(header)) => u64::from_ne_bytes(part(header, 24)).wrapping_mul(MIX),
-            (words, _) => unusual_options(self.bytes, words as usize * 4).wrapping_mul(MIX),
+            (USUAL_BYTES, Some(header)) => u64::from_ne_bytes(part(header, 24)).wrapping_mul(MIX),
+            (len, _) => unusual_options(self.bytes, len).wrapping_mul(MIX),
         };
         // All but the place in the streams.
-        let rest = u64::from(kind) << 32 ^ lengths ^ options;
-        [u64::from_ne_bytes(part(self.plain, 4)), rest]
+        let rest = u64::from(self.control().0) << 32 ^ u64::from(self.size) ^ options;
+        [self.numbers().0, rest]
     }
 }
 
@@ -37,12 +35,6 @@ fn unusual_options(header: &[u8], len: usize) -> u64 {
     let options = header.get(PLAIN_BYTES..len).unwrap_or_default();
     let mix = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(MIX).rotate_left(29);
     options.iter().fold(1, mix)
-}
-
-/// Some bytes of a header.
-#[inline(always)]
-fn part<const N: usize, const LEN: usize>(header: &[u8; LEN], at: usize) -> [u8; N] {
-    std::array::from_fn(|byte| header[at + byte])
 }
 
 #[cfg(test)]

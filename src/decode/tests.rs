@@ -186,7 +186,7 @@ proptest! {
         let wire_len = bytes.len() as u32;
         bytes.truncate(cut);
         let frame = Frame { bytes: &bytes, wire_len, at: Timestamp(0), link: LinkType::Ethernet };
-        let usual = decode_usual(&frame).map(|segment| format!("{segment:?}"));
+        let usual = decode_usual(&frame).map(|usual| format!("{:?}", usual.packet()));
         let told = decode(&frame).map(|segment| format!("{segment:?}"));
         prop_assert!(usual.is_none() || usual == told.clone().ok(), "{usual:?} {told:?}");
     }
@@ -195,7 +195,7 @@ proptest! {
 #[test]
 fn the_usual_frame_takes_the_short_way_and_no_other_does() {
     let usual = ethernet(&[], 0x0800, &ipv4(0, b"payload"));
-    assert_eq!(decode_usual(&frame(&usual, LinkType::Ethernet)).unwrap().payload, b"payload");
+    assert_eq!(decode_usual(&frame(&usual, LinkType::Ethernet)).unwrap().packet().payload, b"payload");
     for (bytes, link) in [
         (ethernet(&[0x8100], 0x0800, &ipv4(0, b"x")), LinkType::Ethernet),
         (ethernet(&[], 0x86dd, &ipv6(6, &[], b"x")), LinkType::Ethernet),

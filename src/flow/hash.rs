@@ -2,7 +2,7 @@
 //!
 //! Folded 64 × 64 → 128-bit multiplications. What chooses the worker is the same whichever end sends ([`Seed::of_endpoints`]: two
 //! rounds over each end, summed, and one more); what chooses the bucket knows client from server ([`Seed::of_roles`]: a round over
-//! each address, and one more with the ports). Nothing in the output depends on either.
+//! each address, and one more with the ports; [`Seed::of_ipv4`]: two rounds). Nothing in the output depends on either.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -38,6 +38,12 @@ impl Seed {
         let one = fold(one.0 ^ self.0[0], one.1 ^ self.0[1]);
         let other = fold(other.0 ^ self.0[1], other.1 ^ self.0[0]);
         fold(one ^ ports.rotate_left(32), other ^ ports ^ self.0[1])
+    }
+
+    /// The same of a connection over IPv4: two addresses and two ports.
+    #[inline(always)]
+    pub fn of_ipv4(self, addresses: u64, ports: u32) -> u64 {
+        fold(fold(addresses ^ self.0[0], u64::from(ports) ^ self.0[1]), self.0[1])
     }
 
     /// The hash of anything, for tables that are not on the packet path.
@@ -169,13 +175,18 @@ mod tests {
     fn connections_spread_evenly_over_workers_and_buckets() {
         let seed = Seed::fixed(7);
         let server = endpoint(0, 9, 6379);
-        let (mut by_worker, mut by_bucket) = ([0u32; 16], [0u32; 16]);
+        let (mut by_worker, mut by_bucket, mut by_others) = ([0u32; 16], [0u32; 16], [0u32; 32]);
         for port in 10_000..26_000 {
             let client = endpoint((port % 5) as u8, (port % 11) as u8, port);
             by_worker[(seed.of_endpoints(&client, &server) >> 60) as usize] += 1;
             by_bucket[(seed.of_roles(&client, &server) & 15) as usize] += 1;
+            let [.., a, b] = client.address.0;
+            let addresses = u64::from_le_bytes([10, 0, a, b, 10, 0, 0, 9]);
+            let hash = seed.of_ipv4(addresses, u32::from(port) << 16 | 6379);
+            by_others[(hash & 15) as usize] += 1;
+            by_others[16 + (hash >> 60) as usize] += 1;
         }
-        for count in by_worker.into_iter().chain(by_bucket) {
+        for count in by_worker.into_iter().chain(by_bucket).chain(by_others) {
             assert!((850..1150).contains(&count), "1000 expected, {count} found");
         }
     }

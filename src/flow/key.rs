@@ -1,9 +1,9 @@
 //! What tells connections apart.
 
-use crate::decode::Packet;
 use crate::decode::ports::PortSet;
 use crate::decode::tags::Tags;
-use crate::units::{Direction, Endpoint};
+use crate::decode::{Packet, Usual};
+use crate::units::{Address, Direction, Endpoint};
 
 use super::hash::Seed;
 
@@ -31,6 +31,83 @@ impl Keying {
             key.tags = segment.tags;
         }
         Some((key, direction))
+    }
+
+    /// The same of a usual frame, which has no tags.
+    #[inline(always)]
+    pub fn of_usual(&self, frame: &Usual<'_>) -> Option<(Ipv4Ends, Direction)> {
+        let ports = frame.ports();
+        let (from_server, to_server) =
+            (self.ports.contains((ports >> 16) as u16), self.ports.contains((ports & 0xffff) as u16));
+        let is_reply = if from_server == to_server { self.is_reply(frame, from_server)? } else { from_server };
+        // No branches: which way it goes can't be foretold.
+        let turn = u32::from(is_reply);
+        let ends =
+            Ipv4Ends { addresses: frame.addresses().rotate_left(32 * turn), ports: ports.rotate_left(16 * turn) };
+        Some((ends, if is_reply { Direction::Reply } else { Direction::Request }))
+    }
+
+    /// Whether a frame goes from the server to the client of which the ports don't tell that: both are a server's, or neither is.
+    #[inline(never)]
+    fn is_reply(&self, frame: &Usual<'_>, are_servers: bool) -> Option<bool> {
+        if !are_servers {
+            return None;
+        }
+        FlowKey::of(&frame.packet(), &self.ports).map(|(_, direction)| direction == Direction::Reply)
+    }
+}
+
+/// The ends of a connection over IPv4, by role, in little room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, packed(4))]
+pub struct Ipv4Ends {
+    /// As in a header: the client's in the lower half.
+    addresses: u64,
+    /// The client's in the upper half.
+    ports: u32,
+}
+
+impl Ipv4Ends {
+    /// Of two ends, if both are of IPv4.
+    #[inline]
+    pub fn of(client: &Endpoint, server: &Endpoint) -> Option<Ipv4Ends> {
+        let [one, other] = [client, server].map(|end| u64::from(end.address.ipv4_bits()));
+        let ports = u32::from(client.port) << 16 | u32::from(server.port);
+        let is_ipv4 = client.address.is_ipv4() && server.address.is_ipv4();
+        is_ipv4.then_some(Ipv4Ends { addresses: other << 32 | one, ports })
+    }
+
+    /// The client's and the server's.
+    pub fn ends(self) -> [Endpoint; 2] {
+        let Ipv4Ends { addresses, ports } = self;
+        let end = |address: u64, port: u32| Endpoint {
+            address: Address::from_ipv4((address as u32).to_le_bytes()),
+            port: port as u16,
+        };
+        [end(addresses, ports >> 16), end(addresses >> 32, ports)]
+    }
+
+    /// Whether it has these ends, of which it is known that they are of IPv4.
+    #[inline(always)]
+    pub fn are(self, client: &Endpoint, server: &Endpoint) -> bool {
+        let Ipv4Ends { addresses, ports } = self;
+        client.address.ipv4_bits() == addresses as u32
+            && server.address.ipv4_bits() == (addresses >> 32) as u32
+            && client.port == (ports >> 16) as u16
+            && server.port == ports as u16
+    }
+
+    /// The hash of the key that it stands for.
+    #[inline(always)]
+    pub fn hash(self, seed: Seed) -> u64 {
+        seed.of_ipv4(self.addresses, self.ports)
+    }
+}
+
+impl From<Ipv4Ends> for FlowKey {
+    fn from(ends: Ipv4Ends) -> FlowKey {
+        let [client, server] = ends.ends();
+        FlowKey { client, server, tags: Tags::default() }
     }
 }
 
@@ -68,7 +145,10 @@ impl FlowKey {
     /// The key's hash; the same for both directions.
     #[inline(always)]
     pub fn hash(&self, seed: Seed) -> u64 {
-        let ends = seed.of_roles(&self.client, &self.server);
+        let ends = match Ipv4Ends::of(&self.client, &self.server) {
+            Some(ends) => ends.hash(seed),
+            None => seed.of_roles(&self.client, &self.server),
+        };
         if self.tags == Tags::default() { ends } else { ends ^ seed.hash_of(&self.tags) }
     }
 }
@@ -80,13 +160,19 @@ pub trait Keyed {
 
     /// The client's end and the server's, as its key has them.
     fn ends(&self) -> (&Endpoint, &Endpoint);
+
+    /// Whether these are its ends.
+    fn is_between(&self, ends: Ipv4Ends) -> bool {
+        let (client, server) = self.ends();
+        Ipv4Ends::of(client, server) == Some(ends)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capture::{Frame, LinkType};
-    use crate::decode::decode;
+    use crate::decode::{decode, decode_usual};
     use crate::units::Timestamp;
 
     /// A frame from 10.0.0.1:40001 to 10.0.0.9:6379, or back, in this VLAN.
@@ -120,5 +206,29 @@ mod tests {
         }
         assert_eq!(key(true, &frame(5, false)).tags.vlan, 5);
         assert_eq!(key(false, &frame(5, false)).hash(seed), key(true, &frame(0, false)).hash(seed), "0 is no VLAN");
+    }
+
+    #[test]
+    fn a_usual_frame_has_the_key_that_it_has_by_the_long_way() {
+        let seed = Seed::fixed(1);
+        for ports in [vec![6379], vec![40_001], vec![6379, 40_001], vec![80]] {
+            let keying: Keying = PortSet::new(ports.clone()).into();
+            for back in [false, true] {
+                let bytes = frame(5, back);
+                let untagged = [&bytes[..12], &bytes[16..]].concat();
+                let frame = Frame { bytes: &untagged, wire_len: 54, at: Timestamp(1), link: LinkType::Ethernet };
+                let usual = keying.of_usual(&decode_usual(&frame).unwrap());
+                let told = keying.of(&decode(&frame).unwrap());
+                assert_eq!(usual.map(|(ends, direction)| (ends.into(), direction)), told, "{ports:?} {back}");
+                assert_eq!(usual.is_some(), ports != [80]);
+                let (Some((ends, _)), Some((key, _))) = (usual, told) else { continue };
+                assert_eq!((ends.hash(seed), Ipv4Ends::of(&key.client, &key.server)), (key.hash(seed), Some(ends)));
+                assert!(ends.are(&key.client, &key.server) && !ends.are(&key.server, &key.client));
+                let elsewhere = Endpoint { port: 1, ..key.client };
+                assert!(!ends.are(&elsewhere, &key.server) && !ends.are(&key.client, &elsewhere));
+                let other = Endpoint { address: Address::from_ipv4([10, 0, 0, 2]), ..key.server };
+                assert!(!ends.are(&key.client, &other));
+            }
+        }
     }
 }

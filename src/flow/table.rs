@@ -11,7 +11,7 @@ use crate::prefetch::prefetch;
 
 use super::expiry::{HasLinks, Links, SLOT_BITS, SLOTS_MAX, Wheel};
 use super::hash::Seed;
-use super::key::{FlowKey, Keyed};
+use super::key::{FlowKey, Ipv4Ends, Keyed};
 use crate::decode::tags::Tags;
 use crate::units::Timestamp;
 
@@ -124,6 +124,12 @@ impl<T: Keyed> Table<T> {
         self.len() == 0
     }
 
+    /// The secret of its hashes.
+    #[inline]
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
     /// The hash of a key in this table.
     #[inline]
     pub fn hash(&self, key: &FlowKey) -> u64 {
@@ -154,15 +160,21 @@ impl<T: Keyed> Table<T> {
         self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
     }
 
-    /// The connection with this key, most likely in the slot that was [guessed](Table::guess), and where it is.
+    /// The connection in a slot that was guessed, if it has this key.
+    #[inline]
+    pub fn claim(&mut self, guess: u32, key: &FlowKey) -> Option<&mut T> {
+        let is_it = self.peek(guess).is_some_and(|value| self.is_keyed(guess, value, key));
+        if is_it { self.slots.get_mut(guess).value.as_mut() } else { None }
+    }
+
+    /// The same, if it is over IPv4 between these ends, of which no tags tell.
     #[inline(always)]
-    pub fn claim(&mut self, guess: u32, hash: u64, key: &FlowKey) -> Option<(u32, &mut T)> {
-        if self.peek(guess).is_some_and(|value| self.is_keyed(guess, value, key)) {
-            // Apart from below, so that what was checked need not be checked again.
-            return self.slots.get_mut(guess).value.as_mut().map(|value| (guess, value));
+    pub fn claim_ipv4(&mut self, guess: u32, ends: Ipv4Ends) -> Option<&mut T> {
+        if self.tags.as_ref().is_some_and(|tags| tags.get(guess as usize) != Some(&Tags::default())) {
+            return None;
         }
-        let slot = self.find(hash, key)?;
-        self.slots.get_mut(slot).value.as_mut().map(|value| (slot, value))
+        let value = self.slots.find_mut(guess)?.value.as_mut()?;
+        if value.is_between(ends) { Some(value) } else { None }
     }
 
     /// The connection in a slot that was guessed, if there is one.
@@ -345,11 +357,13 @@ mod tests {
         }
         for n in (0..500).step_by(3) {
             let slot = table.find(table.hash(&tagged(n)), &tagged(n)).unwrap();
-            let (hash, other) = (table.hash(&tagged(n)), tagged(n + 7));
-            assert_eq!(table.claim(slot, hash, &tagged(n)).map(|(slot, _)| slot), Some(slot));
-            assert_ne!(table.claim(slot, table.hash(&other), &other).map(|(slot, _)| slot), Some(slot));
+            let other = tagged(n + 7);
+            assert!(table.claim(slot, &tagged(n)).is_some() && table.claim(slot, &other).is_none());
+            // The tags of a usual frame are none.
+            let ends = Ipv4Ends::of(&tagged(n).client, &tagged(n).server).unwrap();
+            assert_eq!(table.claim_ipv4(slot, ends).is_some(), tagged(n).tags == Tags::default());
             assert_eq!(remove(&mut table, slot), Some(u64::from(n)));
-            assert!(table.claim(slot, hash, &tagged(n)).is_none());
+            assert!(table.claim(slot, &tagged(n)).is_none());
         }
         // In the places of those.
         for n in 500..600 {

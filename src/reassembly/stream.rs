@@ -161,6 +161,14 @@ impl HalfStream {
     /// This side offers a window (not scaled). A sender may wait for a closed one to open, and for a small one to grow.
     #[inline]
     pub fn offer(&mut self, window: u16) {
+        // Nearly always nothing of it is news.
+        if window > self.window_most || window <= self.window_most / 4 {
+            self.offer_news(window);
+        }
+    }
+
+    #[cold]
+    fn offer_news(&mut self, window: u16) {
         self.window_most = self.window_most.max(window);
         self.state |= if window <= self.window_most / 4 { WINDOW_CLOSED } else { 0 };
     }
@@ -226,6 +234,14 @@ impl HalfStream {
         self.next = self.next.plus(bytes);
         self.time = self.time.max(at);
         self.time
+    }
+
+    /// The same at a time that is not before any of it.
+    #[inline]
+    pub fn advance_to(&mut self, bytes: u64, at: Timestamp) {
+        debug_assert!(self.time <= at);
+        self.next = self.next.plus(bytes);
+        self.time = at;
     }
 
     /// Steps over bytes that were never seen.

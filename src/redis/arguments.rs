@@ -3,6 +3,7 @@
 //! Layout: one entry after the other, each a kind (1 byte; of a key with its role), a length (2 bytes, little endian) and
 //! that many bytes. An argument that streamed by has one entry, in order; a list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+use crate::limits::ARGUMENTS_BYTES_MAX;
 use crate::short::copy;
 
 use super::keys::{self, KeyRole};
@@ -179,6 +180,8 @@ impl Brief {
 #[inline(never)]
 pub fn fill(list: &mut Vec<u8>, head: &BriefHead, key: &[u8], hidden: usize) {
     list.clear();
+    // For whatever it is to hold.
+    list.reserve_exact(ARGUMENTS_BYTES_MAX);
     let at = usize::from(head.key_at).saturating_sub(ENTRY_HEADER_BYTES);
     list.extend_from_slice(&head.bytes[..at]);
     append(list, Argument::Key(key));

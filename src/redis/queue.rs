@@ -106,6 +106,12 @@ impl Queue {
         (self.head != NONE).then_some(self.head)
     }
 
+    /// The same, or [`NONE`].
+    #[inline(always)]
+    pub fn head_or_none(&self) -> u32 {
+        self.head
+    }
+
     /// The last one's handle.
     #[inline]
     pub fn tail(&self) -> Option<u32> {

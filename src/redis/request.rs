@@ -7,6 +7,8 @@
 pub mod usual;
 mod visitor;
 
+use std::ops::{Deref, DerefMut};
+
 pub use visitor::RequestVisitor;
 
 use crate::limits::{ARGUMENTS_BYTES_MAX, NOTES_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
@@ -113,8 +115,32 @@ pub struct Request {
     /// Confirmations that are still to come, of a subscription command that has begun to be answered.
     pub confirmations_left: u32,
     brief: Brief,
-    draft: Draft,
+    draft: LateDraft,
 }
+
+/// A draft that is made when it is first needed, and stays: of thousands of requests that wait at the same time most are of the
+/// usual form, and need none.
+#[derive(Debug, Default)]
+struct LateDraft(Option<Box<Draft>>);
+
+impl Deref for LateDraft {
+    type Target = Draft;
+
+    #[inline]
+    fn deref(&self) -> &Draft {
+        self.0.as_deref().unwrap_or(&NO_DRAFT)
+    }
+}
+
+impl DerefMut for LateDraft {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Draft {
+        self.0.get_or_insert_with(|| Box::new(Draft::NEW))
+    }
+}
+
+/// What those are told who ask for a draft that was not made.
+static NO_DRAFT: Draft = Draft::NEW;
 
 /// What is needed while a request streams by, and what only few have.
 #[derive(Debug)]
@@ -157,30 +183,28 @@ struct Draft {
 }
 
 impl Draft {
-    fn new() -> Draft {
-        Draft {
-            stretch: None,
-            t3: Timestamp::NONE,
-            arguments: Vec::new(),
-            notes: Vec::new(),
-            noting: Noting::Nothing,
-            room: 0,
-            finder: KeyFinder::default(),
-            begun: 0,
-            declared: 0,
-            collect: Collect::Nothing,
-            length: 0,
-            cut: false,
-            full: false,
-            secret: false,
-            inline_is_believed: true,
-            veiled: false,
-            is_of_nodes: false,
-            word_cut: false,
-            word_length: 0,
-            word: [0; 2 * WORD_BYTES_MAX + 1],
-        }
-    }
+    const NEW: Draft = Draft {
+        stretch: None,
+        t3: Timestamp::NONE,
+        arguments: Vec::new(),
+        notes: Vec::new(),
+        noting: Noting::Nothing,
+        room: 0,
+        finder: KeyFinder::NEW,
+        begun: 0,
+        declared: 0,
+        collect: Collect::Nothing,
+        length: 0,
+        cut: false,
+        full: false,
+        secret: false,
+        inline_is_believed: true,
+        veiled: false,
+        is_of_nodes: false,
+        word_cut: false,
+        word_length: 0,
+        word: [0; 2 * WORD_BYTES_MAX + 1],
+    };
 
     /// Empties a used one, which keeps its buffers.
     fn reset(&mut self) {
@@ -188,7 +212,7 @@ impl Draft {
         self.arguments.clear();
         self.notes.clear();
         self.noting = Noting::Nothing;
-        self.finder = KeyFinder::default();
+        self.finder = KeyFinder::NEW;
         self.begun = 0;
         self.declared = 0;
         self.collect = Collect::Nothing;
@@ -202,13 +226,10 @@ impl Draft {
         self.word_length = 0;
     }
 
+    /// Makes room in an empty one for whatever it is to hold, so that it never has to grow.
     fn make_room(&mut self, shown: &Shown) {
-        if self.arguments.capacity() == 0 {
-            self.arguments.reserve_exact(shown.arguments_bytes_max());
-        }
-        if self.notes.capacity() == 0 {
-            self.notes.reserve_exact(NOTES_BYTES_MAX);
-        }
+        self.arguments.reserve_exact(shown.arguments_bytes_max());
+        self.notes.reserve_exact(NOTES_BYTES_MAX);
     }
 }
 
@@ -234,7 +255,7 @@ impl Request {
             is_usual: false,
             is_brief: false,
             brief: Brief::default(),
-            draft: Draft::new(),
+            draft: LateDraft::default(),
         }
     }
 
@@ -252,8 +273,9 @@ impl Request {
         self.timed_out = false;
         self.is_usual = false;
         self.is_brief = false;
-        self.draft.reset();
-        self.draft.make_room(shown);
+        let draft = &mut *self.draft;
+        draft.reset();
+        draft.make_room(shown);
     }
 
     /// Asks for the memory of all but the draft.

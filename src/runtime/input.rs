@@ -56,10 +56,13 @@ pub(super) fn read(config: &Config, consumer: &mut impl Consumer, progress: &mut
     let mut injector = config.fault.clone().map(Injector::new);
     let ports = PortSet::new(config.ports.iter().copied());
     let direction_of = |frame: &Frame<'_>| direction_of(frame, &ports);
+    // A single worker has done with a block before the next one is read: copying that costs less than faulting its pages in, and
+    // the cache has it. Several have frames under way, which a mapping keeps where they are.
+    let mmap = config.mmap && config.workers > 1;
     let mut bytes_before = 0;
     for path in &config.files {
         let mut file = InputFile { path: path.display().to_string(), ..InputFile::default() };
-        match FileSource::open(path, OpenOptions { mmap: config.mmap }) {
+        match FileSource::open(path, OpenOptions { mmap }) {
             Err(error) => file.problem = Some(error.to_string()),
             Ok(mut source) => {
                 let summary = &mut read.summary;

@@ -44,14 +44,15 @@ impl Shed {
         self.below = below;
     }
 
-    /// Whether a packet between these ends is left out.
+    /// Whether anything is left out.
     #[inline(always)]
-    pub(super) fn takes(&self, one: &Endpoint, other: &Endpoint) -> bool {
-        self.below > 0 && self.is_below(one, other)
+    pub(super) fn is_at_work(&self) -> bool {
+        self.below > 0
     }
 
+    /// Whether a packet between these ends is left out.
     #[inline(never)]
-    fn is_below(&self, one: &Endpoint, other: &Endpoint) -> bool {
+    pub(super) fn takes(&self, one: &Endpoint, other: &Endpoint) -> bool {
         self.spread.part(one, other) < self.below
     }
 

@@ -6,7 +6,7 @@ use crate::counters::{Counter, Counters};
 use crate::decode::{Flags, Packet as Decoded, decode};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
-use crate::reassembly::duplicate::{Print, Recent};
+use crate::reassembly::duplicate::Recent;
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
@@ -269,6 +269,9 @@ struct Tap {
     told: Told,
 }
 
+/// Of the one connection's key.
+const HASH: u64 = 0x1234_5678_9abc_def1;
+
 impl Tap {
     fn new(resync: Resync, payload_bytes: usize) -> Tap {
         let table = CommandTable::built_in();
@@ -316,10 +319,9 @@ impl Tap {
             Direction::Request => (source, destination),
             Direction::Reply => (destination, source),
         };
-        let print = Print::of(&tcp, direction, 0x1234_5678_9abc_def1);
         let Tap { resources, recent, connection, told, .. } = self;
         if let Some(current) = connection
-            && (current.arrive(&tcp, direction, at, print, recent, resources, told) != Arrived::Unusual
+            && (current.arrive(&tcp, direction, at, HASH, recent, resources, told) != Arrived::Unusual
                 || current.arrive_unusually(&segment, direction, at, resources, told))
         {
             return;

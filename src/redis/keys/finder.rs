@@ -15,7 +15,7 @@ use super::{KeyRole, KeySpec, Words};
 pub const UNKNOWN_COUNT: u32 = u32::MAX;
 
 /// What is known of where keys are while a command's arguments stream by. Plain data, kept with the request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyFinder {
     /// Which of the plan's specs is at work.
     spec: u8,
@@ -38,10 +38,9 @@ pub struct KeyFinder {
 }
 
 /// What an option has made of the arguments behind it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// More options.
-    #[default]
     Option,
     /// A key, then more options.
     Key(KeyRole),
@@ -78,6 +77,20 @@ pub enum Settle {
 }
 
 impl KeyFinder {
+    /// Before the first argument.
+    pub const NEW: KeyFinder = KeyFinder {
+        spec: 0,
+        open: false,
+        void: false,
+        first_is_empty: false,
+        named: false,
+        next: Next::Option,
+        first: 0,
+        last: 0,
+        step: 0,
+        skip_to: 0,
+    };
+
     /// What argument `index` of `count` is. To be asked for every argument after the command words, in order.
     #[inline]
     pub fn role(&mut self, plan: &KeyPlan, index: u32, count: u32) -> Role {

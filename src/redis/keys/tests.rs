@@ -24,7 +24,7 @@ fn found(plan: &KeyPlan, arguments: &[&str], inline: bool) -> Found {
     }
     let words = arguments.len() as u32;
     let count = if inline { UNKNOWN_COUNT } else { words };
-    let mut finder = KeyFinder::default();
+    let mut finder = KeyFinder::NEW;
     let mut found = Found::new();
     for (index, argument) in (1..words).zip(&arguments[1..]) {
         let role = finder.role(plan, index, count);
@@ -152,13 +152,13 @@ fn keys_that_follow_an_option_take_the_place_of_an_empty_one() {
 #[test]
 fn a_text_too_long_for_a_word_is_none_and_for_a_number_contradicts() {
     let union = plan("1/range:0:1:0=OW 2/keynum:0:1:1=RO");
-    let mut finder = KeyFinder::default();
+    let mut finder = KeyFinder::NEW;
     assert_eq!(finder.role(&union, 1, 4), Role::Key("OW".parse().unwrap()));
     assert_eq!(finder.role(&union, 2, 4), Role::Decides);
     assert_eq!(finder.seen(&union, 2, 4, None), Settle::NoKeys);
     assert_eq!(finder.role(&union, 3, 4), Role::Other);
     let bitfield = plan("1/range:0:1:0=RO 2/words:GET.2:*=RW");
-    let mut finder = KeyFinder::default();
+    let mut finder = KeyFinder::NEW;
     assert_eq!(finder.seen(&bitfield, 2, 5, None), Settle::FirstKey("RW".parse().unwrap()));
 }
 

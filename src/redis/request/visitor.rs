@@ -60,23 +60,24 @@ impl Visitor for RequestVisitor<'_> {
     #[inline]
     fn bytes(&mut self, chunk: &[u8]) {
         let request = &mut *self.request;
-        if let Noting::Entry { .. } = request.draft.noting {
-            let room = NOTES_BYTES_MAX.saturating_sub(request.draft.notes.len());
-            request.draft.notes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let draft = &mut *request.draft;
+        if let Noting::Entry { .. } = draft.noting {
+            let room = NOTES_BYTES_MAX.saturating_sub(draft.notes.len());
+            draft.notes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        match request.draft.collect {
+        match draft.collect {
             Collect::Nothing => {}
             Collect::Word | Collect::Decider => {
-                let from = usize::from(request.draft.word_length);
-                let length = chunk.len().min(request.draft.word.len() - from);
-                request.draft.word[from..from + length].copy_from_slice(&chunk[..length]);
-                request.draft.word_length += length as u8;
-                request.draft.cut |= length < chunk.len();
+                let from = usize::from(draft.word_length);
+                let length = chunk.len().min(draft.word.len() - from);
+                draft.word[from..from + length].copy_from_slice(&chunk[..length]);
+                draft.word_length += length as u8;
+                draft.cut |= length < chunk.len();
             }
             Collect::Entry { .. } => {
-                let length = chunk.len().min(request.draft.room);
-                request.draft.arguments.extend_from_slice(&chunk[..length]);
-                request.draft.room -= length;
+                let length = chunk.len().min(draft.room);
+                draft.arguments.extend_from_slice(&chunk[..length]);
+                draft.room -= length;
             }
         }
     }
@@ -110,11 +111,12 @@ impl RequestVisitor<'_> {
     #[inline]
     fn collect_word(&mut self) -> usize {
         let request = &mut *self.request;
-        request.draft.collect = Collect::Word;
-        if request.draft.begun == 2 {
+        let draft = &mut *request.draft;
+        draft.collect = Collect::Word;
+        if draft.begun == 2 {
             // Behind the container's name and a space.
-            request.draft.word[usize::from(request.draft.word_length)] = b' ';
-            request.draft.word_length += 1;
+            draft.word[usize::from(draft.word_length)] = b' ';
+            draft.word_length += 1;
         }
         WORD_BYTES_MAX + 1
     }
@@ -123,23 +125,23 @@ impl RequestVisitor<'_> {
     #[inline]
     fn word_end(&mut self) {
         let request = &mut *self.request;
-        request.draft.word_cut |= request.draft.cut;
-        let words = &request.draft.word[..usize::from(request.draft.word_length)];
-        let word = if request.draft.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
-        let found = if request.draft.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };
-        request.draft.is_of_nodes = found.is_none() && !request.draft.cut && foreign::is_replication(words);
+        let draft = &mut *request.draft;
+        draft.word_cut |= draft.cut;
+        let words = &draft.word[..usize::from(draft.word_length)];
+        let word = if draft.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
+        let found = if draft.cut || word.len() > WORD_BYTES_MAX { None } else { self.table.find(words) };
+        draft.is_of_nodes = found.is_none() && !draft.cut && foreign::is_replication(words);
         // An unknown subcommand leaves the request with its container's name.
         if let Some(found) = found {
             request.command = found;
         }
         if self.shown.keys {
             // A second word that is no subcommand is an argument, and may be anything.
-            let is_name =
-                !request.draft.cut && word.len() <= WORD_BYTES_MAX && (request.draft.begun == 1 || found.is_some());
-            let (list, full) = (&mut request.draft.arguments, &mut request.draft.full);
-            if is_name && !request.draft.veiled {
+            let is_name = !draft.cut && word.len() <= WORD_BYTES_MAX && (draft.begun == 1 || found.is_some());
+            let (list, full) = (&mut draft.arguments, &mut draft.full);
+            if is_name && !draft.veiled {
                 append(list, full, self.shown, Argument::Word(word));
-            } else if request.draft.secret {
+            } else if draft.secret {
                 append(list, full, self.shown, Argument::Redacted);
             } else {
                 append(list, full, self.shown, Argument::Hidden);
@@ -149,33 +151,34 @@ impl RequestVisitor<'_> {
         if command.flags.blocking && !command.flags.blocking_option {
             request.flags.set(Flags::BLOCKING);
         }
-        request.draft.secret = self.acts.hides_arguments(request.command);
-        request.draft.veiled |= request.draft.begun == 2 && found.is_none();
-        if !command.flags.container || request.draft.begun == 2 {
-            request.draft.word_length = 0;
+        draft.secret = self.acts.hides_arguments(request.command);
+        draft.veiled |= draft.begun == 2 && found.is_none();
+        if !command.flags.container || draft.begun == 2 {
+            draft.word_length = 0;
         }
     }
 
     #[inline]
     fn argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
+        let draft = &mut *request.draft;
         let Some(command) = self.table.get(request.command) else { return self.unknown_argument(index, length) };
         if !self.shown.keys && !command.flags.blocking_option {
             return 0;
         }
-        match request.draft.finder.role(&command.keys, index, request.draft.declared) {
+        match draft.finder.role(&command.keys, index, draft.declared) {
             Role::Key(role) => {
                 request.keys += 1;
                 self.entry(length, Some(role))
             }
             Role::Instead(role, from) => {
-                let instead = no_key(self.shown, request.draft.secret);
-                arguments::withdraw_keys(&mut request.draft.arguments, from as usize, instead);
+                let instead = no_key(self.shown, draft.secret);
+                arguments::withdraw_keys(&mut draft.arguments, from as usize, instead);
                 self.entry(length, Some(role))
             }
             Role::Decides => {
-                request.draft.collect = Collect::Decider;
-                request.draft.word_length = 0;
+                draft.collect = Collect::Decider;
+                draft.word_length = 0;
                 WORD_BYTES_MAX
             }
             Role::Other => self.value(length),
@@ -197,10 +200,11 @@ impl RequestVisitor<'_> {
     /// Keeps the place of an argument, and nothing of it.
     fn hide(&mut self) -> usize {
         let request = &mut *self.request;
-        if request.draft.secret {
-            append(&mut request.draft.arguments, &mut request.draft.full, self.shown, Argument::Redacted);
+        let draft = &mut *request.draft;
+        if draft.secret {
+            append(&mut draft.arguments, &mut draft.full, self.shown, Argument::Redacted);
         } else {
-            append(&mut request.draft.arguments, &mut request.draft.full, self.shown, Argument::Hidden);
+            append(&mut draft.arguments, &mut draft.full, self.shown, Argument::Hidden);
         }
         0
     }
@@ -212,57 +216,58 @@ impl RequestVisitor<'_> {
             return self.hide();
         }
         let request = &mut *self.request;
-        let room =
-            self.shown.arguments_bytes_max().saturating_sub(request.draft.arguments.len() + 2 * ENTRY_HEADER_BYTES);
-        if !self.shown.keys || request.draft.full || room == 0 && length > 0 {
-            append(&mut request.draft.arguments, &mut request.draft.full, self.shown, Argument::More);
+        let draft = &mut *request.draft;
+        let room = self.shown.arguments_bytes_max().saturating_sub(draft.arguments.len() + 2 * ENTRY_HEADER_BYTES);
+        if !self.shown.keys || draft.full || room == 0 && length > 0 {
+            append(&mut draft.arguments, &mut draft.full, self.shown, Argument::More);
             return 0;
         }
-        request.draft.collect = Collect::Entry { at: request.draft.arguments.len(), key };
-        arguments::append(&mut request.draft.arguments, Argument::Hidden);
-        request.draft.room = room.min(usize::try_from(length).unwrap_or(usize::MAX));
-        request.draft.room
+        draft.collect = Collect::Entry { at: draft.arguments.len(), key };
+        arguments::append(&mut draft.arguments, Argument::Hidden);
+        draft.room = room.min(usize::try_from(length).unwrap_or(usize::MAX));
+        draft.room
     }
 
     #[inline]
     fn entry_end(&mut self, at: usize, key: Option<KeyRole>) {
         let request = &mut *self.request;
-        let text = request.draft.arguments.len() - at - ENTRY_HEADER_BYTES;
-        let known = if request.draft.length == UNKNOWN_LENGTH { text as u64 } else { request.draft.length };
-        let cut = request.draft.cut || (text as u64) < known;
+        let draft = &mut *request.draft;
+        let text = draft.arguments.len() - at - ENTRY_HEADER_BYTES;
+        let known = if draft.length == UNKNOWN_LENGTH { text as u64 } else { draft.length };
+        let cut = draft.cut || (text as u64) < known;
         if key.is_some() && request.keys == 1 && !cut && text == 0 {
-            request.draft.finder.first_key_is_empty();
+            draft.finder.first_key_is_empty();
         }
-        arguments::close(&mut request.draft.arguments, at, key, cut);
-        request.draft.veiled |=
-            request.draft.secret && redact::ends_keys(&request.draft.arguments[at + ENTRY_HEADER_BYTES..], cut);
+        arguments::close(&mut draft.arguments, at, key, cut);
+        draft.veiled |= draft.secret && redact::ends_keys(&draft.arguments[at + ENTRY_HEADER_BYTES..], cut);
     }
 
     /// Begins to note an argument that changes the session. Passwords are none of them.
     fn note(&mut self) -> usize {
         let act = self.acts.of(self.request.command);
         let request = &mut *self.request;
-        let index = request.draft.begun - 1;
-        let last = arguments::iter(&request.draft.notes).last();
+        let draft = &mut *request.draft;
+        let index = draft.begun - 1;
+        let last = arguments::iter(&draft.notes).last();
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
         let what = match act {
-            _ if request.draft.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
+            _ if draft.notes.len() + 2 * ENTRY_HEADER_BYTES > NOTES_BYTES_MAX => None,
             // Nothing of it is to be shown.
-            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if request.draft.veiled => None,
+            Act::Auth | Act::Script | Act::SetName | Act::SetInfo if draft.veiled => None,
             // With two arguments the first is the user; with one it is the password.
-            Act::Auth => (index == 1 && request.draft.declared == 3).then_some(Noted::User),
+            Act::Auth => (index == 1 && draft.declared == 3).then_some(Noted::User),
             Act::Script => (index == 1).then_some(Noted::Script),
-            Act::Hello if request.draft.noting == Noting::Secret => None,
+            Act::Hello if draft.noting == Noting::Secret => None,
             // Where bytes are missing, an AUTH may be one of them, and what follows not what it seems.
             Act::Hello if request.flags.has(Flags::GAP) && index > 1 => None,
             Act::Hello if index > 1 && is_option(b"AUTH") => Some(Noted::User),
             Act::Hello if index > 1 && is_option(b"SETNAME") => Some(Noted::Name),
             _ => Some(Noted::Word),
         };
-        request.draft.noting = match what {
+        draft.noting = match what {
             Some(what) => {
-                let at = request.draft.notes.len();
-                arguments::append(&mut request.draft.notes, Argument::Hidden);
+                let at = draft.notes.len();
+                arguments::append(&mut draft.notes, Argument::Hidden);
                 Noting::Entry { at, what }
             }
             None => Noting::Nothing,
@@ -272,20 +277,20 @@ impl RequestVisitor<'_> {
 
     fn note_end(&mut self, at: usize, what: Noted) {
         let request = &mut *self.request;
+        let draft = &mut *request.draft;
         // What a CLIENT REPLY or HELLO changes is in its first argument.
-        request.draft.word_cut |=
-            at == 0 && request.draft.cut && matches!(self.acts.of(request.command), Act::Reply | Act::Hello);
+        draft.word_cut |= at == 0 && draft.cut && matches!(self.acts.of(request.command), Act::Reply | Act::Hello);
         match what {
-            Noted::Word => arguments::close_word(&mut request.draft.notes, at),
-            Noted::User => arguments::close(&mut request.draft.notes, at, Some(KeyRole::UNKNOWN), false),
-            Noted::Name => arguments::close(&mut request.draft.notes, at, None, false),
+            Noted::Word => arguments::close_word(&mut draft.notes, at),
+            Noted::User => arguments::close(&mut draft.notes, at, Some(KeyRole::UNKNOWN), false),
+            Noted::Name => arguments::close(&mut draft.notes, at, None, false),
             // Part of a name is none, and what has not the form of one may be anything.
-            Noted::Script if request.draft.cut || !is_name(&request.draft.notes[at + ENTRY_HEADER_BYTES..]) => {
-                request.draft.notes.truncate(at);
+            Noted::Script if draft.cut || !is_name(&draft.notes[at + ENTRY_HEADER_BYTES..]) => {
+                draft.notes.truncate(at);
             }
-            Noted::Script => arguments::close(&mut request.draft.notes, at, None, true),
+            Noted::Script => arguments::close(&mut draft.notes, at, None, true),
         }
-        request.draft.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
+        draft.noting = if what == Noted::User && self.acts.of(request.command) == Act::Hello {
             Noting::Secret
         } else {
             Noting::Nothing
@@ -295,31 +300,27 @@ impl RequestVisitor<'_> {
     /// A word that says where keys are is complete: a keyword, or their number.
     fn decider_end(&mut self) {
         let request = &mut *self.request;
-        let text = &request.draft.word[..usize::from(request.draft.word_length)];
+        let draft = &mut *request.draft;
+        let text = &draft.word[..usize::from(draft.word_length)];
         let Some(command) = self.table.get(request.command) else { return };
-        let whole = request.draft.length <= text.len() as u64 || request.draft.length == UNKNOWN_LENGTH;
+        let whole = draft.length <= text.len() as u64 || draft.length == UNKNOWN_LENGTH;
         if command.flags.blocking_option && whole && text.eq_ignore_ascii_case(b"BLOCK") {
             request.flags.set(Flags::BLOCKING);
         }
         // Where bytes are missing nothing is decided; a text that is too long for a word is none.
-        let settle = if request.draft.cut && whole {
+        let settle = if draft.cut && whole {
             Settle::Nothing
         } else {
-            request.draft.finder.seen(
-                &command.keys,
-                request.draft.begun - 1,
-                request.draft.declared,
-                whole.then_some(text),
-            )
+            draft.finder.seen(&command.keys, draft.begun - 1, draft.declared, whole.then_some(text))
         };
         if self.shown.keys {
-            let entry = match self.shown.payload_bytes > 0 && !request.draft.cut && !request.draft.veiled {
-                _ if request.draft.secret => Argument::Redacted,
+            let entry = match self.shown.payload_bytes > 0 && !draft.cut && !draft.veiled {
+                _ if draft.secret => Argument::Redacted,
                 true if whole => Argument::Value(text),
                 true => Argument::ValueCut(text),
                 false => Argument::Hidden,
             };
-            append(&mut request.draft.arguments, &mut request.draft.full, self.shown, entry);
+            append(&mut draft.arguments, &mut draft.full, self.shown, entry);
         }
         self.settle(settle);
     }
@@ -327,17 +328,18 @@ impl RequestVisitor<'_> {
     /// Takes back what later arguments have shown to be wrong.
     fn settle(&mut self, settle: Settle) {
         let request = &mut *self.request;
-        let instead = no_key(self.shown, request.draft.secret);
+        let draft = &mut *request.draft;
+        let instead = no_key(self.shown, draft.secret);
         match settle {
             Settle::Nothing => {}
-            Settle::FirstKey(role) => arguments::set_first_key_role(&mut request.draft.arguments, role),
+            Settle::FirstKey(role) => arguments::set_first_key_role(&mut draft.arguments, role),
             Settle::NoKeys => {
                 request.keys = 0;
-                arguments::withdraw_keys(&mut request.draft.arguments, 0, instead);
+                arguments::withdraw_keys(&mut draft.arguments, 0, instead);
             }
             Settle::Beyond(last, keys) => {
                 request.keys = request.keys.saturating_sub(keys);
-                arguments::withdraw_keys(&mut request.draft.arguments, last as usize + 1, instead);
+                arguments::withdraw_keys(&mut draft.arguments, last as usize + 1, instead);
             }
         }
     }
@@ -345,10 +347,11 @@ impl RequestVisitor<'_> {
     /// Of an inline command the number of arguments is known at its end only: now keys turn out to be none.
     fn settle_inline(&mut self) {
         let request = &mut *self.request;
+        let draft = &mut *request.draft;
         if let Some(command) = self.table.get(request.command)
             && request.keys > 0
         {
-            let settle = request.draft.finder.settle(&command.keys, request.args);
+            let settle = draft.finder.settle(&command.keys, request.args);
             self.settle(settle);
         }
     }
@@ -356,8 +359,9 @@ impl RequestVisitor<'_> {
     /// An argument of a command that the table does not have: the first one is taken for its key, where it may be shown.
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
-        let name = &request.draft.word[..usize::from(request.draft.word_length)];
-        if index != 1 || !self.shown.keys || request.draft.word_cut || !guess::has_key(name, request.draft.declared) {
+        let draft = &mut *request.draft;
+        let name = &draft.word[..usize::from(draft.word_length)];
+        if index != 1 || !self.shown.keys || draft.word_cut || !guess::has_key(name, draft.declared) {
             return self.value(length);
         }
         request.keys = 1;
