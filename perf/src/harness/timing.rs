@@ -209,11 +209,14 @@ pub fn count(profile: Profile, variant: Variant, packets: usize, shards: usize, 
     let resident = resident_bytes()?;
     let mut works = (0..shards).map(|_| Work::new(variant, &plan)).collect::<io::Result<Vec<_>>>()?;
     read_shards(&mut works, &generator, &deal(&generator, shards))?;
-    let mut pieces = 1;
-    while pieces < shards || !generator.is_open() {
+    while !generator.is_open() {
         generator.next(OPENING_FRAMES);
         read_shards(&mut works, &generator, &deal(&generator, shards))?;
-        pieces += 1;
+    }
+    for _ in 0..2 * (shards - 1) {
+        // There is room for them already.
+        generator.next(OPENING_FRAMES / 2);
+        read_shards(&mut works, &generator, &deal(&generator, shards))?;
     }
     for _ in 0..shards {
         generator.next(2 * packets);
