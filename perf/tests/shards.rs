@@ -7,7 +7,8 @@ use resptap_perf::harness::timing::{Counted, Variant, count};
 #[test]
 fn a_shard_takes_as_much_memory_as_a_single_one_or_less_and_all_packets_are_dealt_out() {
     let run = |shards| {
-        count(Profile::T1, Variant::Resptap(Mode::Aggregate), 100_000, shards, 1).expect("all is paired, in each of them")
+        count(Profile::T1, Variant::Resptap(Mode::Aggregate), 100_000, shards, 1)
+            .expect("all is paired, in each of them")
     };
     let (one, several) = (run(1), run(2));
     let is_plausible = |run: &Counted| run.bytes_per_shard > 4e6 && run.bytes_per_shard < 40e6;
