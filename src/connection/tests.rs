@@ -531,21 +531,21 @@ fn a_string_that_is_cut_into_segments_anywhere_is_one_reply_whatever_becomes_of_
             let whole = |pieces: &str| {
                 play(&format!("C SYN | S SYN | C PING | S +PONG | C GET a ; GET b ; GET c | {pieces} | C GET d | S :4"))
             };
-            let played = whole(&format!("S [+one_{a}] | S [{b}] | S [{c}+three_]"));
+            let played = whole(&format!("S [$1_x_{a}] | S [{b}] | S [{c}$5_three_]"));
             assert_eq!(
                 played.told[1..],
-                ["GET a => exact one", "GET b => exact abcdefghijkl", "GET c => exact three", "GET d => exact 4"],
+                ["GET a => exact x", "GET b => exact abcdefghijkl", "GET c => exact three", "GET d => exact 4"],
                 "{a} {b} {c}"
             );
             // Out of order, again, and without the middle.
-            let late = whole(&format!("S [+one_{a}] | S~5 [{b}] | S [{c}+three_]"));
+            let late = whole(&format!("S [$1_x_{a}] | S~5 [{b}] | S [{c}$5_three_]"));
             assert_eq!(late.told.len(), 5, "{a} {b} {c}");
-            let again = whole(&format!("S [+one_{a}] | S COPY | S [{b}] | S [{c}+three_]"));
+            let again = whole(&format!("S [$1_x_{a}] | S COPY | S [{b}] | S [{c}$5_three_]"));
             assert_eq!(again.told.concat().replace("retransmit ", ""), played.told.concat());
-            whole(&format!("S [+one_{a}] | s [{b}] | S [{c}+three_]"));
-            whole(&format!("S [+one_{a}] | S [{b}/x] | S [{c}+three_]"));
-            whole(&format!("S [+one_{a}] | S [{b}] | wait 40s | S [{c}+three_]"));
-            whole(&format!("S [+one_{a}] | S [{b}] | S FIN"));
+            whole(&format!("S [$1_x_{a}] | s [{b}] | S [{c}$5_three_]"));
+            whole(&format!("S [$1_x_{a}] | S [{b}/x] | S [{c}$5_three_]"));
+            whole(&format!("S [$1_x_{a}] | S [{b}] | wait 40s | S [{c}$5_three_]"));
+            whole(&format!("S [$1_x_{a}] | S [{b}] | S FIN"));
         }
     }
 }
