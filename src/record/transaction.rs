@@ -6,6 +6,7 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
+use crate::redis::arguments::KeyPlace;
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
@@ -92,6 +93,8 @@ pub struct Transaction {
     pub text_at: u32,
     /// Bytes of the argument list (`redis::arguments`); 0 where nothing is shown.
     pub arguments_len: u16,
+    /// Where in that list its key is, where that is known.
+    pub key: KeyPlace,
     /// What it has beside them, and few others: its place in its batch; [`Transaction::NOTHING_RARE`]: it has nothing.
     pub rare: u16,
 }
@@ -129,6 +132,7 @@ impl Transaction {
             reply: None,
             text_at: 0,
             arguments_len: 0,
+            key: KeyPlace { at: 0, length: 0 },
             rare: Transaction::NOTHING_RARE,
             db: None,
         }
@@ -296,10 +300,11 @@ impl RecordBatch {
         &self.text.room[transaction.text_at as usize..][..usize::from(transaction.arguments_len)]
     }
 
-    /// What lies in the batch's buffer from the beginning of a transaction's argument list on, whosever it is.
-    #[inline]
-    pub fn from_arguments_on(&self, transaction: &Transaction) -> &[u8] {
-        &self.text.room[transaction.text_at as usize..]
+    /// What lies in the batch's buffer behind so many bytes of a transaction's argument list, whosever it is.
+    #[inline(always)]
+    pub fn wide_text<const N: usize>(&self, transaction: &Transaction, at: usize) -> Option<&[u8; N]> {
+        let from = transaction.text_at as usize + at;
+        self.text.room.get(from..)?.first_chunk()
     }
 
     /// What one of the batch's transactions has that few have.

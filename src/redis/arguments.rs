@@ -122,6 +122,16 @@ impl BriefHead {
     }
 }
 
+/// Where in a list of arguments the name of its first key is, if that is whole and the first argument; of no length where that is
+/// to be looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KeyPlace {
+    /// Where it begins.
+    pub at: u8,
+    /// How long it is.
+    pub length: u8,
+}
+
 /// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
 #[derive(Clone, Copy, Debug)]
 pub struct Brief {
@@ -167,6 +177,12 @@ impl Brief {
     pub fn key(&self) -> (&[u8], KeyRole) {
         let at = usize::from(self.key_at);
         (&self.bytes[at..at + usize::from(self.key_length)], self.role)
+    }
+
+    /// Where in the list the name of the key begins, and its length.
+    #[inline(always)]
+    pub fn key_place(&self) -> KeyPlace {
+        KeyPlace { at: self.key_at, length: self.key_length }
     }
 
     /// The list.
