@@ -6,7 +6,7 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
-use crate::redis::arguments::KeyPlace;
+use crate::redis::arguments::{KeyPlace, Listed};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
@@ -229,23 +229,24 @@ impl Text {
         self.taken as usize >= RECORD_TEXT_BYTES
     }
 
-    /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
+    /// Appends a list; answers how many bytes it has.
     #[inline(always)]
-    fn append(&mut self, text: &[u8]) -> u16 {
-        let (at, length) = (self.taken as usize, text.len());
-        // Two pieces that overlap: most lists of arguments are short.
-        if length <= 32
-            && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
-            && let Some(place) = self.room.get_mut(at..at + 32).and_then(<[u8]>::first_chunk_mut::<32>)
-        {
-            place[..16].copy_from_slice(first);
-            place[length - 16..length].copy_from_slice(last);
-            self.taken += length as u32;
-            return length as u16;
+    fn append(&mut self, list: Listed<'_>) -> u16 {
+        let at = self.taken as usize;
+        match list {
+            Listed::Short(wide, length) => {
+                if let Some(place) = self.room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+                    *place = *wide;
+                    self.taken += u32::from(length);
+                    return u16::from(length);
+                }
+                self.append_any(wide.get(..usize::from(length)).unwrap_or(wide))
+            }
+            Listed::Any(list) => self.append_any(list),
         }
-        self.append_any(text)
     }
 
+    /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
     #[inline(never)]
     fn append_any(&mut self, text: &[u8]) -> u16 {
         let length = text.len().min(usize::from(u16::MAX));
@@ -322,7 +323,7 @@ impl RecordBatch {
     /// Appends a transaction with its arguments, if there is room. `fill` fills all the rest of it in, where another one has been
     /// before; it has nothing else, until [`RecordBatch::add`]. Answers `false` if it is time to send the batch first.
     #[inline(always)]
-    pub fn push_with(&mut self, arguments: &[u8], fill: impl FnOnce(&mut Transaction)) -> bool {
+    pub fn push_with(&mut self, arguments: Listed<'_>, fill: impl FnOnce(&mut Transaction)) -> bool {
         if self.text.is_full() {
             return false;
         }
@@ -338,7 +339,7 @@ impl RecordBatch {
     #[cfg(test)]
     pub(crate) fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
         let text_at = self.text.taken;
-        let arguments_len = self.text.append(arguments);
+        let arguments_len = self.text.append_any(arguments);
         let Transactions { places, taken } = &mut self.transactions;
         places.truncate(*taken);
         places.push(Transaction { text_at, arguments_len, rare: Transaction::NOTHING_RARE, ..transaction });
@@ -372,9 +373,18 @@ impl RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::arguments::SHORT_LIST_BYTES;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        batch.push_with(arguments, |place| place.index = index)
+        let mut wide = [b'w'; SHORT_LIST_BYTES];
+        let listed = match wide.get_mut(..arguments.len()) {
+            Some(place) => {
+                place.copy_from_slice(arguments);
+                Listed::Short(&wide, arguments.len() as u8)
+            }
+            None => Listed::Any(arguments),
+        };
+        batch.push_with(listed, |place| place.index = index)
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl RecordWriter {
         labels: Option<&Labels>,
     ) -> Option<usize> {
         let (record, clocks) = self.record(batch, transaction, expected, labels);
-        record.put(room, clocks, &expected.key)
+        record.put(room, clocks, expected.key.as_ref())
     }
 
     /// Appends the record of `transaction` and a line feed to `out`, however long it is. Takes longer.
@@ -170,7 +170,7 @@ impl RecordWriter {
     ) {
         let expected = self.expect(batch, transaction);
         let (record, clocks) = self.record(batch, transaction, &expected, labels);
-        let _ = record.line(Long(out), clocks, &expected.key);
+        let _ = record.line(Long(out), clocks, expected.key.as_ref());
     }
 
     #[inline(always)]
@@ -223,7 +223,7 @@ struct Record<'a> {
 
 impl Record<'_> {
     #[inline(always)]
-    fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2], key: &Option<ShortKey<'_>>) -> Option<usize> {
+    fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> Option<usize> {
         if !self.command.is_short {
             return None;
         }
@@ -232,7 +232,7 @@ impl Record<'_> {
 
     /// Puts the record and a line feed.
     #[inline(always)]
-    fn line<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: &Option<ShortKey<'_>>) -> L {
+    fn line<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> L {
         let transaction = self.transaction;
         let (t1, end) = (transaction.t1, transaction.end);
         // Durations, times of the server and latencies are often the same.
@@ -253,7 +253,7 @@ impl Record<'_> {
 
     /// The same up to the object `event`, its closing brace left to come, of one of whose times one is not known.
     #[cold]
-    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: &Option<ShortKey<'_>>) -> (L, Option<u16>) {
+    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> (L, Option<u16>) {
         let (t1, end) = (self.transaction.t1, self.transaction.end);
         // A record without a time could not be stored; the other time that is known stands in.
         let at = if t1.is_known() { t1 } else { end };
@@ -275,12 +275,9 @@ impl Record<'_> {
 
     /// `type` to `query`, the latter's closing quote left to come. Answers the cluster slot, too: where that may be shown.
     #[inline(always)]
-    fn put_request<L: Line>(&self, line: L, key: &Option<ShortKey<'_>>) -> (L, Option<u16>) {
+    fn put_request<L: Line>(&self, line: L, key: Option<&ShortKey<'_>>) -> (L, Option<u16>) {
         let line = line.piece(&self.command.method);
-        if self.form.payload == Payload::None {
-            return (line.piece_but(&self.command.query, 1), None);
-        }
-        if let &Some(ShortKey { wide, length, slot, others }) = key {
+        if let Some(&ShortKey { wide, length, slot, others }) = key {
             // It is shown twice.
             let line = line.parts(br#"","resource":""#, wide, length).piece(&self.command.query);
             let line = line.parts(b"", wide, length);
@@ -289,6 +286,9 @@ impl Record<'_> {
             }
             let (_, others) = self.batch.arguments(self.transaction).split_at(others);
             return (self.put_arguments(line, others), Some(slot));
+        }
+        if self.form.payload == Payload::None {
+            return (line.piece_but(&self.command.query, 1), None);
         }
         let list = self.batch.arguments(self.transaction);
         (self.put_unusual_request(line, list).turn(), arguments::slot(list))

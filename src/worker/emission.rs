@@ -5,7 +5,7 @@ use crate::counters::{Counter, Counters};
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Introduction, Rare, RecordBatch, Times, Transaction};
-use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, KeyPlace, Payload};
+use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, KeyPlace, Listed, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::redact;
 use crate::redis::request::Request;
@@ -73,7 +73,7 @@ impl Records {
             && exchange.parent.is_none()
             && let Some(brief) = request.brief()
         {
-            return self.batch.push_with(brief.list(), |place| {
+            return self.batch.push_with(brief.listed(), |place| {
                 // Its times are known, and so is when it ended.
                 fill(place, exchange, Some(reply), Some(times), request_bytes, reply.t4.max(request.t2));
                 place.key = brief.key_place();
@@ -98,7 +98,7 @@ impl Records {
         }
         let Exchange { request, reply, .. } = *exchange;
         let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
-        let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
+        let arguments = Listed::Any(if may_show { request.arguments() } else { &[] });
         let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
         let end = if ended.is_known() { ended } else { request.t1 };
         if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes(), end)) {
