@@ -74,8 +74,9 @@ pub struct Settings {
     pub reorder_packets: u32,
 }
 
-/// A message that is not complete yet, or the worker's scratch for one.
+/// A message that is not complete yet, or the worker's scratch for one. What a long string needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Unfinished {
     parser: Parser,
     reply: Box<Reply>,

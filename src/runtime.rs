@@ -9,7 +9,7 @@ mod cores;
 mod input;
 mod live;
 mod member;
-mod overload;
+pub mod overload;
 mod relief;
 mod rss;
 mod taps;

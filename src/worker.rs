@@ -28,6 +28,7 @@ use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
+use crate::prefetch::prefetch_nth;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -96,6 +97,18 @@ enum Fate {
     Skipped(Skip),
     /// It is left out, as its connection is.
     Shed,
+}
+
+/// So many frames before it is decoded a frame's headers are asked for.
+const FRAMES_AHEAD: usize = 8;
+/// Of longer frames few are read to their end: they are the middle of something long.
+const SHORT_FRAME_BYTES: usize = 1024;
+
+/// Asks for the headers of a frame, and what is behind them.
+#[inline(always)]
+fn ask_for_headers(frame: &Frame<'_>) {
+    prefetch_nth(frame.bytes, 0);
+    prefetch_nth(frame.bytes, 64);
 }
 
 /// Frames after which counters are published.
@@ -244,7 +257,15 @@ impl Worker {
     #[inline]
     fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut Arrivals<'a>) -> usize {
         let (mut bytes, mut shed, mut done) = (0, 0, frames.len());
+        frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
         for (at, frame) in frames.iter().enumerate() {
+            if let Some(ahead) = frames.get(at + FRAMES_AHEAD) {
+                ask_for_headers(ahead);
+            }
+            if frame.bytes.len() <= SHORT_FRAME_BYTES {
+                // What ends in it, as most replies do, is read to its end.
+                prefetch_nth(frame.bytes, frame.bytes.len().wrapping_sub(1));
+            }
             let fate = match decode_usual(frame) {
                 Some(usual) => self.decoded(frame, &usual, arrivals),
                 None => self.decode_unusual(frame, arrivals),

@@ -71,7 +71,9 @@ impl Connection {
     /// The same, of a connection of which MULTI has queued so many commands.
     #[inline(always)]
     pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, children: u32) -> Result<u32, Exhausted> {
-        let has_share = u64::from(self.holds_besides(children)) < u64::from(requests.left() + 1) * u64::from(SHARE);
+        let holds = self.holds_besides(children);
+        // Most hold so few that what is left need not be asked for.
+        let has_share = holds < SHARE || u64::from(holds) < u64::from(requests.left() + 1) * u64::from(SHARE);
         let taken = if has_share { requests.take(Request::new) } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
     }

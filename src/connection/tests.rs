@@ -519,3 +519,33 @@ fn a_reply_of_a_kind_that_its_request_never_has_ends_an_assumption() {
     assert!(played.told.iter().all(|told| !told.contains("resynced")), "{:?}", played.told);
     assert_eq!(played.count(Counter::Contradictions), 1);
 }
+
+#[test]
+fn a_string_that_is_cut_into_segments_anywhere_is_one_reply_whatever_becomes_of_its_pieces() {
+    let text = "$12_abcdefghijkl_";
+    let byte = |at: usize| text.char_indices().nth(at).unwrap().0;
+    // Bytes of the text, of which a `_` is two: none are sent alone, so that the places differ.
+    for first in 1..text.len() {
+        for second in first + 1..text.len() {
+            let [a, b, c] = [&text[..byte(first)], &text[byte(first)..byte(second)], &text[byte(second)..]];
+            let whole = |pieces: &str| {
+                play(&format!("C SYN | S SYN | C PING | S +PONG | C GET a ; GET b ; GET c | {pieces} | C GET d | S :4"))
+            };
+            let played = whole(&format!("S [+one_{a}] | S [{b}] | S [{c}+three_]"));
+            assert_eq!(
+                played.told[1..],
+                ["GET a => exact one", "GET b => exact abcdefghijkl", "GET c => exact three", "GET d => exact 4"],
+                "{a} {b} {c}"
+            );
+            // Out of order, again, and without the middle.
+            let late = whole(&format!("S [+one_{a}] | S~5 [{b}] | S [{c}+three_]"));
+            assert_eq!(late.told.len(), 5, "{a} {b} {c}");
+            let again = whole(&format!("S [+one_{a}] | S COPY | S [{b}] | S [{c}+three_]"));
+            assert_eq!(again.told.concat().replace("retransmit ", ""), played.told.concat());
+            whole(&format!("S [+one_{a}] | s [{b}] | S [{c}+three_]"));
+            whole(&format!("S [+one_{a}] | S [{b}/x] | S [{c}+three_]"));
+            whole(&format!("S [+one_{a}] | S [{b}] | wait 40s | S [{c}+three_]"));
+            whole(&format!("S [+one_{a}] | S [{b}] | S FIN"));
+        }
+    }
+}

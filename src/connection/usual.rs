@@ -11,12 +11,13 @@ use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Tcp};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
+use crate::prefetch::prefetch_lines;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::session::Act;
-use crate::resp::parser::{BulkEnd, Kind, scalar};
+use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::{
@@ -115,11 +116,17 @@ impl Connection {
         true
     }
 
-    /// Asks for the memory of the request that waits first.
+    /// Asks for the memory of the request that waits first, and of the reply that goes on.
     #[inline(always)]
     pub fn prefetch_head(&self, resources: &Resources) {
         if let Some(request) = resources.requests.find_near(self.queue.head_or_none()) {
             request.prefetch();
+        }
+        // Most have none.
+        if self.has_unfinished(Direction::Reply)
+            && let Some(unfinished) = resources.unfinished.find(self.unfinished[Direction::Reply as usize])
+        {
+            prefetch_lines::<_, 1>(unfinished);
         }
     }
 
@@ -228,6 +235,9 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        if direction == Direction::Reply && self.begin_usual(piece, taken, time, resources) {
+            return;
+        }
         let done = match direction {
             Direction::Request => self.parse_requests(piece, taken, time, resources, recorder),
             Direction::Reply => self.parse_replies(piece, taken, time, resources, recorder),
@@ -235,6 +245,28 @@ impl Connection {
         if let Err(Exhausted(what)) = done {
             self.give_up(what, resources, recorder);
         }
+    }
+
+    /// What is left of a segment of replies: if it is a bulk string that goes on in the next one, and nothing of it is to be shown,
+    /// that begins; answers whether it is such.
+    fn begin_usual(&mut self, piece: &Piece<'_>, at: usize, time: Timestamp, resources: &mut Resources) -> bool {
+        let Resources { settings, unfinished, .. } = resources;
+        if !self.facts.has(Facts::PLAIN) || self.has_unfinished(Direction::Reply) || settings.shown.payload_bytes > 0 {
+            return false;
+        }
+        let bytes = &piece.bytes[at..];
+        let Some(begun) = begun_bulk(bytes) else { return false };
+        let Some(handle) = unfinished.take(|| Unfinished::new(&settings.shown)) else { return false };
+        let Unfinished { parser, reply } = unfinished.get_mut(handle);
+        parser.begin_bulk(begun, bytes);
+        reply.begin_bulk(begun.0);
+        reply.begin = piece.from.plus(at as u64);
+        reply.t3 = time;
+        reply.ack = piece.meta.ack;
+        reply.begins_segment = at == 0;
+        reply.late = piece.meta.late;
+        self.unfinished[Direction::Reply as usize] = handle;
+        true
     }
 
     /// Takes a segment that only acknowledges, if it is a usual one of a plain connection; answers whether it was.
@@ -339,14 +371,15 @@ impl Connection {
         }
         let handle = self.unfinished[direction as usize];
         let Unfinished { parser, reply } = resources.unfinished.get_mut(handle);
-        if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
-            return 0;
-        }
         let length = match parser.pass_by(bytes) {
             None => return 0,
+            // Whatever it is.
             Some(BulkEnd::Beyond) => return bytes.len(),
             Some(BulkEnd::At(length)) => length,
         };
+        if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
+            return 0;
+        }
         let answer = Answer {
             kind: Kind::Bulk,
             begin: reply.begin,

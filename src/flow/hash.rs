@@ -182,7 +182,7 @@ mod tests {
             by_bucket[(seed.of_roles(&client, &server) & 15) as usize] += 1;
             let [.., a, b] = client.address.0;
             let addresses = u64::from_le_bytes([10, 0, a, b, 10, 0, 0, 9]);
-            let hash = seed.of_ipv4(addresses, u32::from(port) << 16 | 6379);
+            let hash = seed.of_ipv4(addresses, u32::from(port) << 16 | u32::from(server.port));
             by_others[(hash & 15) as usize] += 1;
             by_others[16 + (hash >> 60) as usize] += 1;
         }

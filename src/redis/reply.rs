@@ -151,6 +151,13 @@ impl Reply {
         self.first_length = 0;
     }
 
+    /// It is a bulk string, of which nothing is kept.
+    pub fn begin_bulk(&mut self, length: u64) {
+        self.reset();
+        self.kind = Some(Kind::Bulk);
+        self.elements = length;
+    }
+
     /// Whether it says that MULTI has queued the command.
     #[inline]
     pub fn is_queued(&self) -> bool {

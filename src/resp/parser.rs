@@ -16,7 +16,7 @@ use crate::limits::{BULK_BYTES_MAX, ELEMENTS_MAX, INLINE_BYTES_MAX, RESP_DEPTH_M
 
 use super::inline::{Tokenizer, Word};
 use whole::short_number;
-pub use whole::{BulkEnd, bulk, scalar};
+pub use whole::{BulkEnd, begun_bulk, bulk, scalar};
 
 /// The kind of a RESP value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,9 +152,14 @@ enum State {
 /// Elements left in an aggregate whose number was not declared.
 const STREAMED: u32 = u32::MAX;
 
-/// The parser's whole state between two pieces of input.
+/// The parser's whole state between two pieces of input. What a long string needs comes first, in one cache line.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Parser {
+    /// Digits so far, or bytes left of a string, or bytes so far of a line.
+    number: u64,
+    /// Payload bytes of the current value that are still wanted.
+    wanted: usize,
     state: State,
     /// The type byte of the header that is being read.
     type_byte: u8,
@@ -173,10 +178,6 @@ pub struct Parser {
     /// Depth of the outermost open attribute plus one; 0: none.
     muted: u8,
     tokenizer: Tokenizer,
-    /// Digits so far, or bytes left of a string, or bytes so far of a line.
-    number: u64,
-    /// Payload bytes of the current value that are still wanted.
-    wanted: usize,
     /// Bit d: the aggregate at depth d is an attribute.
     attributes: u64,
     /// Bit d: it is a push.

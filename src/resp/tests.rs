@@ -1,6 +1,6 @@
 //! PROTOCOL section 1, row by row, and random values against an obviously correct parser, cut at random.
 
-use super::parser::{FramingLost, Kind, Parser, Step, UNKNOWN_LENGTH, Visitor};
+use super::parser::{FramingLost, Kind, Parser, Step, UNKNOWN_LENGTH, Visitor, begun_bulk};
 use crate::limits::RESP_DEPTH_MAX;
 use proptest::prelude::*;
 
@@ -455,5 +455,36 @@ fn strings_of_any_length_are_read_whole_as_in_pieces() {
             );
             assert_eq!(steps, [Step::Value]);
         }
+    }
+}
+
+#[test]
+fn a_string_that_begins_and_goes_on_is_begun_at_once_as_by_feeding() {
+    let goes_on = |parser: &mut Parser, rest: &[u8]| {
+        let mut log = Log::<false>::new(0);
+        let told = parser.feed(rest, &mut log);
+        (told, log.values.len(), log.ended)
+    };
+    for length in [1, 9, 10, 999, 1000, 65_536] {
+        let whole = [format!("${length}\r\n").as_bytes(), &vec![b'v'; length], b"\r\n:1\r\n"].concat();
+        let header = whole.len() - length - 6;
+        for cut in (0..header + 3).chain(header + length - 1..header + length + 2) {
+            let (here, rest) = whole.split_at(cut);
+            let begun = begun_bulk(here);
+            let is_within = (header..header + length).contains(&cut);
+            assert_eq!(begun, is_within.then_some((length as u64, header)), "{length} {cut}");
+            let Some(begun) = begun else { continue };
+            // It may have read anything before.
+            let mut parser = Parser::default();
+            parser.feed(b"|1\r\n+a\r\n:1\r\n*2\r\n$?\r\n;3\r\nab", &mut Log::<false>::new(0));
+            parser.begin_bulk(begun, here);
+            let mut fed = Parser::default();
+            assert_eq!(fed.feed(here, &mut Log::<false>::new(0)), (cut, Step::More));
+            assert!(!parser.is_idle());
+            assert_eq!(goes_on(&mut parser, rest), goes_on(&mut fed, rest), "{length} {cut}");
+        }
+    }
+    for input in ["", "$", "$1", "$1\r", "$-1\r\n", "$x\r\na", "*1\r\n", "$?\r\n", "$1099511627777\r\na", "$1 \r\n"] {
+        assert_eq!(begun_bulk(input.as_bytes()), None, "{input}");
     }
 }

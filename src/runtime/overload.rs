@@ -33,24 +33,24 @@ const PATIENCE_MAX_NS: u64 = 16_000_000_000;
 
 /// What a worker's rings look like at a moment. Rings are counted as wholes: two that are half full are one.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Look {
+pub struct Look {
     /// When, since the capture began, in nanoseconds.
-    pub(super) at_ns: u64,
+    pub at_ns: u64,
     /// How full the fullest is.
-    pub(super) fullest: f64,
+    pub fullest: f64,
     /// How full they are together.
-    pub(super) filled: f64,
+    pub filled: f64,
     /// How much has been taken out of them since the beginning.
-    pub(super) turned: f64,
+    pub turned: f64,
     /// Packets lost since the beginning.
-    pub(super) lost: u64,
+    pub lost: u64,
     /// Time in which there was nothing to do since the beginning, in nanoseconds.
-    pub(super) idle_ns: u64,
+    pub idle_ns: u64,
 }
 
 /// Decides.
 #[derive(Debug)]
-pub(super) struct Overload {
+pub struct Overload {
     /// Parts that are kept, in fractions.
     kept: f64,
     /// When the rings were emptiest since what is left out was changed.
@@ -74,8 +74,9 @@ pub(super) struct Overload {
     shed_ns: u64,
 }
 
-impl Overload {
-    pub(super) fn new() -> Overload {
+impl Default for Overload {
+    /// Nothing is left out.
+    fn default() -> Overload {
         Overload {
             kept: SHED_PARTS as f64,
             emptiest: Look::default(),
@@ -92,26 +93,28 @@ impl Overload {
             shed_ns: 0,
         }
     }
+}
 
+impl Overload {
     /// Parts that are left out.
-    pub(super) fn parts(&self) -> usize {
+    pub fn parts(&self) -> usize {
         #[expect(clippy::cast_sign_loss, reason = "it is at least one")]
         let kept = self.kept as usize;
         SHED_PARTS - kept.clamp(1, SHED_PARTS)
     }
 
     /// The most that were at a time.
-    pub(super) fn most(&self) -> usize {
+    pub fn most(&self) -> usize {
         self.most
     }
 
     /// For how long any were, in nanoseconds, now being `at_ns`.
-    pub(super) fn shed_ns(&self, at_ns: u64) -> u64 {
+    pub fn shed_ns(&self, at_ns: u64) -> u64 {
         self.shed_ns + self.since_ns.map_or(0, |since| at_ns.saturating_sub(since))
     }
 
     /// Looks, and decides; answers whether that changes what is left out.
-    pub(super) fn look(&mut self, look: &Look) -> bool {
+    pub fn look(&mut self, look: &Look) -> bool {
         let before = self.parts();
         self.fullest = self.fullest.max(look.fullest);
         self.press(look);
@@ -216,7 +219,7 @@ mod tests {
     impl Simulation {
         fn new(room: f64, sheds_before: bool) -> Simulation {
             Simulation {
-                overload: Overload::new(),
+                overload: Overload::default(),
                 room,
                 waiting: 0.0,
                 cost_ns: 1000.0,

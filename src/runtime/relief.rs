@@ -29,7 +29,7 @@ pub(super) struct Relief {
 
 impl Relief {
     pub(super) fn new() -> Relief {
-        Relief { overload: Overload::new(), began: Stopwatch::start(), drops: 0, shed: 0, idle_ns: 0, quiet: None }
+        Relief { overload: Overload::default(), began: Stopwatch::start(), drops: 0, shed: 0, idle_ns: 0, quiet: None }
     }
 
     fn now_ns(&self) -> u64 {

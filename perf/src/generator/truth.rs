@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use resptap::units::Endpoint;
+
 use super::messages::key_name;
 use super::plan::{Command, Plan};
 use super::wire::Ends;
@@ -49,6 +51,11 @@ impl Exchange {
     /// The client's address and port.
     pub fn client(&self) -> String {
         self.ends.text(true)
+    }
+
+    /// Both, the client's first, as records have them.
+    pub fn endpoints(&self) -> (Endpoint, Endpoint) {
+        (self.ends.endpoint(true), self.ends.endpoint(false))
     }
 
     /// The server's.

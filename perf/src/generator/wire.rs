@@ -2,8 +2,13 @@
 //!
 //! Ethernet, IPv4 or IPv6, TCP. Checksums of IPv4 headers are right, those of TCP zero, as sending hosts with offload leave them.
 
-use resptap::capture::{Frame, LinkType};
-use resptap::units::Timestamp;
+use std::io;
+use std::path::Path;
+
+use resptap::capture::file::{FileSource, OpenOptions};
+use resptap::capture::{Frame, LinkType, Polled, Source};
+use resptap::limits::BATCH_FRAMES;
+use resptap::units::{Address, Endpoint, Timestamp};
 
 use crate::frame::SERVER_PORT;
 use crate::random::{MILLISECOND, Random};
@@ -55,6 +60,30 @@ impl Trace {
         self.places.iter().map(|place| u64::from(place.length)).sum()
     }
 
+    /// The frames of a capture.
+    pub fn open(path: &Path) -> io::Result<Trace> {
+        let wrong = |what: String| io::Error::other(format!("{}: {what}", path.display()));
+        let mut source = FileSource::open(path, OpenOptions { mmap: true }).map_err(io::Error::other)?;
+        let (mut trace, mut others) = (Trace::default(), 0u64);
+        while let Polled::Frames(_) =
+            source.poll(BATCH_FRAMES, &mut |frame| trace.push(&frame, &mut others)).map_err(io::Error::other)?
+        {}
+        if others > 0 {
+            return Err(wrong(format!("{others} frames are cut off, or none of Ethernet")));
+        }
+        Ok(trace)
+    }
+
+    fn push(&mut self, frame: &Frame<'_>, others: &mut u64) {
+        let length = frame.bytes.len() as u32;
+        if length != frame.wire_len || frame.link != LinkType::Ethernet {
+            *others += 1;
+            return;
+        }
+        self.places.push(Place { at: frame.at.0, offset: self.bytes.len(), length });
+        self.bytes.extend_from_slice(frame.bytes);
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
@@ -83,16 +112,20 @@ const TUNNEL_ENDS: [[u8; 4]; 2] = [[172, 16, 0, 1], [172, 16, 0, 2]];
 impl Ends {
     /// As text: `10.0.0.1:1024`, `[2001:db8::a00:1]:1024`.
     pub(super) fn text(&self, client: bool) -> String {
+        self.endpoint(client).to_string()
+    }
+
+    /// As records have it.
+    pub(super) fn endpoint(&self, client: bool) -> Endpoint {
         let (host, port) =
             if client { (CLIENTS + self.client, self.port) } else { (SERVERS + self.server, SERVER_PORT) };
-        if self.is_ipv6 {
-            let mut address = [0; 16];
-            address[..12].copy_from_slice(&NETWORK);
-            address[12..].copy_from_slice(&host.to_be_bytes());
-            format!("[{}]:{port}", std::net::Ipv6Addr::from(address))
-        } else {
-            format!("{}:{port}", std::net::Ipv4Addr::from(host))
+        if !self.is_ipv6 {
+            return Endpoint { address: Address::from_ipv4(host.to_be_bytes()), port };
         }
+        let mut address = [0; 16];
+        address[..12].copy_from_slice(&NETWORK);
+        address[12..].copy_from_slice(&host.to_be_bytes());
+        Endpoint { address: Address(address), port }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use resptap::connection::Settings;
 use resptap::counters::{Counter, Counters};
@@ -10,7 +11,7 @@ use resptap::decode::ports::PortSet;
 use resptap::endpoint::Labels;
 use resptap::flow::hash::Seed;
 use resptap::flow::key::FlowKey;
-use resptap::limits::{BATCH_FRAMES, Budget, RECORD_BATCHES, record_texts_bytes};
+use resptap::limits::{BATCH_FRAMES, Budget, LIVE_RECORD_BATCHES_MAX, RECORD_BATCHES, record_texts_bytes};
 use resptap::record::Message;
 use resptap::record::filter::{Criteria, Filter};
 use resptap::record::keys::KeyStatistics;
@@ -34,7 +35,7 @@ use crate::generator::{Plan, Trace};
 use crate::random::{MILLISECOND, SECOND};
 
 /// From one interval of time to the next, as `resptap read` has it.
-const INTERVAL_NS: u64 = 10 * SECOND;
+pub(super) const INTERVAL_NS: u64 = 10 * SECOND;
 /// `--memory`, if connections don't need more.
 const MEMORY: u64 = 1 << 30;
 /// More than a connection takes of it, in bytes.
@@ -67,50 +68,59 @@ pub struct Reader {
     emits: bool,
 }
 
+/// A worker with memory for what a plan makes, and the writer's end of its ring. `is_live`: it does not wait for the writer.
+pub(super) fn worker(emits: bool, is_live: bool, plan: &Plan) -> (Worker, Inbox<Message>) {
+    let table = CommandTable::built_in();
+    let settings = Settings {
+        table,
+        acts: Acts::new(table),
+        possible: Possible::new(table),
+        shown: Shown { keys: true, payload_bytes: 0 },
+        timeout_ns: 30 * SECOND,
+        idle_timeout_ns: 3600 * SECOND,
+        resync: Resync::Assume,
+        resync_silence_ns: 2 * SECOND,
+        reorder_time_ns: 50 * MILLISECOND,
+        reorder_packets: 128,
+    };
+    let emission = Emission {
+        emits,
+        introduces: false,
+        is_live,
+        filter: Filter::new(&Criteria::default(), table),
+        payload: Payload::Keys,
+    };
+    let (outbox, inbox) = ring(if is_live { LIVE_RECORD_BATCHES_MAX } else { RECORD_BATCHES });
+    let is_whole = plan.faults.loss == 0.0 && !plan.joins;
+    let each = if is_whole { MEMORY_PER_CONNECTION } else { MEMORY_PER_RESYNC };
+    let budget = Budget::new(MEMORY.max(u64::from(plan.connections) * each), 1);
+    let keys = Some(KeyStatistics::new(budget.keys, b':', table, SEED));
+    let recording = Recording::new(table, emission, None, SEED, budget.statistics, keys, outbox);
+    (Worker::new(settings, PortSet::new([SERVER_PORT]), SEED, &budget, recording), inbox)
+}
+
+/// JSON Lines to a file that takes and forgets them.
+pub(super) fn discarding_sink() -> io::Result<JsonlSink> {
+    let format = RecordFormat {
+        sensor: "tap".to_owned(),
+        payload: Payload::Keys,
+        key_hasher: None,
+        table: CommandTable::built_in(),
+        cache_bytes: record_texts_bytes(MEMORY),
+    };
+    JsonlSink::create(&JsonlTarget::Path(PathBuf::from("/dev/null")), &format).map_err(io::Error::other)
+}
+
 impl Reader {
     /// With memory for what a plan makes.
     pub fn new(mode: Mode, plan: &Plan) -> io::Result<Reader> {
-        let table = CommandTable::built_in();
-        let settings = Settings {
-            table,
-            acts: Acts::new(table),
-            possible: Possible::new(table),
-            shown: Shown { keys: true, payload_bytes: 0 },
-            timeout_ns: 30 * SECOND,
-            idle_timeout_ns: 3600 * SECOND,
-            resync: Resync::Assume,
-            resync_silence_ns: 2 * SECOND,
-            reorder_time_ns: 50 * MILLISECOND,
-            reorder_packets: 128,
-        };
         let emits = mode != Mode::Aggregate;
-        let emission = Emission {
-            emits,
-            introduces: false,
-            is_live: false,
-            filter: Filter::new(&Criteria::default(), table),
-            payload: Payload::Keys,
-        };
-        let format = RecordFormat {
-            sensor: "tap".to_owned(),
-            payload: Payload::Keys,
-            key_hasher: None,
-            table,
-            cache_bytes: record_texts_bytes(MEMORY),
-        };
-        let target = JsonlTarget::Path(PathBuf::from("/dev/null"));
-        let sink = (mode == Mode::JsonLines).then(|| JsonlSink::create(&target, &format)).transpose();
-        let (outbox, inbox) = ring(RECORD_BATCHES);
-        let is_whole = plan.faults.loss == 0.0 && !plan.joins;
-        let each = if is_whole { MEMORY_PER_CONNECTION } else { MEMORY_PER_RESYNC };
-        let budget = Budget::new(MEMORY.max(u64::from(plan.connections) * each), 1);
-        let keys = Some(KeyStatistics::new(budget.keys, b':', table, SEED));
-        let recording = Recording::new(table, emission, None, SEED, budget.statistics, keys, outbox);
+        let (worker, inbox) = worker(emits, false, plan);
         Ok(Reader {
-            worker: Worker::new(settings, PortSet::new([SERVER_PORT]), SEED, &budget, recording),
+            worker,
             watermarks: Watermarks::new(INTERVAL_NS),
             inbox,
-            sink: sink.map_err(io::Error::other)?,
+            sink: (mode == Mode::JsonLines).then(discarding_sink).transpose()?,
             labels: Labels::default(),
             records: 0,
             emits,
@@ -153,6 +163,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes frames, and appends what each batch took, in nanoseconds: of the worker alone, nothing is behind it.
+    pub fn read_timed(&mut self, trace: &Trace, took: &mut Vec<u64>) -> io::Result<()> {
+        let mut from = 0;
+        while from < trace.len() {
+            let to = (from + BATCH_FRAMES).min(trace.len());
+            let batch: Batch<'_> = (from..to).map(|index| trace.frame(index)).collect();
+            let began = Instant::now();
+            self.take(&batch)?;
+            took.push(began.elapsed().as_nanos() as u64);
+            from = to;
+        }
+        Ok(())
+    }
+
     /// Takes some of the frames: those of its shard.
     pub fn read_some(&mut self, trace: &Trace, places: &[u32]) -> io::Result<()> {
         for places in places.chunks(BATCH_FRAMES) {
@@ -164,15 +188,7 @@ impl Reader {
 
     #[inline(always)]
     fn take(&mut self, batch: &Batch<'_>) -> io::Result<()> {
-        let mut from = 0;
-        for (at, frame) in batch.iter().enumerate() {
-            if let Some(watermark) = self.watermarks.pass(frame.at) {
-                self.worker.process(&batch[from..at]);
-                self.worker.watermark(watermark);
-                from = at;
-            }
-        }
-        self.worker.process(&batch[from..]);
+        process(&mut self.worker, &mut self.watermarks, batch);
         if self.emits { self.drain() } else { Ok(()) }
     }
 
@@ -195,6 +211,20 @@ impl Reader {
         self.worker.hand_over();
         self.drain()
     }
+}
+
+/// Has a worker process a batch, and tells it what time it is.
+#[inline(always)]
+pub(super) fn process(worker: &mut Worker, watermarks: &mut Watermarks, batch: &Batch<'_>) {
+    let mut from = 0;
+    for (at, frame) in batch.iter().enumerate() {
+        if let Some(watermark) = watermarks.pass(frame.at) {
+            worker.process(&batch[from..at]);
+            worker.watermark(watermark);
+            from = at;
+        }
+    }
+    worker.process(&batch[from..]);
 }
 
 /// The frames of each of so many shards, as `resptap read` deals them out to its workers.

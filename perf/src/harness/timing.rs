@@ -12,9 +12,9 @@ use super::floors::{Floor, Floors};
 use super::reader::{Mode, Reader};
 
 /// Bytes of a piece: several times what the caches hold.
-const PIECE_BYTES: u64 = 128 << 20;
+pub(super) const PIECE_BYTES: u64 = 128 << 20;
 /// Frames that are made at once while connections are opened.
-const OPENING_FRAMES: usize = 250_000;
+pub(super) const OPENING_FRAMES: usize = 250_000;
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,53 +72,53 @@ impl Work {
 
     /// A measurement of work that was not done is worth nothing.
     fn check(&mut self, profile: Profile, facts: &Facts) -> io::Result<()> {
-        let Facts { happened, connections, requests, transactions, .. } = facts;
-        let wrong = |what: String| Err(io::Error::other(format!("{profile}: {what}")));
-        let reader = match self {
-            Work::Floor(floors) => {
-                if floors.segments() != happened.packets {
-                    return wrong(format!("a floor found {} of {} segments", floors.segments(), happened.packets));
-                }
-                return Ok(());
-            }
-            Work::Resptap(reader) => reader,
-        };
-        reader.settle()?;
-        let counters = reader.counters();
-        if counters[Counter::FramesAnalysed] != happened.packets {
-            return wrong(format!(
-                "{} of {} frames were analysed",
-                counters[Counter::FramesAnalysed],
-                happened.packets
-            ));
+        match self {
+            Work::Floor(floors) if floors.segments() != facts.happened.packets => Err(io::Error::other(format!(
+                "{profile}: a floor found {} of {} segments",
+                floors.segments(),
+                facts.happened.packets
+            ))),
+            Work::Floor(_) => Ok(()),
+            Work::Resptap(reader) => check(reader, profile, facts),
         }
-        let (paired, decided) = (reader.paired(), counters[Counter::Requests] - counters.pending());
-        let emitted = counters[Counter::RecordsEmitted];
-        if emitted > 0 && (emitted != decided || reader.records() != emitted) {
-            return wrong(format!("{emitted} of {decided} records came out, {} arrived", reader.records()));
-        }
-        let plan = profile.plan();
-        let is_whole = plan.faults.loss == 0.0 && !plan.joins && plan.content == Content::Commands;
-        if is_whole && paired != *transactions {
-            return wrong(format!("{paired} of {transactions} transactions were paired"));
-        }
-        // Where frames are missing only what is sure is paired, and how much that is, is told.
-        if plan.faults.loss > 0.0 && paired < transactions / 20 {
-            return wrong(format!("only {paired} of {transactions} transactions were paired"));
-        }
-        let found = counters[Counter::Requests];
-        if plan.joins && found != *requests {
-            return wrong(format!("{found} of {requests} requests were found"));
-        }
-        if is_whole && counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream] < *connections {
-            return wrong(format!("there were {connections} connections"));
-        }
-        // What is hostile wants more memory than there is.
-        if plan.content != Content::Hostile && reader.has_evicted() {
-            return wrong("memory did not suffice: it is another workload that was measured".to_owned());
-        }
-        Ok(())
     }
+}
+
+/// The same of resptap.
+pub(super) fn check(reader: &mut Reader, profile: Profile, facts: &Facts) -> io::Result<()> {
+    let Facts { happened, connections, requests, transactions, .. } = facts;
+    let wrong = |what: String| Err(io::Error::other(format!("{profile}: {what}")));
+    reader.settle()?;
+    let counters = reader.counters();
+    if counters[Counter::FramesAnalysed] != happened.packets {
+        return wrong(format!("{} of {} frames were analysed", counters[Counter::FramesAnalysed], happened.packets));
+    }
+    let (paired, decided) = (reader.paired(), counters[Counter::Requests] - counters.pending());
+    let emitted = counters[Counter::RecordsEmitted];
+    if emitted > 0 && (emitted != decided || reader.records() != emitted) {
+        return wrong(format!("{emitted} of {decided} records came out, {} arrived", reader.records()));
+    }
+    let plan = profile.plan();
+    let is_whole = plan.faults.loss == 0.0 && !plan.joins && plan.content == Content::Commands;
+    if is_whole && paired != *transactions {
+        return wrong(format!("{paired} of {transactions} transactions were paired"));
+    }
+    // Where frames are missing only what is sure is paired, and how much that is, is told.
+    if plan.faults.loss > 0.0 && paired < transactions / 20 {
+        return wrong(format!("only {paired} of {transactions} transactions were paired"));
+    }
+    let found = counters[Counter::Requests];
+    if plan.joins && found != *requests {
+        return wrong(format!("{found} of {requests} requests were found"));
+    }
+    if is_whole && counters[Counter::ConnectionsOpened] + counters[Counter::ConnectionsMidstream] < *connections {
+        return wrong(format!("there were {connections} connections"));
+    }
+    // What is hostile wants more memory than there is.
+    if plan.content != Content::Hostile && reader.has_evicted() {
+        return wrong("memory did not suffice: it is another workload that was measured".to_owned());
+    }
+    Ok(())
 }
 
 /// Times of a profile.
@@ -193,25 +193,41 @@ pub struct Counted {
     pub transactions: u64,
     /// Most frames of a shard, by their mean; 1 of one.
     pub imbalance: f64,
+    /// Resident memory that each shard takes, in bytes; of valgrind, where that counts.
+    pub bytes_per_shard: f64,
 }
 
 /// Has a variant take `packets` frames of a profile within `counted`, for valgrind to count its instructions there, when its
-/// connections have been opened and as many frames have warmed it up. With several shards each takes its own.
+/// connections have been opened and twice as many frames have warmed it up. With several shards each takes its own, and all of them
+/// together that many times as many before: each has then had as many as a single one. A key is new to each of them, and a histogram
+/// grows in each: where that is often, it is not their steady state.
 pub fn count(profile: Profile, variant: Variant, packets: usize, shards: usize, seed: u64) -> io::Result<Counted> {
     let plan = profile.plan();
     let mut generator = Generator::new(&plan, seed);
+    // Made before it is looked at, so that it is not taken for theirs.
+    generator.next(OPENING_FRAMES);
+    let resident = resident_bytes()?;
     let mut works = (0..shards).map(|_| Work::new(variant, &plan)).collect::<io::Result<Vec<_>>>()?;
+    read_shards(&mut works, &generator, &deal(&generator, shards))?;
     while !generator.is_open() {
         generator.next(OPENING_FRAMES);
         read_shards(&mut works, &generator, &deal(&generator, shards))?;
     }
-    generator.next(2 * packets);
-    read_shards(&mut works, &generator, &deal(&generator, shards))?;
+    for _ in 0..2 * (shards - 1) {
+        // There is room for them already.
+        generator.next(OPENING_FRAMES / 2);
+        read_shards(&mut works, &generator, &deal(&generator, shards))?;
+    }
+    for _ in 0..shards {
+        generator.next(2 * packets);
+        read_shards(&mut works, &generator, &deal(&generator, shards))?;
+    }
     let before = *generator.facts();
     generator.next(packets);
     let facts = *generator.facts();
     let dealt = deal(&generator, shards);
     counted(&mut works, &generator, &dealt)?;
+    let grown = resident_bytes()?.saturating_sub(resident);
     if let [work] = &mut works[..] {
         work.check(profile, &facts)?;
     } else {
@@ -223,6 +239,7 @@ pub fn count(profile: Profile, variant: Variant, packets: usize, shards: usize, 
         packets,
         transactions: facts.transactions - before.transactions,
         imbalance: if shards == 1 { 1.0 } else { most as f64 * shards as f64 / packets as f64 },
+        bytes_per_shard: grown as f64 / shards as f64,
     })
 }
 
@@ -285,7 +302,7 @@ pub fn idle_bytes(connections: u32, seed: u64) -> io::Result<f64> {
 }
 
 /// The resident memory of this process.
-fn resident_bytes() -> io::Result<u64> {
+pub(super) fn resident_bytes() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());

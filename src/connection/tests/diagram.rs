@@ -33,6 +33,8 @@ pub(super) struct Played {
     /// A sign for each packet: `x` where the connection had something aside behind it, else a point.
     pub(super) asides: String,
     facts: Vec<String>,
+    /// Where each reply began, its bytes, when its first one came and when its last one.
+    replies: Vec<[u64; 4]>,
     counters: Counters,
 }
 
@@ -55,6 +57,7 @@ pub(super) fn play_with(choose: impl FnOnce(&mut Options), diagram: &str) -> Pla
     // Where no payload is shown, what is usual goes a shorter way, and ends as it does without.
     let short = Tap::new(options.resync, 0).watch(&packets);
     assert_eq!((&short.facts, &short.latencies_ms), (&played.facts, &played.latencies_ms));
+    assert_eq!(short.replies, played.replies);
     assert_eq!(short.counters, played.counters);
     played
 }
@@ -229,6 +232,7 @@ struct Told {
     /// The same without what is shown.
     facts: Vec<String>,
     latencies_ms: Vec<u64>,
+    replies: Vec<[u64; 4]>,
 }
 
 impl Recorder for Told {
@@ -255,6 +259,7 @@ impl Recorder for Told {
             let text = if reply.error.is_empty() { reply.response } else { reply.error };
             told.push(String::from_utf8_lossy(text).into_owned());
             self.latencies_ms.push(reply.t4.since(request.t2) / MILLISECOND);
+            self.replies.push([reply.begin.0, reply.bytes, reply.t3.0, reply.t4.0]);
         }
         self.lines.push(told.join(" "));
     }
@@ -304,8 +309,8 @@ impl Tap {
         }
         assert_eq!(self.resources.in_use(), 0, "everything was given back");
         assert_eq!(self.resources.counters.pending(), 0, "every request was decided");
-        let Told { lines: told, facts, latencies_ms } = self.told;
-        Played { told, facts, latencies_ms, asides, counters: self.resources.counters }
+        let Told { lines: told, facts, latencies_ms, replies } = self.told;
+        Played { told, facts, latencies_ms, replies, asides, counters: self.resources.counters }
     }
 
     fn take(&mut self, packet: &Packet) {

@@ -126,6 +126,7 @@ impl UsualCommands {
         if !shown.keys || shown.payload_bytes > 0 {
             return usual;
         }
+        let mut found = Vec::new();
         for (command, id) in table.iter().zip(0..) {
             let Some((role, words)) = command.keys.only_key() else { continue };
             let is_plain = !command.flags.container && !command.flags.blocking && !command.name.contains(' ');
@@ -135,10 +136,13 @@ impl UsualCommands {
             }
             for name in [command.name.to_ascii_uppercase(), command.name.to_ascii_lowercase()] {
                 let Some(list) = BriefHead::new(name.as_bytes(), role) else { continue };
-                if let Some(shape) = Shape::new(name.as_bytes(), list, id, &words) {
-                    usual.add(shape);
-                }
+                found.extend(Shape::new(name.as_bytes(), list, id, &words));
             }
+        }
+        // Short names, which are used most, get their own places.
+        found.sort_by_key(|shape| shape.bytes);
+        for shape in found {
+            usual.add(shape);
         }
         usual
     }

@@ -2,6 +2,8 @@
 //!
 //! All of it can be read in pieces as well, by [`Parser::feed`], which gives the same. Never panics.
 
+use crate::limits::BULK_BYTES_MAX;
+
 use super::{Kind, NotResp, Parser, State, Step, Visitor};
 
 /// As many as any length or integer that is not negative has at the most, but for a few that are read in pieces.
@@ -113,6 +115,15 @@ fn integer(input: &[u8]) -> Option<usize> {
     short_number(input).or_else(|| long_number(input)).map(|(_, bytes)| bytes)
 }
 
+/// The length of the bulk string that the input begins with, and the bytes of its header, if some of its content is not here.
+#[inline]
+pub fn begun_bulk(input: &[u8]) -> Option<(u64, usize)> {
+    let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
+    let (length, bytes) = short_number(behind).or_else(|| long_number(behind))?;
+    let header = 1 + bytes;
+    (length <= BULK_BYTES_MAX && length > (input.len() - header) as u64).then_some((length, header))
+}
+
 /// Where a bulk string ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BulkEnd {
@@ -138,6 +149,18 @@ impl Parser {
         }
         let left = self.number as usize;
         input[left..].starts_with(b"\r\n").then_some(BulkEnd::At(left + 2))
+    }
+
+    /// Begins with a bulk string of a server's of which nothing is wanted, and of which the input has the header and not all of the
+    /// content, as [`begun_bulk`] told: as if the input had been fed.
+    pub fn begin_bulk(&mut self, (length, header): (u64, usize), input: &[u8]) {
+        self.reset();
+        self.begin_number(b'$');
+        self.begun = true;
+        self.chunked = false;
+        self.wanted = 0;
+        self.number = length - (input.len() - header) as u64;
+        self.state = State::Bulk;
     }
 
     /// Reads arguments of a client's multibulk command: those that are here as a whole, or the beginning of the next one.
