@@ -6,6 +6,7 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
+use crate::redis::arguments::{KeyPlace, Listed};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
@@ -92,6 +93,8 @@ pub struct Transaction {
     pub text_at: u32,
     /// Bytes of the argument list (`redis::arguments`); 0 where nothing is shown.
     pub arguments_len: u16,
+    /// Where in that list its key is, where that is known.
+    pub key: KeyPlace,
     /// What it has beside them, and few others: its place in its batch; [`Transaction::NOTHING_RARE`]: it has nothing.
     pub rare: u16,
 }
@@ -129,6 +132,7 @@ impl Transaction {
             reply: None,
             text_at: 0,
             arguments_len: 0,
+            key: KeyPlace { at: 0, length: 0 },
             rare: Transaction::NOTHING_RARE,
             db: None,
         }
@@ -225,23 +229,24 @@ impl Text {
         self.taken as usize >= RECORD_TEXT_BYTES
     }
 
-    /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
+    /// Appends a list; answers how many bytes it has.
     #[inline(always)]
-    fn append(&mut self, text: &[u8]) -> u16 {
-        let (at, length) = (self.taken as usize, text.len());
-        // Two pieces that overlap: most lists of arguments are short.
-        if length <= 32
-            && let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>())
-            && let Some(place) = self.room.get_mut(at..at + 32).and_then(<[u8]>::first_chunk_mut::<32>)
-        {
-            place[..16].copy_from_slice(first);
-            place[length - 16..length].copy_from_slice(last);
-            self.taken += length as u32;
-            return length as u16;
+    fn append(&mut self, list: Listed<'_>) -> u16 {
+        let at = self.taken as usize;
+        match list {
+            Listed::Short(wide, length) => {
+                if let Some(place) = self.room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+                    *place = *wide;
+                    self.taken += u32::from(length);
+                    return u16::from(length);
+                }
+                self.append_any(wide.get(..usize::from(length)).unwrap_or(wide))
+            }
+            Listed::Any(list) => self.append_any(list),
         }
-        self.append_any(text)
     }
 
+    /// Appends a text (at most 65,535 bytes; what is longer is cut); answers how many bytes it has.
     #[inline(never)]
     fn append_any(&mut self, text: &[u8]) -> u16 {
         let length = text.len().min(usize::from(u16::MAX));
@@ -296,10 +301,11 @@ impl RecordBatch {
         &self.text.room[transaction.text_at as usize..][..usize::from(transaction.arguments_len)]
     }
 
-    /// What lies in the batch's buffer from the beginning of a transaction's argument list on, whosever it is.
-    #[inline]
-    pub fn from_arguments_on(&self, transaction: &Transaction) -> &[u8] {
-        &self.text.room[transaction.text_at as usize..]
+    /// What lies in the batch's buffer behind so many bytes of a transaction's argument list, whosever it is.
+    #[inline(always)]
+    pub fn wide_text<const N: usize>(&self, transaction: &Transaction, at: usize) -> Option<&[u8; N]> {
+        let from = transaction.text_at as usize + at;
+        self.text.room.get(from..)?.first_chunk()
     }
 
     /// What one of the batch's transactions has that few have.
@@ -317,7 +323,7 @@ impl RecordBatch {
     /// Appends a transaction with its arguments, if there is room. `fill` fills all the rest of it in, where another one has been
     /// before; it has nothing else, until [`RecordBatch::add`]. Answers `false` if it is time to send the batch first.
     #[inline(always)]
-    pub fn push_with(&mut self, arguments: &[u8], fill: impl FnOnce(&mut Transaction)) -> bool {
+    pub fn push_with(&mut self, arguments: Listed<'_>, fill: impl FnOnce(&mut Transaction)) -> bool {
         if self.text.is_full() {
             return false;
         }
@@ -333,7 +339,7 @@ impl RecordBatch {
     #[cfg(test)]
     pub(crate) fn push(&mut self, transaction: Transaction, arguments: &[u8]) {
         let text_at = self.text.taken;
-        let arguments_len = self.text.append(arguments);
+        let arguments_len = self.text.append_any(arguments);
         let Transactions { places, taken } = &mut self.transactions;
         places.truncate(*taken);
         places.push(Transaction { text_at, arguments_len, rare: Transaction::NOTHING_RARE, ..transaction });
@@ -367,9 +373,18 @@ impl RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::arguments::SHORT_LIST_BYTES;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        batch.push_with(arguments, |place| place.index = index)
+        let mut wide = [b'w'; SHORT_LIST_BYTES];
+        let listed = match wide.get_mut(..arguments.len()) {
+            Some(place) => {
+                place.copy_from_slice(arguments);
+                Listed::Short(&wide, arguments.len() as u8)
+            }
+            None => Listed::Any(arguments),
+        };
+        batch.push_with(listed, |place| place.index = index)
     }
 
     #[test]

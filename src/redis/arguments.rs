@@ -122,6 +122,28 @@ impl BriefHead {
     }
 }
 
+/// Bytes of a list that is copied in one go.
+pub const SHORT_LIST_BYTES: usize = 32;
+
+/// A list that is to be copied.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed<'a> {
+    /// The first so many of these bytes.
+    Short(&'a [u8; SHORT_LIST_BYTES], u8),
+    /// All of them.
+    Any(&'a [u8]),
+}
+
+/// Where in a list of arguments the name of its first key is, if that is whole and the first argument; of no length where that is
+/// to be looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KeyPlace {
+    /// Where it begins.
+    pub at: u8,
+    /// How long it is.
+    pub length: u8,
+}
+
 /// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
 #[derive(Clone, Copy, Debug)]
 pub struct Brief {
@@ -167,6 +189,21 @@ impl Brief {
     pub fn key(&self) -> (&[u8], KeyRole) {
         let at = usize::from(self.key_at);
         (&self.bytes[at..at + usize::from(self.key_length)], self.role)
+    }
+
+    /// The list, to be copied.
+    #[inline(always)]
+    pub fn listed(&self) -> Listed<'_> {
+        match self.bytes.first_chunk() {
+            Some(wide) if usize::from(self.length) <= SHORT_LIST_BYTES => Listed::Short(wide, self.length),
+            _ => Listed::Any(self.list()),
+        }
+    }
+
+    /// Where in the list the name of the key begins, and its length.
+    #[inline(always)]
+    pub fn key_place(&self) -> KeyPlace {
+        KeyPlace { at: self.key_at, length: self.key_length }
     }
 
     /// The list.

@@ -10,7 +10,7 @@ mod plan;
 mod slot;
 
 pub use plan::{Begin, Find, KeyPlan, KeySpec, PlanError, Rule, RuleAction, Words};
-pub use slot::slot;
+pub use slot::{slot, slot_of_whole};
 
 /// What a command does with a key: `RO`, `RW`, `OW` or `RM`, and `ACCESS`, `UPDATE`, `INSERT`, `DELETE` as they apply, in the
 /// meaning that the servers give these words. Six bits.

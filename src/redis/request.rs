@@ -292,8 +292,8 @@ impl Request {
 
     /// The same, of one of the usual form that is short; it has no notes.
     #[inline(always)]
-    pub fn brief_arguments(&self) -> Option<&[u8]> {
-        self.is_brief.then(|| self.brief.list())
+    pub fn brief(&self) -> Option<&Brief> {
+        self.is_brief.then_some(&self.brief)
     }
 
     /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.

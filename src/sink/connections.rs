@@ -1,8 +1,9 @@
 //! What records repeat of their connection: its texts, made once and kept ready for as many connections as there is memory for.
 //!
-//! A connection's identifier is spread over all of its bits, so some of them say where it is: in a set of a few. What is
-//! kept is compared with the whole tuple, since an identifier could be had twice. Where sets run over there are twice as many
-//! from then on, up to what was granted; then new connections take the places of others, whose texts are made again.
+//! A connection's identifier is spread over all of its bits, so some of them say where its place is noted: in a set of a few. What
+//! is kept is compared with the whole tuple, since an identifier could be had twice. Where sets run over there are twice as many
+//! from then on, up to what was granted; then new connections take the places of others, whose texts are made again. Texts lie in
+//! the order in which they were first made and do not move, so that they take no more memory than there are connections.
 
 use base64::Engine;
 use sha1::{Digest, Sha1};
@@ -19,20 +20,39 @@ const WAYS: usize = 4;
 /// Sets at first, and at least.
 const SETS_MIN: usize = if cfg!(test) { 1 } else { 256 };
 
-/// Bytes of a connection.
-const CONNECTION_BYTES: usize = size_of::<u64>() + size_of::<Connection>();
+/// Bytes of a connection. While sets move there are half as many beside them.
+const CONNECTION_BYTES: usize = size_of::<Connection>() + size_of::<Set>() / WAYS * 3 / 2;
 const _: () = assert!(size_of::<Connection>() == 256, "four lines of the cache");
 
 /// Where texts of a connection are expected.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(usize);
+pub(super) struct Place(usize);
+
+/// Which connections are where.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    ids: [u64; WAYS],
+    /// Where the texts of each are; [`FREE`]: there is none.
+    places: [u32; WAYS],
+}
+
+/// No connection's place.
+const FREE: u32 = u32::MAX;
+
+impl Set {
+    const EMPTY: Set = Set { ids: [0; WAYS], places: [FREE; WAYS] };
+
+    /// Which one of it is a connection's, or else may become it.
+    fn way_of(&self, id: u64) -> Option<usize> {
+        let is_its = |&way: &usize| self.ids[way] == id && self.places[way] != FREE;
+        (0..WAYS).find(is_its).or_else(|| (0..WAYS).find(|&way| self.places[way] == FREE))
+    }
+}
 
 /// Texts of connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    /// By set, which of them is where.
-    ids: Vec<[u64; WAYS]>,
-    /// Set after set.
+    sets: Vec<Set>,
     texts: Vec<Connection>,
     sets_max: usize,
     /// Those whose place was taken since there were so many sets.
@@ -43,25 +63,31 @@ pub(super) struct Connections {
 impl Connections {
     /// Within `bytes`, but for the least that there is, and what names and processes take.
     pub(super) fn new(bytes: u64) -> Connections {
-        // While they move there are half as many beside them.
-        let connections = usize::try_from(bytes).unwrap_or(usize::MAX) / 3 * 2 / CONNECTION_BYTES;
-        let sets_max = (1 << (connections / WAYS).max(1).ilog2()).max(SETS_MIN);
-        Connections::with_sets(SETS_MIN, sets_max)
+        let connections = usize::try_from(bytes).unwrap_or(usize::MAX) / CONNECTION_BYTES;
+        let sets_max = (1 << (connections / WAYS).clamp(1, FREE as usize / WAYS).ilog2()).max(SETS_MIN);
+        Connections {
+            sets: vec![Set::EMPTY; SETS_MIN],
+            // Memory that was never touched costs nothing.
+            texts: Vec::with_capacity(WAYS * sets_max),
+            sets_max,
+            replaced: 0,
+            scratch: Vec::new(),
+        }
     }
 
-    fn with_sets(sets: usize, sets_max: usize) -> Connections {
-        let texts = std::iter::repeat_with(Connection::default).take(WAYS * sets).collect();
-        Connections { ids: vec![[0; WAYS]; sets], texts, sets_max, replaced: 0, scratch: Vec::new() }
+    #[inline(always)]
+    fn set_of(&self, id: u64) -> usize {
+        id as usize & (self.sets.len() - 1)
     }
 
     /// Where the texts of a transaction's connection are, if they are anywhere.
     #[inline(always)]
     pub(super) fn find(&self, transaction: &Transaction) -> Place {
-        let set = transaction.connection as usize & (self.ids.len() - 1);
+        let Set { ids, places } = &self.sets[self.set_of(transaction.connection)];
         // Without branches: which of them it is nobody can foresee.
-        let ids = self.ids[set].iter().enumerate();
+        let ids = ids.iter().enumerate();
         let way = ids.fold(0, |way, (this, &id)| if id == transaction.connection { this } else { way });
-        Place(WAYS * set + way)
+        Place(places[way] as usize)
     }
 
     /// Asks for what is at a place.
@@ -87,31 +113,38 @@ impl Connections {
     #[cold]
     #[inline(never)]
     fn make(&mut self, transaction: &Transaction, labels: Option<&Labels>) -> usize {
-        let mut set = transaction.connection as usize & (self.ids.len() - 1);
-        let is_it = |texts: &Connection| texts.id == transaction.connection || texts.is_free();
-        if !self.texts[WAYS * set..][..WAYS].iter().any(is_it) {
+        let id = transaction.connection;
+        if self.sets[self.set_of(id)].way_of(id).is_none() {
             self.replaced += 1;
-            if self.replaced > self.ids.len() / 4 && self.ids.len() < self.sets_max {
+            if self.replaced > self.sets.len() / 4 && self.sets.len() < self.sets_max {
                 self.grow();
-                set = transaction.connection as usize & (self.ids.len() - 1);
             }
         }
-        let way = self.texts[WAYS * set..][..WAYS].iter().position(is_it).unwrap_or(self.replaced % WAYS);
-        self.ids[set][way] = transaction.connection;
-        self.texts[WAYS * set + way].make(&mut self.scratch, transaction, labels);
-        WAYS * set + way
+        let set = self.set_of(id);
+        let set = &mut self.sets[set];
+        let way = set.way_of(id).unwrap_or(self.replaced % WAYS);
+        set.ids[way] = id;
+        if set.places[way] == FREE {
+            set.places[way] = self.texts.len() as u32;
+            self.texts.push(Connection::default());
+        }
+        let place = set.places[way] as usize;
+        self.texts[place].make(&mut self.scratch, transaction, labels);
+        place
     }
 
     /// Twice as many sets: what is kept stays.
     fn grow(&mut self) {
-        let mut grown = Connections::with_sets(2 * self.ids.len(), self.sets_max);
-        for (place, texts) in self.texts.drain(..).enumerate().filter(|(_, texts)| !texts.is_free()) {
-            // Of two sets that were one each has room for all.
-            let (set, way) = (texts.id as usize & (grown.ids.len() - 1), place % WAYS);
-            grown.ids[set][way] = texts.id;
-            grown.texts[WAYS * set + way] = texts;
+        let sets = vec![Set::EMPTY; 2 * self.sets.len()];
+        let before = std::mem::replace(&mut self.sets, sets);
+        self.replaced = 0;
+        for Set { ids, places } in before {
+            for way in (0..WAYS).filter(|&way| places[way] != FREE) {
+                // Of two sets that were one each has room for all.
+                let set = self.set_of(ids[way]);
+                (self.sets[set].ids[way], self.sets[set].places[way]) = (ids[way], places[way]);
+            }
         }
-        *self = grown;
     }
 }
 
@@ -219,7 +252,6 @@ impl Connection {
         };
         let ends = differs(&self.client, &transaction.client) | differs(&self.server, &transaction.server);
         ends | (self.id ^ transaction.connection) == 0
-            && !self.is_free()
             && self.labels.as_ref().map(|texts| texts.version) == labels.map(Labels::version)
     }
 
@@ -367,14 +399,14 @@ mod tests {
 
     #[test]
     fn there_are_as_many_as_were_granted_and_no_more() {
-        let bytes = |connections: usize| (connections * CONNECTION_BYTES * 3 / 2 + 3) as u64;
+        let bytes = |connections: usize| (connections * CONNECTION_BYTES) as u64;
         for (granted, kept) in [(0, 4), (4, 4), (63, 32), (64, 64), (65, 64)] {
             let mut connections = Connections::new(bytes(granted));
             for id in (0..200).chain(0..200) {
                 check(&mut connections, &bare(id), None);
             }
-            let found = connections.texts.iter().filter(|texts| !texts.is_free()).count();
-            assert_eq!((connections.texts.len(), found), (kept, kept), "{granted}");
+            let places = (WAYS * connections.sets.len(), connections.texts.capacity());
+            assert_eq!((connections.texts.len(), places), (kept, (kept, kept)), "{granted}");
         }
     }
 
@@ -384,13 +416,11 @@ mod tests {
         for id in 0..100 {
             check(&mut connections, &bare(id), None);
         }
-        assert!(connections.texts.len() >= 100);
-        let mut made: Vec<u64> =
-            connections.texts.iter().filter(|texts| !texts.is_free()).map(|texts| texts.id).collect();
+        assert!(WAYS * connections.sets.len() >= 100);
+        let mut made: Vec<u64> = connections.texts.iter().map(|texts| texts.id).collect();
         assert!(made.len() > 90);
-        for &id in &made {
-            let set = id as usize & (connections.ids.len() - 1);
-            assert!(connections.ids[set].contains(&id));
+        for (place, &id) in made.iter().enumerate() {
+            assert_eq!(connections.find(&bare(id)).0, place);
         }
         made.sort_unstable();
         made.dedup();

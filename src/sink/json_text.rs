@@ -65,11 +65,10 @@ pub(super) trait Line: Sized {
     /// Puts `name` (with its punctuation) and a number.
     #[inline(always)]
     fn field<const N: usize>(self, name: &[u8; N], n: u64) -> Self {
-        if n >= HUGE {
-            return huge(self.put(name), n).turn();
+        match Digits::new(n) {
+            Some(Digits { text, length, .. }) => self.parts(name, &text.to_le_bytes(), length),
+            None => huge(self.put(name), n).turn(),
         }
-        let Digits { text, length, .. } = Digits::of(n as u32);
-        self.parts(name, &text.to_le_bytes(), length)
     }
 
     /// Puts a number in decimal.
@@ -82,10 +81,8 @@ pub(super) trait Line: Sized {
     #[inline(always)]
     fn field_like<const N: usize>(self, name: &[u8; N], n: u64, last: &mut Digits) -> Self {
         if n != last.number {
-            if n >= HUGE {
-                return huge(self.put(name), n).turn();
-            }
-            *last = Digits::of(n as u32);
+            let Some(digits) = Digits::new(n) else { return huge(self.put(name), n).turn() };
+            *last = digits;
         }
         self.parts(name, &last.text.to_le_bytes(), last.length)
     }
@@ -138,7 +135,7 @@ impl Line for Room<'_> {
         // What is fourth of each three digits is overwritten.
         for (third, digits) in time.thirds.iter().enumerate() {
             let at = at + SECOND_BYTES + 3 * third;
-            self.room[at..at + 4].copy_from_slice(digits);
+            self.room[at..at + 4].copy_from_slice(&digits.to_le_bytes());
         }
         self.room[at + TIME_BYTES..at + TIME_BYTES + B].copy_from_slice(behind);
         self.at += A + TIME_BYTES + B;
@@ -190,7 +187,7 @@ impl Line for Long<'_> {
 
     fn time<const A: usize, const B: usize>(self, before: &[u8; A], time: &TimeText<'_>, behind: &[u8; B]) -> Self {
         let line = self.copy(before).copy(time.second);
-        time.thirds.iter().fold(line, |line, third| line.copy(&third[..3])).copy(behind)
+        time.thirds.iter().fold(line, |line, third| line.copy(&third.to_le_bytes()[..3])).copy(behind)
     }
 
     fn piece_but<const N: usize>(self, piece: &Piece<N>, last: u8) -> Self {
@@ -259,24 +256,25 @@ impl Digits {
     /// Of a number that has no more.
     #[inline(always)]
     pub(super) fn new(n: u64) -> Option<Digits> {
+        // Most are small.
+        if let Some(&small) = usize::try_from(n).ok().and_then(|n| SMALL.get(n)) {
+            return Some(Digits { number: n, text: u64::from(small), length: (small >> 24) as u8 });
+        }
         (n < HUGE).then(|| Digits::of(n as u32))
     }
 
+    /// Of one from 1000 on.
     #[inline(always)]
     fn of(n: u32) -> Digits {
-        let number = u64::from(n);
-        if let Some(&[a, b, c, length]) = SMALL.get(n as usize) {
-            return Digits { number, text: u64::from(u32::from_le_bytes([a, b, c, length])), length };
-        }
-        let (thousands, low) = (n as usize / 1000, u64::from(u32::from_le_bytes(THIRDS[n as usize % 1000])));
+        let (thousands, low) = (n as usize / 1000, u64::from(THIRDS[n as usize % 1000]));
         let high = |n: usize| SMALL[n % 1000];
         let (high, low, digits) = match thousands {
             0..1000 => (high(thousands), low, 3),
-            _ => (high(thousands / 1000), u64::from(u32::from_le_bytes(THIRDS[thousands % 1000])) | low << 24, 6),
+            _ => (high(thousands / 1000), u64::from(THIRDS[thousands % 1000]) | low << 24, 6),
         };
-        let [a, b, c, length] = high;
-        let high = u64::from(u32::from_le_bytes([a, b, c, 0]));
-        Digits { number, text: high | low << (8 * length), length: length + digits }
+        let length = (high >> 24) as u8;
+        let text = u64::from(high & 0xff_ffff) | low << (8 * length);
+        Digits { number: u64::from(n), text, length: length + digits }
     }
 }
 
@@ -304,29 +302,30 @@ fn eight_digits(n: u32) -> u64 {
 /// What makes digits of numbers, eight at once.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// The numbers below 1000: their digits, and in the fourth place how many.
-static SMALL: [[u8; 4]; 1000] = {
-    let mut small = [[0; 4]; 1000];
+/// The numbers below 1000: their digits, the first in the lowest byte, and in the highest how many.
+static SMALL: [u32; 1000] = {
+    let mut small = [0; 1000];
     let mut n = 0;
     while n < 1000 {
         let [a, b, c] = [n / 100, n / 10 % 10, n % 10];
         let [a, b, c] = [b'0' + a as u8, b'0' + b as u8, b'0' + c as u8];
-        small[n] = match n {
+        small[n] = u32::from_le_bytes(match n {
             0..10 => [c, 0, 0, 1],
             10..100 => [b, c, 0, 2],
             _ => [a, b, c, 3],
-        };
+        });
         n += 1;
     }
     small
 };
 
 /// The numbers below 1000 with all of their three digits.
-static THIRDS: [[u8; 4]; 1000] = {
-    let mut thirds = [[0; 4]; 1000];
+static THIRDS: [u32; 1000] = {
+    let mut thirds = [0; 1000];
     let mut n = 0;
     while n < 1000 {
-        thirds[n] = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8, 0];
+        let digits = [n / 100, n / 10 % 10, n % 10];
+        thirds[n] = u32::from_le_bytes([b'0' + digits[0] as u8, b'0' + digits[1] as u8, b'0' + digits[2] as u8, 0]);
         n += 1;
     }
     thirds
@@ -343,12 +342,25 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Whether a text can stand in a JSON string as it is.
 #[inline(always)]
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let odd = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() <= 16 => odd(*first) | odd(*last),
-        (Some(_), Some(last)) => text.as_chunks().0.iter().fold(odd(*last), |found, &bytes| found | odd(bytes)),
-        _ => text.iter().fold(0, |found, &byte| found | odd([byte; 8])),
+    !has(text, odd)
+}
+
+/// The same, and there is no `{` in it, behind which the part of a key may be that decides its cluster slot.
+#[inline(always)]
+pub(super) fn is_plain_without_brace(text: &[u8]) -> bool {
+    !has(text, |bytes| odd(bytes) | is(bytes, b'{'))
+}
+
+/// Whether a text has one of the bytes of which `find`, which looks at eight, leaves a highest bit set.
+#[inline(always)]
+fn has(text: &[u8], find: impl Fn(u64) -> u64) -> bool {
+    let find = |bytes: &[u8; 8]| find(u64::from_le_bytes(*bytes));
+    let found = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() <= 16 => find(first) | find(last),
+        (Some(_), Some(last)) => text.as_chunks().0.iter().fold(find(last), |found, bytes| found | find(bytes)),
+        _ => text.iter().fold(0, |found, &byte| found | find(&[byte; 8])),
     };
-    odd & HIGHEST == 0
+    found & HIGHEST != 0
 }
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -357,10 +369,14 @@ const HIGHEST: u64 = ONES << 7;
 /// Leaves a byte's highest bit set if one of these bytes is not of ASCII, a control character, a quotation mark or a backslash. It
 /// is that byte's, unless the one before it borrows of it.
 #[inline(always)]
-fn odd(bytes: [u8; 8]) -> u64 {
-    let bytes = u64::from_le_bytes(bytes);
-    let is = |byte: u64| (bytes ^ (ONES * byte)).wrapping_sub(ONES);
-    bytes | bytes.wrapping_sub(ONES * 0x20) | is(u64::from(b'"')) | is(u64::from(b'\\'))
+fn odd(bytes: u64) -> u64 {
+    bytes | bytes.wrapping_sub(ONES * 0x20) | is(bytes, b'"') | is(bytes, b'\\')
+}
+
+/// The same, if one of them is this one, or not of ASCII.
+#[inline(always)]
+fn is(bytes: u64, byte: u8) -> u64 {
+    (bytes ^ (ONES * u64::from(byte))).wrapping_sub(ONES)
 }
 
 #[cold]
@@ -403,7 +419,7 @@ const TIME_BYTES: usize = SECOND_BYTES + 9;
 #[derive(Clone, Copy)]
 pub(super) struct TimeText<'a> {
     second: &'a [u8; SECOND_BYTES],
-    thirds: [[u8; 4]; 3],
+    thirds: [u32; 3],
 }
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use crate::endpoint::Labels;
 use crate::record::transaction::{RecordBatch, Transaction};
 
-use super::connections::Place;
-use super::record_json::{RecordFormat, RecordWriter};
+use super::record_json::{Expected, RecordFormat, RecordWriter};
 use super::{STANDARD_OUTPUT, Sink, SinkError};
 
 /// Bytes that are gathered before they are written.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// With room for a record more.
+const BUFFER_BYTES: usize = WRITE_BYTES + RecordWriter::ROOM_BYTES;
 
 /// Of so many records together the texts of their connections are asked for before the first is put: waiting for memory one after
 /// the other takes longer than putting them.
@@ -40,8 +42,7 @@ impl From<&str> for JsonlTarget {
 /// The sink.
 pub struct JsonlSink {
     records: RecordWriter,
-    /// With room for a record more than is gathered.
-    buffer: Box<[u8]>,
+    buffer: Box<[u8; BUFFER_BYTES]>,
     /// Bytes that are gathered in it.
     gathered: usize,
     /// A record that is longer than that room.
@@ -93,7 +94,7 @@ impl JsonlSink {
         match output {
             Ok(output) => Ok(JsonlSink {
                 records: RecordWriter::new(format),
-                buffer: vec![0; WRITE_BYTES + RecordWriter::ROOM_BYTES].into(),
+                buffer: vec![0; BUFFER_BYTES].into_boxed_slice().try_into().expect("so many were made"),
                 gathered: 0,
                 long: Vec::new(),
                 output,
@@ -103,16 +104,18 @@ impl JsonlSink {
         }
     }
 
-    /// Gathers a record, the texts of whose connection are expected at a place.
+    /// Gathers a record, of which this much is known.
     #[inline(always)]
     fn put(
         &mut self,
         batch: &RecordBatch,
         transaction: &Transaction,
-        expected: Place,
+        expected: &Expected<'_>,
         labels: Option<&Labels>,
     ) -> Result<(), SinkError> {
-        if let Some(room) = self.buffer.get_mut(self.gathered..).and_then(<[u8]>::first_chunk_mut)
+        // It never is more, which the compiler can't know.
+        let at = self.gathered.min(WRITE_BYTES);
+        if let Some(room) = self.buffer[at..at + RecordWriter::ROOM_BYTES].first_chunk_mut()
             && let Some(length) = self.records.put(room, batch, transaction, expected, labels)
         {
             self.gathered += length;
@@ -150,14 +153,14 @@ impl Sink for JsonlSink {
         let labels = (!labels.is_empty()).then_some(labels);
         let (groups, rest) = batch.transactions.as_chunks::<EXPECTED>();
         for group in groups {
-            let places = group.each_ref().map(|transaction| self.records.expect(transaction));
-            for (transaction, place) in group.iter().zip(places) {
-                self.put(batch, transaction, place, labels)?;
+            let expected = group.each_ref().map(|transaction| self.records.expect(batch, transaction));
+            for (transaction, expected) in group.iter().zip(&expected) {
+                self.put(batch, transaction, expected, labels)?;
             }
         }
         for transaction in rest {
-            let place = self.records.expect(transaction);
-            self.put(batch, transaction, place, labels)?;
+            let expected = self.records.expect(batch, transaction);
+            self.put(batch, transaction, &expected, labels)?;
         }
         Ok(())
     }

@@ -8,16 +8,18 @@ use crate::endpoint::Labels;
 use crate::record::histograms::ErrorCode;
 use crate::record::key_hash::KeyHasher;
 use crate::record::transaction::{RecordBatch, Transaction};
-use crate::redis::arguments::{self, Argument, Payload};
+use crate::redis::arguments::{self, Argument, KeyPlace, Payload};
 use crate::redis::command::{CommandTable, WORD_BYTES_MAX};
-use crate::redis::keys::slot;
+use crate::redis::keys::{slot, slot_of_whole};
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
 
 use super::connections::{
     COMMUNITY_TEXT_BYTES, Connection, Connections, END_BYTES, END_IPV4_BYTES, EndText, Place, id_text,
 };
-use super::json_text::{Clock, Digits, Line, Long, Piece, ROOM_BYTES, Room, TimeText, escaped, is_plain};
+use super::json_text::{
+    Clock, Digits, Line, Long, Piece, ROOM_BYTES, Room, TimeText, escaped, is_plain, is_plain_without_brace,
+};
 
 /// What records say beyond their transactions.
 #[derive(Clone, Debug)]
@@ -37,12 +39,9 @@ pub struct RecordFormat {
 /// Writes records.
 #[derive(Debug)]
 pub struct RecordWriter {
-    payload: Payload,
-    key_hasher: Option<KeyHasher>,
+    form: Form,
     /// By [`CommandId`].
     commands: Vec<CommandText>,
-    /// `status` to the value of `event.id`, for `OK` and for `Error`.
-    status: [Piece<STATUS_BYTES>; 2],
     /// Of the times at which requests begin, and of those at which exchanges end.
     clocks: [Clock; 2],
     connections: Connections,
@@ -51,8 +50,17 @@ pub struct RecordWriter {
     unknown: CommandText,
 }
 
+/// What all records have in common.
+#[derive(Debug)]
+struct Form {
+    payload: Payload,
+    key_hasher: Option<KeyHasher>,
+    /// `status` to the value of `event.id`, for `OK` and for `Error`.
+    status: [Piece<STATUS_BYTES>; 2],
+}
+
 /// Room for the name of a sensor among them; with a longer one records take longer.
-const STATUS_BYTES: usize = 128;
+const STATUS_BYTES: usize = 112;
 
 /// What records say of their command: few long pieces are faster than many short ones.
 #[derive(Debug, Default)]
@@ -68,7 +76,7 @@ struct CommandText {
     event: Piece<128>,
     /// What follows `community_id`: the beginning of `redis`, up to the command's name.
     redis: Piece<64>,
-    /// All of these can be put into a room.
+    /// All of these can be put into a room, and so can the status.
     is_short: bool,
 }
 
@@ -77,7 +85,7 @@ const SUCCESS: &[u8] = b"success";
 
 impl CommandText {
     /// `name` is ready for JSON.
-    fn set(&mut self, name: &[u8]) {
+    fn set(&mut self, name: &[u8], form: &Form) {
         self.name.clear();
         self.name.extend_from_slice(name);
         let dotted = |byte: &u8| if *byte == b' ' { b'.' } else { byte.to_ascii_lowercase() };
@@ -87,8 +95,11 @@ impl CommandText {
         let kind = br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#;
         self.event.set(&[kind, &action, br#"","outcome":""#, SUCCESS]);
         self.redis.set(&[br#"},"redis":{"command":""#, name]);
-        self.is_short =
-            self.method.is_short() && self.query.is_short() && self.event.is_short() && self.redis.is_short();
+        self.is_short = form.status.iter().all(Piece::is_short)
+            && self.method.is_short()
+            && self.query.is_short()
+            && self.event.is_short()
+            && self.redis.is_short();
     }
 }
 
@@ -98,11 +109,6 @@ impl RecordWriter {
 
     /// A writer of records of this form.
     pub fn new(format: &RecordFormat) -> RecordWriter {
-        let commands = format.table.iter().map(|command| {
-            let mut text = CommandText::default();
-            text.set(&escaped(command.name.as_bytes()));
-            text
-        });
         let status = ["OK", "Error"].map(|status| {
             let mut piece = Piece::default();
             let ecs = br#"","ecs":{"version":"8.11"},"observer":{"name":""#;
@@ -110,11 +116,15 @@ impl RecordWriter {
             piece.set(&[br#"","status":""#, status.as_bytes(), ecs, &sensor, br#""},"event":{"id":""#]);
             piece
         });
+        let form = Form { payload: format.payload, key_hasher: format.key_hasher.clone(), status };
+        let commands = format.table.iter().map(|command| {
+            let mut text = CommandText::default();
+            text.set(&escaped(command.name.as_bytes()), &form);
+            text
+        });
         RecordWriter {
-            payload: format.payload,
-            key_hasher: format.key_hasher.clone(),
             commands: commands.collect(),
-            status,
+            form,
             clocks: Default::default(),
             connections: Connections::new(format.cache_bytes),
             scratch: Vec::new(),
@@ -122,17 +132,18 @@ impl RecordWriter {
         }
     }
 
-    /// Finds where the texts of a transaction's connection are expected, and asks for them, so that they are in the cache when it
-    /// is put.
+    /// Finds a transaction's key, and where the texts of its connection are expected, and asks for these, so that they are in the
+    /// cache when it is put.
     #[inline(always)]
-    pub fn expect(&self, transaction: &Transaction) -> Place {
+    pub fn expect<'a>(&self, batch: &'a RecordBatch, transaction: &Transaction) -> Expected<'a> {
         let place = self.connections.find(transaction);
         self.connections.prefetch(place);
-        place
+        let shows_keys = self.form.payload != Payload::None && self.form.key_hasher.is_none();
+        Expected { place, key: if shows_keys { short_key(batch, transaction) } else { None } }
     }
 
     /// Puts the record of `transaction` and a line feed into `room`; answers how many bytes it has. `None`: it is too long.
-    /// `expected`: where [`RecordWriter::expect`] found its connection.
+    /// `expected`: what [`RecordWriter::expect`] found.
     /// `labels`: what is known of the ends of connections, if there is anything at all.
     // Not inlined: in a loop numbers would be formatted before it is known whether that is needed, and kept in memory.
     #[inline(never)]
@@ -141,11 +152,11 @@ impl RecordWriter {
         room: &mut [u8; ROOM_BYTES],
         batch: &RecordBatch,
         transaction: &Transaction,
-        expected: Place,
+        expected: &Expected<'_>,
         labels: Option<&Labels>,
     ) -> Option<usize> {
         let (record, clocks) = self.record(batch, transaction, expected, labels);
-        record.put(room, clocks)
+        record.put(room, clocks, expected.key.as_ref())
     }
 
     /// Appends the record of `transaction` and a line feed to `out`, however long it is. Takes longer.
@@ -157,9 +168,9 @@ impl RecordWriter {
         transaction: &Transaction,
         labels: Option<&Labels>,
     ) {
-        let expected = self.connections.find(transaction);
-        let (record, clocks) = self.record(batch, transaction, expected, labels);
-        let _ = record.line(Long(out), clocks);
+        let expected = self.expect(batch, transaction);
+        let (record, clocks) = self.record(batch, transaction, &expected, labels);
+        let _ = record.line(Long(out), clocks, expected.key.as_ref());
     }
 
     #[inline(always)]
@@ -167,18 +178,16 @@ impl RecordWriter {
         &'a mut self,
         batch: &'a RecordBatch,
         transaction: &'a Transaction,
-        expected: Place,
+        expected: &Expected<'_>,
         labels: Option<&Labels>,
     ) -> (Record<'a>, &'a mut [Clock; 2]) {
         if self.commands.get(usize::from(transaction.command.0)).is_none() {
             self.name_unknown(batch.arguments(transaction));
         }
         let command = self.commands.get(usize::from(transaction.command.0)).unwrap_or(&self.unknown);
-        let connection = self.connections.of(transaction, expected, labels);
-        let [ok, error] = &self.status;
-        let status = if status_ok(transaction) { ok } else { error };
-        let (payload, key_hasher) = (self.payload, self.key_hasher.as_ref());
-        (Record { payload, key_hasher, command, connection, status, batch, transaction }, &mut self.clocks)
+        let connection = self.connections.of(transaction, expected.place, labels);
+        let has_succeeded = transaction.outcome.is_paired() && transaction.reply != Some(Kind::Error);
+        (Record { form: &self.form, command, connection, has_succeeded, batch, transaction }, &mut self.clocks)
     }
 
     /// Names an unknown command by its words, if they look like a command's.
@@ -197,41 +206,33 @@ impl RecordWriter {
             }
             self.scratch.extend(word.iter().map(u8::to_ascii_uppercase));
         }
-        self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch });
-    }
-}
-
-/// `OK`: answered without an error, or no answer was due. Everything else is an `Error`, as Packetbeat has it.
-fn status_ok(transaction: &Transaction) -> bool {
-    match transaction.outcome {
-        Outcome::NoReply => true,
-        outcome => outcome.is_paired() && transaction.reply != Some(Kind::Error),
+        self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch }, &self.form);
     }
 }
 
 /// What a record is made of.
 struct Record<'a> {
-    payload: Payload,
-    key_hasher: Option<&'a KeyHasher>,
+    form: &'a Form,
     command: &'a CommandText,
     connection: &'a Connection,
-    status: &'a Piece<STATUS_BYTES>,
+    /// The value of `event.outcome` is `success`.
+    has_succeeded: bool,
     batch: &'a RecordBatch,
     transaction: &'a Transaction,
 }
 
 impl Record<'_> {
     #[inline(always)]
-    fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2]) -> Option<usize> {
-        if !self.command.is_short || !self.status.is_short() {
+    fn put(&self, room: &mut [u8; ROOM_BYTES], clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> Option<usize> {
+        if !self.command.is_short {
             return None;
         }
-        self.line(Room::new(room), clocks).finish()
+        self.line(Room::new(room), clocks, key).finish()
     }
 
     /// Puts the record and a line feed.
     #[inline(always)]
-    fn line<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> L {
+    fn line<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> L {
         let transaction = self.transaction;
         let (t1, end) = (transaction.t1, transaction.end);
         // Durations, times of the server and latencies are often the same.
@@ -239,11 +240,11 @@ impl Record<'_> {
         let (line, slot) = if t1.is_known() && end.is_known() {
             let [clock, end_clock] = clocks;
             let start = clock.text(t1);
-            let (line, slot) = self.put_request(line.time(br#"{"@timestamp":""#, &start, br#"Z","#));
+            let (line, slot) = self.put_request(line.time(br#"{"@timestamp":""#, &start, br#"Z","#), key);
             let line = self.put_event(line, &start).time(br#"Z","end":""#, &end_clock.text(end), br#"Z""#);
             (line.field_like(br#","duration":"#, end.since(t1), &mut last), slot)
         } else {
-            let (line, slot) = self.put_untimed(line, clocks);
+            let (line, slot) = self.put_untimed(line, clocks, key);
             (line.turn(), slot)
         };
         let line = self.put_parties(line);
@@ -252,7 +253,7 @@ impl Record<'_> {
 
     /// The same up to the object `event`, its closing brace left to come, of one of whose times one is not known.
     #[cold]
-    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2]) -> (L, Option<u16>) {
+    fn put_untimed<L: Line>(&self, line: L, clocks: &mut [Clock; 2], key: Option<&ShortKey<'_>>) -> (L, Option<u16>) {
         let (t1, end) = (self.transaction.t1, self.transaction.end);
         // A record without a time could not be stored; the other time that is known stands in.
         let at = if t1.is_known() { t1 } else { end };
@@ -260,8 +261,8 @@ impl Record<'_> {
         if at.is_known() {
             line = line.time(br#""@timestamp":""#, &clocks[0].text(at), br#"Z","#);
         }
-        let (line, slot) = self.put_request(line);
-        let mut line = self.put_id(line).piece_but(&self.command.event, SUCCESS.len() as u8);
+        let (line, slot) = self.put_request(line, key);
+        let mut line = self.put_id(line.turn()).piece_but(&self.command.event, SUCCESS.len() as u8);
         line = line.copy(self.outcome().as_bytes()).put(b"\"");
         if t1.is_known() {
             line = line.time(br#","start":""#, &clocks[0].text(t1), br#"Z""#);
@@ -274,29 +275,22 @@ impl Record<'_> {
 
     /// `type` to `query`, the latter's closing quote left to come. Answers the cluster slot, too: where that may be shown.
     #[inline(always)]
-    fn put_request<L: Line>(&self, line: L) -> (L, Option<u16>) {
+    fn put_request<L: Line>(&self, line: L, key: Option<&ShortKey<'_>>) -> (L, Option<u16>) {
         let line = line.piece(&self.command.method);
-        if self.payload == Payload::None {
-            return (line.piece_but(&self.command.query, 1), None);
-        }
-        let Record { batch, transaction, .. } = *self;
-        if self.key_hasher.is_none() {
-            let (bytes, list_len) = (batch.from_arguments_on(transaction), usize::from(transaction.arguments_len));
-            if let Some(ShortKey { at, length, slot }) = short_key(bytes, list_len)
-                && let Some(wide) = bytes.get(usize::from(at)..).and_then(<[u8]>::first_chunk::<SHORT_KEY_BYTES>)
-            {
-                // It is shown twice, with what lies behind it in its buffer, which doesn't count.
-                let line = line.parts(br#"","resource":""#, wide, length).piece(&self.command.query);
-                let mut line = line.parts(b"", wide, length);
-                if let Some(others) = bytes.get(usize::from(at) + usize::from(length)..list_len)
-                    && !others.is_empty()
-                {
-                    line = self.put_arguments(line, others);
-                }
+        if let Some(&ShortKey { wide, length, slot, others }) = key {
+            // It is shown twice.
+            let line = line.parts(br#"","resource":""#, wide, length).piece(&self.command.query);
+            let line = line.parts(b"", wide, length);
+            if others == 0 {
                 return (line, Some(slot));
             }
+            let (_, others) = self.batch.arguments(self.transaction).split_at(others);
+            return (self.put_arguments(line, others), Some(slot));
         }
-        let list = batch.arguments(transaction);
+        if self.form.payload == Payload::None {
+            return (line.piece_but(&self.command.query, 1), None);
+        }
+        let list = self.batch.arguments(self.transaction);
         (self.put_unusual_request(line, list).turn(), arguments::slot(list))
     }
 
@@ -339,7 +333,7 @@ impl Record<'_> {
 
     /// A key, or of one that is not kept whole the beginning; either by its hash if there is to be one.
     fn put_key<L: Line>(&self, line: L, name: &[u8], is_cut: bool) -> L {
-        match self.key_hasher {
+        match &self.form.key_hasher {
             Some(hasher) => {
                 let line = line.put(&hasher.hash(name));
                 if is_cut { line.copy("…".as_bytes()) } else { line }
@@ -352,14 +346,17 @@ impl Record<'_> {
     /// The query's closing quote, and what follows up to the value of `event.id`.
     #[inline(always)]
     fn put_id<L: Line>(&self, line: L) -> L {
-        line.turn().piece(self.status).field(&self.connection.id_text, self.transaction.index)
+        // `OK`: answered without an error, or no answer was due. Everything else is an `Error`, as Packetbeat has it.
+        let [ok, error] = &self.form.status;
+        let is_ok = self.has_succeeded || self.transaction.outcome == Outcome::NoReply;
+        line.piece(if is_ok { ok } else { error }).field(&self.connection.id_text, self.transaction.index)
     }
 
     /// The query's closing quote, and what follows up to `start` in the object `event`, the latter's closing quote left to come.
     #[inline(always)]
     fn put_event<L: Line>(&self, line: L, start: &TimeText<'_>) -> L {
         let line = self.put_id(line);
-        let line = if self.has_succeeded() {
+        let line = if self.has_succeeded {
             line.piece(&self.command.event)
         } else {
             let line = line.piece_but(&self.command.event, SUCCESS.len() as u8);
@@ -368,16 +365,10 @@ impl Record<'_> {
         line.time(br#"","start":""#, start, b"")
     }
 
-    /// Whether the value of `event.outcome` is `success`.
-    #[inline(always)]
-    fn has_succeeded(&self) -> bool {
-        self.transaction.outcome.is_paired() && self.transaction.reply != Some(Kind::Error)
-    }
-
     /// The value of `event.outcome`.
     fn outcome(&self) -> &'static str {
         match self.transaction.outcome.is_paired() {
-            _ if self.has_succeeded() => "success",
+            _ if self.has_succeeded => "success",
             true => "failure",
             false => "unknown",
         }
@@ -395,9 +386,8 @@ impl Record<'_> {
         {
             return self.put_unusual_parties(line).turn();
         }
-        let (Some(request), Some(reply)) = (Digits::new(request_bytes), Digits::new(reply_bytes)) else {
-            return self.put_unusual_parties(line).turn();
-        };
+        let Some(request) = Digits::new(request_bytes) else { return self.put_unusual_parties(line).turn() };
+        let Some(reply) = Digits::new(reply_bytes) else { return self.put_unusual_parties(line).turn() };
         if self.connection.is_ipv4 {
             let line = self.put_usual_ends::<L, END_IPV4_BYTES>(line, request, reply);
             line.parts(NETWORK_IPV4, &self.connection.community_text, COMMUNITY_TEXT_BYTES as u8)
@@ -501,7 +491,7 @@ impl Record<'_> {
             };
         }
         let is_usual = transaction.flags == Flags::default()
-            && self.payload != Payload::Full
+            && self.form.payload != Payload::Full
             && transaction.rare == Transaction::NOTHING_RARE;
         if is_usual && transaction.pipeline == 0 {
             return line.parts(b",\"pipeline\":0}}\n", b"", 0);
@@ -549,8 +539,8 @@ impl Record<'_> {
     fn put_rest<L: Line>(&self, line: L) -> L {
         let (transaction, rare) = (self.transaction, self.batch.rare(self.transaction));
         let mut line = put_flags(line, transaction.flags);
-        let full = self.payload == Payload::Full;
-        let shows_reply = full && self.key_hasher.is_none();
+        let full = self.form.payload == Payload::Full;
+        let shows_reply = full && self.form.key_hasher.is_none();
         let is_error = transaction.reply == Some(Kind::Error);
         if is_error && !rare.error.is_empty() {
             let code = ErrorCode::of(rare.error);
@@ -602,23 +592,53 @@ const NETWORK_IPV6: &[u8; 80] = br#"},"network":{"type":"ipv6","transport":"tcp"
 /// Keys up to this length are short.
 const SHORT_KEY_BYTES: usize = 32;
 
-/// A key that is the first argument, is short, and can stand in a JSON string as it is.
-struct ShortKey {
-    /// Where in the list its text begins.
-    at: u16,
-    length: u8,
-    slot: u16,
+/// What is known of a transaction before its record is put.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    place: Place,
+    /// Its key, if it is short and may be shown.
+    key: Option<ShortKey<'a>>,
 }
 
-/// The key of a list of so many bytes, behind which others lie. Not inlined: it has the registers for itself.
+/// A key that is the first argument, is short, and can stand in a JSON string as it is.
+#[derive(Clone, Copy)]
+struct ShortKey<'a> {
+    /// What begins with its text.
+    wide: &'a [u8; SHORT_KEY_BYTES],
+    length: u8,
+    slot: u16,
+    /// Where in the list the arguments behind it begin; 0: there are none.
+    others: usize,
+}
+
+/// The key of a transaction.
+#[inline(always)]
+fn short_key<'a>(batch: &'a RecordBatch, transaction: &Transaction) -> Option<ShortKey<'a>> {
+    let (at, length) = match transaction.key {
+        KeyPlace { length: 0, .. } => find_key(batch.arguments(transaction))?,
+        KeyPlace { at, length } => (usize::from(at), usize::from(length)),
+    };
+    // Others' arguments lie behind it, or what was there before.
+    let wide = batch.wide_text(transaction, at)?;
+    let key = wide.get(..length)?;
+    let end = at + length;
+    let others = match usize::from(transaction.arguments_len) {
+        list if list > end => end,
+        list if list == end => 0,
+        _ => return None,
+    };
+    let slot = if is_plain_without_brace(key) { slot_of_whole(key) } else { slot_if_plain(key)? };
+    Some(ShortKey { wide, length: length as u8, slot, others })
+}
+
 #[inline(never)]
-fn short_key(bytes: &[u8], list_len: usize) -> Option<ShortKey> {
-    let (at, length) = arguments::key_behind_words(bytes)?;
-    if length > SHORT_KEY_BYTES || at + length > list_len {
-        return None;
-    }
-    let key = bytes.get(at..at + length)?;
-    is_plain(key).then(|| ShortKey { at: at as u16, length: length as u8, slot: slot(key) })
+fn find_key(list: &[u8]) -> Option<(usize, usize)> {
+    arguments::key_behind_words(list)
+}
+
+#[inline(never)]
+fn slot_if_plain(key: &[u8]) -> Option<u16> {
+    is_plain(key).then(|| slot(key))
 }
 
 fn is_key(argument: &Argument<'_>) -> bool {

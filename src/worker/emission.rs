@@ -5,11 +5,12 @@ use crate::counters::{Counter, Counters};
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Introduction, Rare, RecordBatch, Times, Transaction};
-use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, Payload};
+use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, KeyPlace, Listed, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::redact;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
+use crate::units::Timestamp;
 
 /// What is emitted.
 #[derive(Debug)]
@@ -65,16 +66,18 @@ impl Records {
         request_bytes: u64,
     ) -> bool {
         let request = exchange.request;
-        // Looked at before anything is written, so that all that is known goes from where it is into the record.
+        // Looked at before anything is written, so that all that is known goes from where it is into the record. What is brief is of
+        // a command that is known.
         if self.takes_usual
-            && request.command.is_known()
             && exchange.labels.is_none()
             && exchange.parent.is_none()
-            && let Some(arguments) = request.brief_arguments()
+            && let Some(brief) = request.brief()
         {
-            return self
-                .batch
-                .push_with(arguments, |place| fill(place, exchange, Some(reply), Some(times), request_bytes));
+            return self.batch.push_with(brief.listed(), |place| {
+                // Its times are known, and so is when it ended.
+                fill(place, exchange, Some(reply), Some(times), request_bytes, reply.t4.max(request.t2));
+                place.key = brief.key_place();
+            });
         }
         false
     }
@@ -95,8 +98,10 @@ impl Records {
         }
         let Exchange { request, reply, .. } = *exchange;
         let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
-        let arguments: &[u8] = if may_show { request.arguments() } else { &[] };
-        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes())) {
+        let arguments = Listed::Any(if may_show { request.arguments() } else { &[] });
+        let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
+        let end = if ended.is_known() { ended } else { request.t1 };
+        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes(), end)) {
             return false;
         }
         let script = request.noted_script().filter(|_| may_show);
@@ -165,6 +170,7 @@ fn fill(
     facts: Option<&ReplyFacts<'_>>,
     made: Option<Times>,
     bytes: u64,
+    ended: Timestamp,
 ) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.
@@ -187,6 +193,7 @@ fn fill(
         flags,
         outcome,
         reply,
+        key,
         text_at: _,
         arguments_len: _,
         rare: _,
@@ -208,8 +215,8 @@ fn fill(
     *flags = request.flags;
     *outcome = exchange.outcome;
     *reply = facts.map(|facts| facts.kind);
-    let ended = facts.map_or(request.t2, |facts| facts.t4.max(request.t2));
-    *end = if ended.is_known() { ended } else { request.t1 };
+    *end = ended;
+    *key = KeyPlace::default();
 }
 
 /// Whether a reply repeats what other clients sent.

@@ -2,8 +2,15 @@
 
 /// The cluster slot of a key: CRC-16/XMODEM modulo 16384 of the part between the first `{` and the next `}` if that is not
 /// empty, else of the whole key.
+#[inline(never)]
 pub fn slot(key: &[u8]) -> u16 {
     crc16(if may_have_open_brace(key) { hashed(key) } else { key }) & 0x3fff
+}
+
+/// The same of a key in which there is no `{`.
+#[inline(always)]
+pub fn slot_of_whole(key: &[u8]) -> u16 {
+    crc16(key) & 0x3fff
 }
 
 /// Whether there may be a `{` in it. Most keys are short, and have none.
@@ -48,17 +55,24 @@ static TABLES: [[u16; 256]; 16] = {
     tables
 };
 
+#[inline(always)]
 fn crc16(bytes: &[u8]) -> u16 {
-    let (crc, bytes) = match bytes.split_first_chunk::<16>() {
-        Some((first, others)) => (crc16_on(0, *first), others),
-        None => (0, bytes),
-    };
+    match bytes.split_first_chunk::<16>() {
+        Some((first, [])) => crc16_on(0, *first),
+        Some((first, others)) => crc16_behind(crc16_on(0, *first), others),
+        None => crc16_behind(0, bytes),
+    }
+}
+
+/// The checksum of what had this one before, and these bytes behind it.
+#[inline(never)]
+fn crc16_behind(crc: u16, bytes: &[u8]) -> u16 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let crc = chunks.iter().fold(crc, |crc, &bytes| crc16_on(crc, bytes));
     rest.iter().fold(crc, |crc, &byte| (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)])
 }
 
-/// The checksum of what had this one before, and these bytes behind it.
+/// The same, of so many bytes.
 #[inline(always)]
 fn crc16_on<const N: usize>(crc: u16, mut bytes: [u8; N]) -> u16 {
     const { assert!(N >= 2 && N <= TABLES.len()) };

@@ -230,6 +230,11 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 let long = cut(&bytes, bytes.len(), KEYS);
                 assert_eq!(length, bytes.len(), "{words:?}");
                 assert_eq!((usual.arguments(), usual.notes()), (long.arguments(), long.notes()), "{words:?}");
+                if let Some(brief) = usual.brief() {
+                    let place = brief.key_place();
+                    let named = (usize::from(place.at), usize::from(place.length));
+                    assert_eq!(Some(named), arguments::key_behind_words(brief.list()), "{words:?}");
+                }
                 assert_eq!((usual.command, usual.args, usual.keys), (long.command, long.args, long.keys), "{words:?}");
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
                 let table = CommandTable::built_in();

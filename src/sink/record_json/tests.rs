@@ -55,6 +55,7 @@ fn set() -> Transaction {
         reply: Some(Kind::Simple),
         text_at: 0,
         arguments_len: 0,
+        key: KeyPlace::default(),
         rare: Transaction::NOTHING_RARE,
         db: None,
     }
@@ -75,11 +76,19 @@ fn record(writer: &mut RecordWriter, batch: &RecordBatch, labels: &Labels) -> St
     let mut out = Vec::new();
     writer.append(&mut out, batch, &transaction, labels);
     let mut room = Box::new([0; RecordWriter::ROOM_BYTES]);
-    let expected = writer.expect(&transaction);
-    if let Some(length) = writer.put(&mut room, batch, &transaction, expected, labels) {
+    let expected = writer.expect(batch, &transaction);
+    if let Some(length) = writer.put(&mut room, batch, &transaction, &expected, labels) {
         assert_eq!(room[..length], out);
     } else {
         assert!(out.len() >= LINE_BYTES || transaction.command == CommandId::UNKNOWN);
+    }
+    // Nor does it differ where it is known beforehand where the key is.
+    if let Some((at, length)) = arguments::key_behind_words(batch.arguments(&transaction))
+        && let (Ok(at), Ok(length)) = (u8::try_from(at), u8::try_from(length))
+    {
+        let mut same = Vec::new();
+        writer.append(&mut same, batch, &Transaction { key: KeyPlace { at, length }, ..transaction }, labels);
+        assert_eq!(same, out);
     }
     String::from_utf8(out).unwrap()
 }
@@ -575,12 +584,10 @@ fn all_commands_fit_into_their_places_and_what_does_not_is_named_whole() {
     let found = parsed(&{
         let mut out = Vec::new();
         let batch = batch(set(), &[], Rare::default());
-        let expected = writer.expect(&batch.transactions[0]);
-        assert_eq!(
-            writer.put(&mut [0; RecordWriter::ROOM_BYTES], &batch, &batch.transactions[0], expected, None),
-            None
-        );
-        writer.append(&mut out, &batch, &batch.transactions[0], None);
+        let transaction = &batch.transactions[0];
+        let expected = writer.expect(&batch, transaction);
+        assert_eq!(writer.put(&mut [0; RecordWriter::ROOM_BYTES], &batch, transaction, &expected, None), None);
+        writer.append(&mut out, &batch, transaction, None);
         String::from_utf8(out).unwrap()
     });
     assert_eq!(found["observer"]["name"], sensor);
