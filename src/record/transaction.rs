@@ -6,7 +6,7 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
-use crate::redis::arguments::{KeyPlace, Listed};
+use crate::redis::arguments::{KeyPlace, Listed, SHORT_LIST_BYTES};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
@@ -234,13 +234,15 @@ impl Text {
     fn append(&mut self, list: Listed<'_>) -> u16 {
         let at = self.taken as usize;
         match list {
-            Listed::Short(wide, length) => {
-                if let Some(place) = self.room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-                    *place = *wide;
+            Listed::Brief(bytes, length) => {
+                if usize::from(length) <= SHORT_LIST_BYTES
+                    && let Some(place) = self.room.get_mut(at..at + SHORT_LIST_BYTES)
+                {
+                    place.copy_from_slice(&bytes[..SHORT_LIST_BYTES]);
                     self.taken += u32::from(length);
                     return u16::from(length);
                 }
-                self.append_any(wide.get(..usize::from(length)).unwrap_or(wide))
+                self.append_any(bytes.get(..usize::from(length)).unwrap_or(bytes))
             }
             Listed::Any(list) => self.append_any(list),
         }
@@ -305,7 +307,7 @@ impl RecordBatch {
     #[inline(always)]
     pub fn wide_text<const N: usize>(&self, transaction: &Transaction, at: usize) -> Option<&[u8; N]> {
         let from = transaction.text_at as usize + at;
-        self.text.room.get(from..)?.first_chunk()
+        self.text.room.get(from..from + N)?.first_chunk()
     }
 
     /// What one of the batch's transactions has that few have.
@@ -373,14 +375,14 @@ impl RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::arguments::SHORT_LIST_BYTES;
+    use crate::redis::arguments::BRIEF_BYTES;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        let mut wide = [b'w'; SHORT_LIST_BYTES];
+        let mut wide = [b'w'; BRIEF_BYTES];
         let listed = match wide.get_mut(..arguments.len()) {
             Some(place) => {
                 place.copy_from_slice(arguments);
-                Listed::Short(&wide, arguments.len() as u8)
+                Listed::Brief(&wide, arguments.len() as u8)
             }
             None => Listed::Any(arguments),
         };

@@ -77,7 +77,7 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
 }
 
 /// Bytes of a [`Brief`] list, and of the hidden arguments at its end.
-const BRIEF_BYTES: usize = 104;
+pub const BRIEF_BYTES: usize = 104;
 const HIDDEN_BYTES: usize = 8 * ENTRY_HEADER_BYTES;
 const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     let mut entries = [0; HIDDEN_BYTES];
@@ -129,7 +129,7 @@ pub const SHORT_LIST_BYTES: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub enum Listed<'a> {
     /// The first so many of these bytes.
-    Short(&'a [u8; SHORT_LIST_BYTES], u8),
+    Brief(&'a [u8; BRIEF_BYTES], u8),
     /// All of them.
     Any(&'a [u8]),
 }
@@ -194,10 +194,7 @@ impl Brief {
     /// The list, to be copied.
     #[inline(always)]
     pub fn listed(&self) -> Listed<'_> {
-        match self.bytes.first_chunk() {
-            Some(wide) if usize::from(self.length) <= SHORT_LIST_BYTES => Listed::Short(wide, self.length),
-            _ => Listed::Any(self.list()),
-        }
+        Listed::Brief(&self.bytes, self.length)
     }
 
     /// Where in the list the name of the key begins, and its length.

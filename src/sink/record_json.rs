@@ -4,6 +4,8 @@
 //! is formatted once and copied from then on, in few long pieces. Nothing is allocated for a record. What is in most records is
 //! inlined into one function, the rest is apart. The tests hold every line against `serde_json`.
 
+mod command_text;
+
 use crate::endpoint::Labels;
 use crate::record::histograms::ErrorCode;
 use crate::record::key_hash::KeyHasher;
@@ -13,6 +15,8 @@ use crate::redis::command::{CommandTable, WORD_BYTES_MAX};
 use crate::redis::keys::{slot, slot_of_whole};
 use crate::redis::pairing::{Flags, Outcome};
 use crate::resp::parser::Kind;
+
+use command_text::{CommandText, SLOT_COUNTS, SUCCESS};
 
 use super::connections::{
     COMMUNITY_TEXT_BYTES, Connection, Connections, END_BYTES, END_IPV4_BYTES, EndText, Place, id_text,
@@ -62,47 +66,6 @@ struct Form {
 /// Room for the name of a sensor among them; with a longer one records take longer.
 const STATUS_BYTES: usize = 112;
 
-/// What records say of their command: few long pieces are faster than many short ones.
-#[derive(Debug, Default)]
-struct CommandText {
-    /// Its name, ready for JSON.
-    name: Vec<u8>,
-    /// `type` and `method`.
-    method: Piece<64>,
-    /// `query`, up to the arguments, and a space.
-    query: Piece<48>,
-    /// What follows `event.id`, up to the value of `outcome`, of one that succeeded. The action is in lower case, its words joined by
-    /// dots.
-    event: Piece<128>,
-    /// What follows `community_id`: the beginning of `redis`, up to the command's name.
-    redis: Piece<64>,
-    /// All of these can be put into a room, and so can the status.
-    is_short: bool,
-}
-
-/// The value of `outcome` in [`CommandText::event`].
-const SUCCESS: &[u8] = b"success";
-
-impl CommandText {
-    /// `name` is ready for JSON.
-    fn set(&mut self, name: &[u8], form: &Form) {
-        self.name.clear();
-        self.name.extend_from_slice(name);
-        let dotted = |byte: &u8| if *byte == b' ' { b'.' } else { byte.to_ascii_lowercase() };
-        let action: Vec<u8> = name.iter().map(dotted).collect();
-        self.method.set(&[br#""type":"redis","method":""#, name]);
-        self.query.set(&[br#"","query":""#, name, b" "]);
-        let kind = br#"","kind":"event","category":["network"],"dataset":"redis","action":"redis."#;
-        self.event.set(&[kind, &action, br#"","outcome":""#, SUCCESS]);
-        self.redis.set(&[br#"},"redis":{"command":""#, name]);
-        self.is_short = form.status.iter().all(Piece::is_short)
-            && self.method.is_short()
-            && self.query.is_short()
-            && self.event.is_short()
-            && self.redis.is_short();
-    }
-}
-
 impl RecordWriter {
     /// Bytes of room in which a record is put.
     pub const ROOM_BYTES: usize = ROOM_BYTES;
@@ -119,7 +82,7 @@ impl RecordWriter {
         let form = Form { payload: format.payload, key_hasher: format.key_hasher.clone(), status };
         let commands = format.table.iter().map(|command| {
             let mut text = CommandText::default();
-            text.set(&escaped(command.name.as_bytes()), &form);
+            text.set(&escaped(command.name.as_bytes()), command.arity.unsigned_abs(), &form);
             text
         });
         RecordWriter {
@@ -206,7 +169,7 @@ impl RecordWriter {
             }
             self.scratch.extend(word.iter().map(u8::to_ascii_uppercase));
         }
-        self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch }, &self.form);
+        self.unknown.set(if self.scratch.is_empty() { b"unknown" } else { &self.scratch }, 0, &self.form);
     }
 }
 
@@ -458,12 +421,13 @@ impl Record<'_> {
     #[inline(always)]
     fn put_redis<L: Line>(&self, line: L, slot: Option<u16>, last: &mut Digits) -> L {
         let transaction = self.transaction;
-        let mut line = line.turn().piece(&self.command.redis);
-        let counts =
-            SLOT_COUNTS.get(transaction.args as usize).and_then(|counts| counts.get(transaction.keys as usize));
-        line = match (counts, slot) {
-            (Some(counts), Some(slot)) => line.field(counts, u64::from(slot)),
-            _ => self.put_counts(line, slot).turn(),
+        let CommandText { redis, usual_args, counts_bytes, .. } = self.command;
+        let mut line = line.turn();
+        line = match slot {
+            Some(slot) if (transaction.args, transaction.keys) == (*usual_args, 1) => {
+                line.piece(redis).number(u64::from(slot))
+            }
+            _ => self.put_counts(line.piece_but(redis, *counts_bytes), slot).turn(),
         };
         if let Some(db) = transaction.db {
             line = line.field(br#","db":"#, u64::from(db));
@@ -505,6 +469,11 @@ impl Record<'_> {
 
     #[inline(never)]
     fn put_counts<L: Line>(&self, line: L, slot: Option<u16>) -> L {
+        let Transaction { args, keys, .. } = self.transaction;
+        let counts = SLOT_COUNTS.get(*args as usize).and_then(|counts| counts.get(*keys as usize));
+        if let (Some(counts), Some(slot)) = (counts, slot) {
+            return line.field(counts, u64::from(slot));
+        }
         let line = line.field(br#"","args":"#, u64::from(self.transaction.args));
         let line = line.field(br#","keys":"#, u64::from(self.transaction.keys));
         match slot {
@@ -573,18 +542,6 @@ impl Record<'_> {
         line
     }
 }
-
-/// The end of a command's name, how many arguments and keys it has, where these are few, and the name of its slot.
-static SLOT_COUNTS: [[[u8; 27]; 10]; 10] = {
-    let mut counts = [[*br#"","args":0,"keys":0,"slot":"#; 10]; 10];
-    let mut n = 0;
-    while n < 100 {
-        counts[n / 10][n % 10][9] += (n / 10) as u8;
-        counts[n / 10][n % 10][18] += (n % 10) as u8;
-        n += 1;
-    }
-    counts
-};
 
 const NETWORK_IPV4: &[u8; 80] = br#"},"network":{"type":"ipv4","transport":"tcp","protocol":"redis","community_id":""#;
 const NETWORK_IPV6: &[u8; 80] = br#"},"network":{"type":"ipv6","transport":"tcp","protocol":"redis","community_id":""#;
