@@ -22,7 +22,8 @@ pub(super) struct Datagram<'a> {
     pub(super) source: Endpoint,
     pub(super) destination: Endpoint,
     pub(super) protocol: u8,
-    /// Of IPv4 the length and the identification, as in the header; of IPv6 the length alone.
+    /// By what it is told from others: of IPv4 its length, and the identification in the lower half, as in the header; of IPv6 the
+    /// payload's length alone.
     pub(super) size: u32,
     pub(super) payload: Bytes<'a>,
 }
@@ -78,10 +79,17 @@ fn ipv4_payload<'a>(header: &[u8; 20], packet: Bytes<'a>) -> Result<(usize, Byte
     Ok((header_len, packet.with_len(total_len).skip(header_len)?))
 }
 
+/// A length as in the upper half of [`Datagram::size`]. It is the true one: in a header of segmentation offload, or of what was made
+/// whole from fragments, it may be another or none, and be more than fits there.
+#[inline(always)]
+fn size(length: usize) -> u32 {
+    (length as u32).rotate_left(16)
+}
+
 #[inline(always)]
 fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
     let header = packet.header::<20>()?;
-    let (_, payload) = ipv4_payload(header, packet)?;
+    let (header_len, payload) = ipv4_payload(header, packet)?;
     if be16([header[6], header[7]]) & IPV4_FRAGMENT != 0 {
         return Err(Skip::Fragment);
     }
@@ -90,7 +98,7 @@ fn ipv4(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         source: end(source),
         destination: end(destination),
         protocol: header[9],
-        size: u32::from_be_bytes([header[2], header[3], header[4], header[5]]),
+        size: size(header_len + payload.wire_len) ^ u32::from(be16([header[4], header[5]])),
         payload,
     })
 }
@@ -119,7 +127,7 @@ fn ipv6(packet: Bytes<'_>) -> Result<Datagram<'_>, Skip> {
         return Err(Skip::Fragment);
     }
     let (source, destination) = ipv6_ends(header);
-    let size = u32::from(be16([header[4], header[5]]));
+    let size = size(payload.wire_len);
     Ok(Datagram { source: end(source), destination: end(destination), protocol, size, payload })
 }
 

@@ -104,4 +104,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn packets_of_which_offload_left_the_length_open_are_told_apart_by_what_is_there() {
+        let open = |mut packet: Vec<u8>, more: usize| {
+            packet[2..4].fill(0);
+            packet.extend(vec![b'x'; more]);
+            mark(&packet)
+        };
+        assert_ne!(open(ipv4(12), 0), open(ipv4(12), 1));
+        assert_eq!(open(ipv4(12), 1), open(ipv4(12), 1));
+    }
 }

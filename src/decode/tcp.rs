@@ -51,7 +51,7 @@ pub struct Tcp<'a> {
     pub(super) bytes: &'a [u8],
     /// Length of the payload on the wire.
     pub(super) wire_payload_len: u32,
-    /// Of its IPv4 packet the length and the identification, as in its header; of an IPv6 packet the length alone.
+    /// Of its IPv4 packet the length and the identification, as in its header; of an IPv6 packet the payload's length alone.
     pub(super) size: u32,
     /// Bytes of the header, options included.
     pub(super) header_len: u32,
