@@ -18,7 +18,7 @@ use resptap::counters::Counter;
 use resptap::export::summary::{Memory, Report, to_json};
 use resptap::limits::TUNNELS_MAX;
 use resptap::record::transaction::Transaction;
-use resptap::redis::arguments::{self, Payload};
+use resptap::redis::arguments::{self, KeyPlace, Payload};
 use resptap::redis::pairing::Resync;
 use resptap::runtime::{self, Progress};
 use resptap::units::Timestamp;
@@ -113,8 +113,18 @@ proptest! {
 /// All that is told of transactions but what their texts say.
 fn without_texts(outcomes: &Outcomes) -> Vec<String> {
     let told = outcomes.records.iter().map(|record| {
-        let transaction =
-            Transaction { text_at: 0, arguments_len: 0, rare: Transaction::NOTHING_RARE, ..record.transaction };
+        let Transaction { key, .. } = record.transaction;
+        if key != KeyPlace::default() {
+            let place = usize::from(key.at)..usize::from(key.at) + usize::from(key.length);
+            assert_eq!(record.arguments.get(place), arguments::first_key(&record.arguments), "where its key is");
+        }
+        let transaction = Transaction {
+            text_at: 0,
+            arguments_len: 0,
+            key: KeyPlace::default(),
+            rare: Transaction::NOTHING_RARE,
+            ..record.transaction
+        };
         format!("{transaction:?} {:?} {:?}", record.parent, arguments::slot(&record.arguments))
     });
     let mut told: Vec<String> = told.collect();
