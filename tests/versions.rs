@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use resptap::counters::Counter;
+use resptap::redis::arguments::KeyPlace;
 use resptap::redis::pairing::Flags;
 use resptap::units::Timestamp;
 
@@ -26,8 +27,8 @@ fn told(record: &Record, moved: bool) -> (String, [u64; 2]) {
     if moved {
         (transaction.t1, transaction.end, transaction.times) = (Timestamp::NONE, Timestamp::NONE, None);
     }
-    // Places in its batch.
-    (transaction.text_at, transaction.rare) = (0, 0);
+    // Places in its batch, and in its arguments, where its key is looked for if they don't say.
+    (transaction.text_at, transaction.rare, transaction.key) = (0, 0, KeyPlace::default());
     transaction.flags = Flags(transaction.flags.0 & !(Flags::RETRANSMIT.0 | Flags::GAP.0));
     let texts = [&record.arguments, &record.error].map(|text| text.escape_ascii().to_string());
     (
