@@ -209,7 +209,6 @@ impl Connection {
         stream.offer(tcp.control().window());
         let from = stream.next();
         stream.advance_to(bytes.len() as u64, at);
-        self.last_at = at;
         let taken = if self.unfinished[direction as usize] != NONE {
             self.finish_usual(bytes, direction, from, ack, at, resources, recorder)
         } else if direction == Direction::Request {
@@ -222,6 +221,8 @@ impl Connection {
             let piece = Piece { from, bytes, cut: 0, fin: false, meta };
             self.take_rest(direction, &piece, taken, at, resources, recorder);
         }
+        // Only now: what it says of hidden requests is of the segment before, as the long way has it.
+        self.last_at = at;
     }
 
     /// What is left of a segment goes the long way.
