@@ -62,7 +62,7 @@ enum Ends {
 }
 
 /// What a frame's key is that is not of the usual kind, and the VLANs that it was in.
-struct Keyed {
+struct Other {
     key: FlowKey,
     vlans: [u16; 2],
 }
@@ -71,7 +71,7 @@ struct Keyed {
 #[derive(Default)]
 struct Arrivals<'a> {
     all: ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    others: ArrayVec<Keyed, BATCH_FRAMES>,
+    others: ArrayVec<Other, BATCH_FRAMES>,
 }
 
 impl Arrivals<'_> {
@@ -322,7 +322,7 @@ impl Worker {
         }
         let hash = self.table.hash(&key);
         let ends = Ends::Other(arrivals.others.len() as u8);
-        arrivals.others.push(Keyed { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
+        arrivals.others.push(Other { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
         arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, ends, guess: NONE, direction });
         Fate::Arrives
     }
