@@ -3,7 +3,7 @@
 //! A bound that is reached is counted (`memory.evicted`, `memory.limited` in the summary), never silent. The relations
 //! between bounds are checked when this file compiles.
 
-/// Frames that are decoded, hashed and prefetched together.
+/// Frames that a worker takes at a time.
 pub const BATCH_FRAMES: usize = 32;
 
 /// Tunnels within one another that are looked into.

@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)]
 
+/// Bytes of a cache line.
+pub const LINE_BYTES: usize = 64;
+
 /// Asks for the first cache line of `values[index]`; if there is no such value, for whatever is there.
 #[inline(always)]
 pub fn prefetch_nth<T>(values: &[T], index: usize) {

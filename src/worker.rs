@@ -4,8 +4,9 @@
 //!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
-//! Frames come in batches: all of a batch are decoded and hashed, their slots looked up and prefetched, and only then
-//! processed, so that the table's cache misses overlap. A worker shares nothing with the others. After warm-up it allocates
+//! Frames come in batches, and go from stage to stage a few at a time: they are decoded and hashed, their place in the table is looked
+//! up, then what their connection needs, and only then they are processed. From one stage to the next what is needed there is
+//! asked for, and others are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After warm-up it allocates
 //! nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
 pub mod emission;
@@ -13,6 +14,7 @@ pub mod recording;
 mod shed;
 
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -28,7 +30,7 @@ use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
-use crate::prefetch::prefetch_nth;
+use crate::prefetch::{LINE_BYTES, prefetch_nth};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -46,6 +48,8 @@ struct Arrival<'a> {
     tcp: Tcp<'a>,
     at: Timestamp,
     hash: u64,
+    /// What copies of it have in common.
+    print: Print,
     ends: Ends,
     /// Where its connection is most likely.
     guess: u32,
@@ -67,14 +71,19 @@ struct Other {
     vlans: [u16; 2],
 }
 
-/// The frames of a batch that are on their way.
+/// Frames that are on their way together.
 #[derive(Default)]
 struct Arrivals<'a> {
-    all: ArrayVec<Arrival<'a>, BATCH_FRAMES>,
-    others: ArrayVec<Other, BATCH_FRAMES>,
+    all: ArrayVec<Arrival<'a>, STEP_FRAMES>,
+    others: ArrayVec<Other, STEP_FRAMES>,
 }
 
 impl Arrivals<'_> {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.others.clear();
+    }
+
     fn key(&self, arrival: &Arrival<'_>) -> FlowKey {
         match arrival.ends {
             Ends::Usual(ends) => ends.into(),
@@ -99,8 +108,14 @@ enum Fate {
     Shed,
 }
 
+/// Frames that go from one stage to the next together.
+const STEP_FRAMES: usize = 4;
+/// Stages: they are decoded, looked up, asked about, processed.
+const STAGES: usize = 4;
 /// So many frames before it is decoded a frame's headers are asked for.
-const FRAMES_AHEAD: usize = 8;
+const FRAMES_AHEAD: usize = 2 * STEP_FRAMES;
+/// So many bytes behind a TCP header's beginning have been asked for with the headers before it.
+const ASKED_BYTES: usize = LINE_BYTES;
 /// Of longer frames few are read to their end: they are the middle of something long.
 const SHORT_FRAME_BYTES: usize = 1024;
 
@@ -108,11 +123,23 @@ const SHORT_FRAME_BYTES: usize = 1024;
 #[inline(always)]
 fn ask_for_headers(frame: &Frame<'_>) {
     prefetch_nth(frame.bytes, 0);
-    prefetch_nth(frame.bytes, 64);
+    prefetch_nth(frame.bytes, LINE_BYTES);
+}
+
+/// Asks for what stands in a segment of several messages, each of which is read where it begins and ends, beyond what
+/// [`ask_for_headers`] did.
+#[inline(always)]
+fn ask_for_messages(tcp: &Tcp<'_>) {
+    let bytes = tcp.bytes();
+    let mut at = ASKED_BYTES;
+    while at < bytes.len() {
+        prefetch_nth(bytes, at);
+        at += LINE_BYTES;
+    }
 }
 
 /// Frames after which counters are published.
-const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
+const PUBLISH_FRAMES: usize = 16 * BATCH_FRAMES;
 
 /// One core's state.
 #[derive(Debug)]
@@ -207,28 +234,60 @@ impl Worker {
     }
 
     /// Processes a batch up to the first fragment in it, or its end; answers how many frames that were.
+    ///
+    /// Frames go from stage to stage a few at a time, and while they are processed the memory of those behind them comes.
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
-        let mut arrivals = Arrivals::default();
-        let done = self.decode(frames, &mut arrivals);
-        for arrival in &mut arrivals.all {
-            arrival.guess = self.table.guess(arrival.hash);
+        // Each on its way through all of the stages, in turn: the one that has come through takes what comes.
+        let mut steps: [Arrivals<'_>; STAGES] = Default::default();
+        frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
+        // Frames that are decoded, up to the fragment or the end.
+        let (mut decoded, mut end) = (0, frames.len());
+        let mut step = 0;
+        // Steps in which there may yet be some on their way.
+        let mut left = STAGES;
+        while left > 0 {
+            let coming = &mut steps[step % STAGES];
+            coming.clear();
+            if decoded < end {
+                let some = decoded..end.min(decoded + STEP_FRAMES);
+                let done = self.decode(frames, some.clone(), coming);
+                if done < some.len() {
+                    end = decoded + done;
+                }
+                decoded += done;
+            } else {
+                left -= 1;
+            }
+            for arrival in &mut steps[(step + STAGES - 1) % STAGES].all {
+                arrival.guess = self.table.guess(arrival.hash);
+            }
+            for arrival in &steps[(step + STAGES - 2) % STAGES].all {
+                self.ask_for_request(arrival);
+            }
+            let ready = &steps[(step + STAGES - 3) % STAGES];
+            if self.resources.scarce().is_some()
+                && let Some(first) = ready.all.first()
+            {
+                self.relieve(first.at);
+            }
+            for arrival in &ready.all {
+                self.arrive(arrival, ready);
+            }
+            step += 1;
         }
-        for arrival in &arrivals.all {
-            // If it is a reply, the request that waits for it is needed. Whether it is can't be foretold: no branches.
-            if let Some(connection) = self.table.peek(arrival.guess) {
-                connection.prefetch_head(&self.resources);
+        end
+    }
+
+    /// If it is a reply, the request that waits for it is needed. Whether it is can't be foretold: no branches for that.
+    #[inline(always)]
+    fn ask_for_request(&self, arrival: &Arrival<'_>) {
+        if let Some(connection) = self.table.peek(arrival.guess) {
+            connection.prefetch_head(&self.resources);
+            if arrival.direction == Direction::Request {
+                ask_for_messages(&arrival.tcp);
             }
         }
-        if self.resources.scarce().is_some()
-            && let Some(first) = arrivals.all.first()
-        {
-            self.relieve(first.at);
-        }
-        for arrival in &arrivals.all {
-            self.arrive(arrival, &arrivals);
-        }
-        done
     }
 
     /// Takes a fragment, and processes the packet that became whole by it.
@@ -252,13 +311,14 @@ impl Worker {
         self.recording.hand_over(&mut self.resources.counters);
     }
 
-    /// Decodes a batch up to the first fragment in it, or its end, and answers how many frames that were; what is no segment
-    /// of interest is counted and left out.
-    #[inline]
-    fn decode<'a>(&mut self, frames: &[Frame<'a>], arrivals: &mut Arrivals<'a>) -> usize {
-        let (mut bytes, mut shed, mut done) = (0, 0, frames.len());
-        frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
-        for (at, frame) in frames.iter().enumerate() {
+    /// Decodes some of a batch's frames up to the first fragment among them, or their end, and answers how many frames that were;
+    /// what is no segment of interest is counted and left out.
+    #[inline(always)]
+    fn decode<'a>(&mut self, frames: &[Frame<'a>], step: Range<usize>, arrivals: &mut Arrivals<'a>) -> usize {
+        let (mut bytes, mut shed, mut done) = (0, 0, step.len());
+        let before = arrivals.all.len();
+        for at in step.clone() {
+            let frame = &frames[at];
             if let Some(ahead) = frames.get(at + FRAMES_AHEAD) {
                 ask_for_headers(ahead);
             }
@@ -274,7 +334,7 @@ impl Worker {
                 Fate::Arrives => {}
                 // Counted when its fate is known.
                 Fate::Skipped(Skip::Fragment) => {
-                    done = at;
+                    done = at - step.start;
                     break;
                 }
                 Fate::Skipped(skip) => self.resources.counters.count(skip.counter()),
@@ -289,7 +349,7 @@ impl Worker {
         counters.add(Counter::FramesSeen, done as u64 - shed);
         counters.add(Counter::FramesShed, shed);
         counters.add(Counter::FrameBytes, bytes);
-        counters.add(Counter::FramesAnalysed, arrivals.all.len() as u64);
+        counters.add(Counter::FramesAnalysed, (arrivals.all.len() - before) as u64);
         done
     }
 
@@ -304,8 +364,11 @@ impl Worker {
             }
         }
         let hash = ends.hash(self.table.seed());
+        self.table.prefetch(hash);
+        let print = Print::of(&usual.tcp, direction, hash);
+        self.recent.prefetch(print);
         let ends = Ends::Usual(ends);
-        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, ends, guess: NONE, direction });
+        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, print, ends, guess: NONE, direction });
         Fate::Arrives
     }
 
@@ -323,7 +386,8 @@ impl Worker {
         let hash = self.table.hash(&key);
         let ends = Ends::Other(arrivals.others.len() as u8);
         arrivals.others.push(Other { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
-        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, ends, guess: NONE, direction });
+        let print = Print::of(&packet.tcp, direction, hash);
+        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, print, ends, guess: NONE, direction });
         Fate::Arrives
     }
 
@@ -340,8 +404,8 @@ impl Worker {
         if shed.has_taken_any(connection.last_at()) {
             return self.look_up(arrival, batch);
         }
-        let Arrival { tcp, direction, at, hash, .. } = arrival;
-        let arrived = connection.arrive(tcp, *direction, *at, *hash, recent, resources, recording);
+        let Arrival { tcp, direction, at, print, .. } = arrival;
+        let arrived = connection.arrive(tcp, *direction, *at, *print, recent, resources, recording);
         if arrived != Arrived::Done {
             self.arrived(arrived, arrival, arrival.guess, batch);
         }
@@ -356,9 +420,9 @@ impl Worker {
         if self.end_if_shed(slot) {
             return self.open_unless_copy(arrival, batch);
         }
-        let Arrival { tcp, direction, at, hash, .. } = arrival;
+        let Arrival { tcp, direction, at, print, .. } = arrival;
         let Worker { table, recent, resources, recording, .. } = self;
-        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, *hash, recent, resources, recording);
+        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, *print, recent, resources, recording);
         self.arrived(arrived, arrival, slot, batch);
     }
 
@@ -402,7 +466,7 @@ impl Worker {
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
     fn open_unless_copy(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
-        if self.recent.is_copy(Print::of(&arrival.tcp, arrival.direction, arrival.hash), arrival.at, false) {
+        if self.recent.is_copy(arrival.print, arrival.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         self.open(arrival, batch);
@@ -505,8 +569,8 @@ impl Worker {
     pub fn finish(mut self, at: Timestamp) -> WorkerReport {
         self.fragments.give_up_all(&mut self.resources.counters);
         // In the table's order, which no output depends on.
-        while let Some(slot) = self.table.any() {
-            if self.end_if_shed(slot) {
+        for slot in 0..self.table.span() {
+            if self.table.peek(slot).is_none() || self.end_if_shed(slot) {
                 continue;
             }
             let connection = self.table.get_mut(slot);

@@ -57,7 +57,7 @@ const FENCES: &[Fence] = &[
     fence("xsk_rs", &["src/capture/afxdp/"]),
     fence("rustix", &["src/clock.rs"]),
     fence("memmap2", &["src/capture/"]),
-    fence("libc", &["src/capture/", "src/runtime.rs"]),
+    fence("libc", &["src/capture/", "src/huge.rs", "src/runtime.rs"]),
     fence("flate2", &["src/capture/", "src/export/hlog_reader.rs"]),
     fence("zstd", &["src/capture/", "src/sink/"]),
     fence("sha1", &["src/sink/"]),
@@ -71,7 +71,7 @@ const CLOCKS: &[&str] = &["SystemTime", "Instant", "Timestamp", "Zoned", "Utc", 
 const CLOCK_FILE: &str = "src/clock.rs";
 
 /// Where `unsafe` may stand.
-const UNSAFE_PLACES: &[&str] = &["src/capture/", "src/prefetch.rs"];
+const UNSAFE_PLACES: &[&str] = &["src/capture/", "src/huge.rs", "src/prefetch.rs"];
 
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 const MARKERS: &[&str] = &["TODO", "FIXME"];

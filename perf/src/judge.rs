@@ -189,15 +189,15 @@ impl<'a> Bench<'a> {
     fn arrive(&mut self, packet: &Packet<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
         let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        let hash = key.hash(Seed::fixed(0));
+        let print = Print::of(&packet.tcp, direction, key.hash(Seed::fixed(0)));
         if let Some(connection) = place {
-            if connection.arrive(&packet.tcp, direction, at, hash, recent, resources, clerk) != Arrived::Unusual
+            if connection.arrive(&packet.tcp, direction, at, print, recent, resources, clerk) != Arrived::Unusual
                 || connection.arrive_unusually(packet, direction, at, resources, clerk)
             {
                 return;
             }
             *place = None;
-        } else if recent.is_copy(Print::of(&packet.tcp, direction, hash), at, false) {
+        } else if recent.is_copy(print, at, false) {
             return resources.counters.count(Counter::Duplicates);
         }
         recent.connection_begins(at);

@@ -11,7 +11,7 @@ use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Tcp};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
-use crate::prefetch::prefetch_lines;
+use crate::prefetch::{LINE_BYTES, prefetch_lines, prefetch_nth};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
@@ -36,8 +36,7 @@ pub enum Arrived {
 }
 
 impl Connection {
-    /// A segment between its ends arrives. `hash`: its key's, by which copies of the segment are known, `recent`: the packets of
-    /// late.
+    /// A segment between its ends arrives. `print`: what its copies have in common, `recent`: the packets of late.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub fn arrive<R: Recorder>(
@@ -45,15 +44,15 @@ impl Connection {
         tcp: &Tcp<'_>,
         direction: Direction,
         at: Timestamp,
-        hash: u64,
+        print: Print,
         recent: &mut Recent,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
         let Some((payload, ack)) = self.usual(tcp, direction, at, resources) else {
-            return self.arrive_long(tcp, direction, at, hash, recent, resources, recorder);
+            return self.arrive_long(tcp, direction, at, print, recent, resources, recorder);
         };
-        if recent.is_copy(Print::of(tcp, direction, hash), at, true) {
+        if recent.is_copy(print, at, true) {
             resources.counters.count(Counter::Duplicates);
             return Arrived::Done;
         }
@@ -69,14 +68,14 @@ impl Connection {
         tcp: &Tcp<'_>,
         direction: Direction,
         at: Timestamp,
-        hash: u64,
+        print: Print,
         recent: &mut Recent,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
         let segment = tcp.segment();
         let is_next = self.brings_next(&segment, direction, at, resources);
-        if recent.is_copy(Print::of(tcp, direction, hash), at, is_next) {
+        if recent.is_copy(print, at, is_next) {
             resources.counters.count(Counter::Duplicates);
             return Arrived::Done;
         }
@@ -410,6 +409,9 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> usize {
+        if bytes.len() > LONG_BYTES {
+            ask_for(bytes);
+        }
         let mut at = 0;
         while at < bytes.len() {
             let Some((kind, length)) = scalar(&bytes[at..]) else { break };
@@ -447,6 +449,7 @@ impl Connection {
             return false;
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
+        self.queue.prefetch_second(requests);
         counters.count(Counter::Replies);
         counters.count(Counter::RepliesPaired);
         counters.count(counter);
@@ -476,6 +479,17 @@ impl Connection {
             self.execute_silent(resources, recorder);
         }
         true
+    }
+}
+
+/// Replies that have more bytes than this are asked for as a whole.
+const LONG_BYTES: usize = 512;
+
+/// Asks for the memory of messages, each of which is read where it begins and ends.
+#[inline(never)]
+fn ask_for(bytes: &[u8]) {
+    for at in (0..bytes.len()).step_by(LINE_BYTES) {
+        prefetch_nth(bytes, at);
     }
 }
 

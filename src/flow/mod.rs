@@ -2,5 +2,6 @@
 
 pub mod expiry;
 pub mod hash;
+pub mod index;
 pub mod key;
 pub mod table;

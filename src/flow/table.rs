@@ -1,16 +1,15 @@
 //! The flow table: bounded, a hash index over slots in a pool, with a timer for each slot.
 //!
-//! Slots stay where they are while they live; the index holds 4 bytes a connection. Of a key the ends are the connection's own
+//! Slots stay where they are while they live; the index is beside them. Of a key the ends are the connection's own
 //! ([`Keyed`]), and what else belongs to it is kept only where it is to tell connections apart. When the table is full the
 //! caller is told, and may make room with [`Table::first_of_some`].
 
-use hashbrown::HashTable;
-
-use crate::pool::{NONE, Pool};
+use crate::pool::Pool;
 use crate::prefetch::prefetch;
 
-use super::expiry::{HasLinks, Links, SLOT_BITS, SLOTS_MAX, Wheel};
+use super::expiry::{HasLinks, Links, Wheel};
 use super::hash::Seed;
+use super::index::{Index, SLOTS_MAX};
 use super::key::{FlowKey, Ipv4Ends, Keyed};
 use crate::decode::tags::Tags;
 use crate::units::Timestamp;
@@ -27,7 +26,7 @@ struct Slot<T> {
 /// A bounded table of connections.
 #[derive(Debug)]
 pub struct Table<T> {
-    index: HashTable<Indexed>,
+    index: Index,
     slots: Pool<Slot<T>>,
     /// Of each slot, where they are a part of keys; else none.
     tags: Option<Vec<Tags>>,
@@ -35,35 +34,6 @@ pub struct Table<T> {
     seed: Seed,
     /// Slots that were looked at in search of one to give way.
     looked_at: u64,
-}
-
-/// A slot, and in the bits above it a part of its key's hash that tells it from nearly all others in the same place: to look up is
-/// to touch no slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Indexed(u32);
-
-impl Indexed {
-    #[inline(always)]
-    fn new(slot: u32, hash: u64) -> Indexed {
-        Indexed(slot | tag(hash))
-    }
-
-    #[inline(always)]
-    fn slot(self) -> u32 {
-        self.0 & ((1 << SLOT_BITS) - 1)
-    }
-
-    /// Whether it may be a key's of this hash.
-    #[inline(always)]
-    fn may_be(self, hash: u64) -> bool {
-        (self.0 ^ tag(hash)) >> SLOT_BITS == 0
-    }
-}
-
-/// A part of a hash that the index itself does not go by: it uses the highest bits, and as many of the lowest as it has places.
-#[inline(always)]
-fn tag(hash: u64) -> u32 {
-    (hash >> 16) as u32 & !((1 << SLOT_BITS) - 1)
 }
 
 /// Connections that are compared to find one to give way.
@@ -77,11 +47,10 @@ impl<T: Keyed> Table<T> {
     /// A table in `bytes` of memory, whose timers are looked at every `tick_ns`. `has_tags`: keys have tags that tell.
     pub fn new(bytes: u64, has_tags: bool, seed: Seed, tick_ns: u64) -> Table<T> {
         let tags_bytes = if has_tags { size_of::<Tags>() } else { 0 };
-        // The index doubles, so for a moment it holds a connection's 5 bytes up to 3 times, at half load.
-        let bytes_each = size_of::<Slot<T>>() + T::BYTES_BESIDE + tags_bytes + 4 + 30;
+        let bytes_each = size_of::<Slot<T>>() + T::BYTES_BESIDE + tags_bytes + 4 + Index::ENTRY_BYTES;
         let slots = crate::limits::items(bytes, bytes_each).min(SLOTS_MAX);
         Table {
-            index: HashTable::new(),
+            index: Index::default(),
             slots: Pool::new(slots),
             tags: has_tags.then(Vec::new),
             wheel: Wheel::new(tick_ns),
@@ -94,7 +63,7 @@ impl<T: Keyed> Table<T> {
     pub fn memory(&self) -> u64 {
         let tags_bytes = self.tags.as_ref().map_or(0, |tags| tags.len() * size_of::<Tags>());
         let slot_bytes = size_of::<Slot<T>>() as u64 + 4;
-        u64::from(self.slots.made()) * slot_bytes + tags_bytes as u64 + self.index.capacity() as u64 * 5
+        u64::from(self.slots.made()) * slot_bytes + tags_bytes as u64 + self.index.bytes() as u64
     }
 
     /// Connections in it.
@@ -116,7 +85,7 @@ impl<T: Keyed> Table<T> {
 
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.index.iter().map(|entry| self.get(entry.slot()))
+        (0..self.span()).filter_map(|slot| self.peek(slot))
     }
 
     /// Whether it is empty.
@@ -139,19 +108,29 @@ impl<T: Keyed> Table<T> {
     /// Where a connection is.
     #[inline(never)]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        let is_it = |entry: &Indexed| entry.may_be(hash) && self.is_keyed(entry.slot(), self.get(entry.slot()), key);
-        self.index.find(hash, is_it).map(|entry| entry.slot())
+        self.index.find(hash, |slot| self.is_keyed(slot, self.get(slot), key))
     }
 
-    /// Where a connection with a key of this hash is most likely, or [`NONE`]; of its slot nothing has been read, but it is asked
+    /// Asks for what [`Table::guess`] needs.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Slots have lower numbers than this; not in all of them there is a connection.
+    pub fn span(&self) -> u32 {
+        self.slots.span()
+    }
+
+    /// Where a connection with a key of this hash is most likely, or [`NONE`](crate::pool::NONE); of its slot nothing has been read, but it is asked
     /// for.
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> u32 {
-        let Some(entry) = self.index.find(hash, |entry| entry.may_be(hash)) else { return NONE };
-        if let Some(slot) = self.slots.find(entry.slot()) {
+        let guess = self.index.guess(hash);
+        if let Some(slot) = self.slots.find(guess) {
             prefetch(slot);
         }
-        entry.slot()
+        guess
     }
 
     /// The connection in a slot.
@@ -202,9 +181,12 @@ impl<T: Keyed> Table<T> {
             tags[slot as usize] = key.tags;
         }
         let Table { index, slots, tags, seed, .. } = self;
-        index.insert_unique(hash, Indexed::new(slot, hash), |other| {
-            hash_of(other.slot(), slots, tags.as_deref(), *seed)
-        });
+        if !index.has_room() {
+            let others = (0..slots.span()).filter(|&other| other != slot && slots.peek(other).value.is_some());
+            let hashed = others.map(|other| (hash_of(other, slots, tags.as_deref(), *seed), other));
+            index.rebuild(slots.in_use() as usize, hashed);
+        }
+        index.insert(hash, slot);
         Some(slot)
     }
 
@@ -212,9 +194,7 @@ impl<T: Keyed> Table<T> {
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         self.wheel.cancel(slot, &mut LinksOf(&mut self.slots));
         let hash = hash_of(slot, &self.slots, self.tags.as_deref(), self.seed);
-        if let Ok(entry) = self.index.find_entry(hash, |other| other.slot() == slot) {
-            entry.remove();
-        }
+        self.index.remove(hash, slot);
         let value = self.slots.get_mut(slot).value.take();
         self.slots.give_back(slot);
         value
@@ -248,11 +228,6 @@ impl<T: Keyed> Table<T> {
             }
         }
         first.map(|(_, slot)| slot)
-    }
-
-    /// Any connection, to empty the table one by one.
-    pub fn any(&self) -> Option<u32> {
-        self.index.iter().next().map(|entry| entry.slot())
     }
 }
 
@@ -395,7 +370,7 @@ mod tests {
                 let slot = table.find(table.hash(&key(*client)), &key(*client)).unwrap();
                 prop_assert_eq!(table.get(slot).1, *value);
             }
-            while let Some(slot) = table.any() { table.remove(slot); }
+            for slot in 0..table.span() { if table.peek(slot).is_some() { table.remove(slot); } }
             prop_assert!(table.is_empty());
         }
     }

@@ -4,6 +4,8 @@
 //! HdrHistogram of as many digits; when they are told ([`Recording::told`]) they become one, the same that would have recorded
 //! the values itself.
 
+use crate::prefetch::prefetch_nth;
+
 use super::histograms::{DIGITS, DIGITS_COARSE, Histogram, Parts, VALUE_NS_MAX};
 use super::room::{Absorbing, Claim, Growing, Recording, Room, singles, sized};
 
@@ -100,6 +102,13 @@ impl<const D: u8> Cells<D> {
     #[inline(always)]
     pub fn count_mut(&mut self, place: Place) -> Option<&mut u64> {
         self.counts.get_mut(Self::at(place))
+    }
+
+    /// Asks for the memory of the count of a place; answers whether it has one already.
+    #[inline(always)]
+    pub fn prefetch(&self, place: Place) -> bool {
+        prefetch_nth(&self.counts, Self::at(place));
+        Self::at(place) < self.counts.len()
     }
 
     fn make_room(&mut self, at: usize, claim: Claim, room: &mut Room) -> bool {

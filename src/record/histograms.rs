@@ -11,13 +11,8 @@
 //! metrics are always whole: there is room for them and for that rest from the beginning ([`Statistics::RESERVED_BYTES`]).
 
 use std::borrow::Cow;
-use std::hash::Hash;
-
-use hashbrown::HashTable;
 
 use crate::counters::{Counter, Counters};
-use crate::flow::hash::Seed;
-use crate::limits;
 use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::pairing::Flags;
 use crate::units::{Address, Endpoint, Timestamp};
@@ -25,9 +20,13 @@ use crate::units::{Address, Endpoint, Timestamp};
 use super::cells::{Cells, Fine, PartCells, Place};
 use super::room::{self, Absorbing, Bounded, Claim, Growing, Room, add_always, record_always};
 use super::transaction::Times;
+pub use directory::Directory;
 use usual::UsualSeries;
+use waiting::Waiting;
 
+mod directory;
 pub mod usual;
+mod waiting;
 
 /// A latency histogram, nanoseconds.
 pub type Histogram = hdrhistogram::Histogram<u64>;
@@ -92,38 +91,6 @@ impl ErrorCode {
     }
 }
 
-/// Numbers things in the order in which they come, up to a bound.
-#[derive(Debug)]
-struct Numbering<K> {
-    index: HashTable<u32>,
-    names: Vec<K>,
-    capacity: usize,
-    seed: Seed,
-}
-
-impl<K: Copy + Eq + Hash + Default> Numbering<K> {
-    fn new(capacity: usize, seed: Seed) -> Self {
-        // Number 0 is `other`; its name is never looked up.
-        Numbering { index: HashTable::new(), names: vec![K::default()], capacity, seed }
-    }
-
-    #[inline]
-    fn number(&mut self, name: K) -> Option<u32> {
-        let hash = self.seed.hash_of(&name);
-        if let Some(&number) = self.index.find(hash, |&number| self.names[number as usize] == name) {
-            return Some(number);
-        }
-        if self.names.len() > self.capacity {
-            return None;
-        }
-        let number = self.names.len() as u32;
-        self.names.push(name);
-        let (names, seed) = (&self.names, self.seed);
-        self.index.insert_unique(hash, number, |&other| seed.hash_of(&names[other as usize]));
-        Some(number)
-    }
-}
-
 /// A latency series: a server and a command, blocking calls apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SeriesName {
@@ -141,92 +108,6 @@ impl Default for SeriesName {
     }
 }
 
-/// A worker's numbers for servers, clients, series and error codes.
-#[derive(Debug)]
-pub struct Directory {
-    servers: Numbering<Endpoint>,
-    clients: Numbering<Address>,
-    series: Numbering<SeriesName>,
-    errors: Numbering<ErrorCode>,
-    /// Series that were numbered last, each in the place that its numbers give it: most requests are of a few.
-    recent: Box<[Recent; RECENT]>,
-}
-
-/// A series by the numbers of its parts, as one, and its own.
-#[derive(Clone, Copy, Debug)]
-struct Recent {
-    parts: u64,
-    series: u32,
-}
-
-/// Places for series that were numbered last.
-const RECENT: usize = 256;
-
-impl Directory {
-    /// Bytes that a name costs at most, what is made of it in the statistics and their sums included.
-    const NAME_BYTES: usize = 1024;
-
-    /// An empty directory whose names, and what is made of them, take at most so many bytes. `seed` guards its tables against
-    /// chosen names.
-    pub fn new(seed: Seed, bytes: u64) -> Directory {
-        let most = |bound: usize| bound.min(limits::items(bytes / 3, Self::NAME_BYTES) as usize);
-        Directory::with_bounds(
-            seed,
-            most(limits::SERVERS_PER_WORKER_MAX),
-            most(limits::CLIENTS_PER_WORKER_MAX),
-            most(limits::SERIES_PER_WORKER_MAX),
-            limits::ERROR_CODES_MAX,
-        )
-    }
-
-    fn with_bounds(seed: Seed, servers: usize, clients: usize, series: usize, errors: usize) -> Directory {
-        Directory {
-            servers: Numbering::new(servers, seed),
-            clients: Numbering::new(clients, seed),
-            series: Numbering::new(series, seed),
-            errors: Numbering::new(errors, seed),
-            // No series has these parts.
-            recent: Box::new([Recent { parts: u64::MAX, series: OTHER }; RECENT]),
-        }
-    }
-
-    /// The number of a series whose server has the number `server`, if there is room for it.
-    fn series(&mut self, server: u32, name: SeriesName) -> Option<u32> {
-        let parts = u64::from(server) << 32 | u64::from(name.command.0) << 1 | u64::from(name.blocking);
-        let place = (server as usize).wrapping_mul(31).wrapping_add(usize::from(name.command.0)) % RECENT;
-        if self.recent[place].parts == parts {
-            return Some(self.recent[place].series);
-        }
-        let series = self.number_series(name)?;
-        self.recent[place] = Recent { parts, series };
-        Some(series)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn number_series(&mut self, name: SeriesName) -> Option<u32> {
-        self.series.number(name)
-    }
-
-    /// The server's number.
-    pub fn server(&mut self, server: Endpoint, counters: &mut Counters) -> u32 {
-        number_or_other(self.servers.number(server), counters)
-    }
-
-    /// The client's number (by address: its ports come and go).
-    pub fn client(&mut self, client: Address, counters: &mut Counters) -> u32 {
-        number_or_other(self.clients.number(client), counters)
-    }
-}
-
-#[inline]
-fn number_or_other(number: Option<u32>, counters: &mut Counters) -> u32 {
-    number.unwrap_or_else(|| {
-        counters.count(Counter::EvictedSeries);
-        OTHER
-    })
-}
-
 #[cold]
 #[inline(never)]
 fn count_error(
@@ -235,7 +116,7 @@ fn count_error(
     directory: &mut Directory,
     counters: &mut Counters,
 ) {
-    let number = number_or_other(directory.errors.number(*code), counters);
+    let number = directory.error(*code, counters);
     errors.touch(number, || ((number != OTHER).then_some(*code), 0)).1 += 1;
 }
 
@@ -393,6 +274,15 @@ impl<T> Entries<T> {
         entry
     }
 
+    /// The same, to look at.
+    #[inline(always)]
+    fn touched(&self, number: u32) -> Option<&T> {
+        match self.places.get(number as usize) {
+            Some(Entry::Touched(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// The entry of a number, if it was touched.
     #[inline(always)]
     fn touched_mut(&mut self, number: u32) -> Option<&mut T> {
@@ -486,6 +376,7 @@ pub struct Statistics {
     /// By error code, redirects among them.
     pub errors: Entries<(Option<ErrorCode>, u64)>,
     usual: UsualSeries,
+    waiting: Waiting,
     room: Room,
 }
 
@@ -513,6 +404,7 @@ impl Statistics {
             clients: Entries::default(),
             errors: Entries::default(),
             usual: UsualSeries::default(),
+            waiting: Waiting::default(),
             room,
         }
     }
@@ -537,6 +429,7 @@ impl Statistics {
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
+        self.count_waiting();
         let counts = Counts {
             count: u64::from(sample.counts),
             errors: u64::from(sample.error.is_some_and(|code| !code.is_redirect())),
@@ -665,18 +558,8 @@ impl Statistics {
         self.servers.clear(PartyEntry::clear);
         self.clients.clear(PartyEntry::clear);
         self.errors.clear(|entry| entry.1 = 0);
+        self.forget_waiting();
         self.usual.clear();
-    }
-}
-
-impl Directory {
-    /// The number of a series without a server: these have room of their own, one per command, blocking calls apart.
-    fn overflow_series(&mut self, name: SeriesName) -> u32 {
-        let capacity = self.series.capacity;
-        self.series.capacity = usize::MAX;
-        let number = self.series.number(name).unwrap_or(OTHER);
-        self.series.capacity = capacity;
-        number
     }
 }
 

@@ -118,6 +118,16 @@ impl Queue {
         (self.tail != NONE).then_some(self.tail)
     }
 
+    /// Asks for the memory of the second element, which is the first one when that has been answered.
+    #[inline(always)]
+    pub fn prefetch_second(&self, pool: &Pool<Request>) {
+        if let Some(request) = pool.find_near(self.head)
+            && let Some(second) = pool.find_near(request.next)
+        {
+            second.prefetch();
+        }
+    }
+
     /// The request that was first has been answered.
     #[inline]
     pub fn answered(&self, pool: &mut Pool<Request>) {

@@ -305,9 +305,7 @@ impl Recorder for Recording {
         };
         let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
         let sample = UsualSample {
-            server: &identity.server,
             server_number: identity.server_number,
-            client: &identity.client.address,
             client_number: identity.client_number,
             command: request.command,
             request_bytes,

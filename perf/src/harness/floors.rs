@@ -14,12 +14,13 @@
 use hashbrown::HashTable;
 
 use resptap::capture::Frame;
-use resptap::limits::BATCH_FRAMES;
 use resptap::prefetch::prefetch;
 
 use crate::frame::SERVER_PORT;
 use crate::generator::Trace;
 
+/// Frames that are taken together.
+const BATCH_FRAMES: usize = 32;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 /// Secrets of the hash, which needs none here, but costs no less.

@@ -6,7 +6,7 @@ use crate::counters::{Counter, Counters};
 use crate::decode::{Flags, Packet as Decoded, decode};
 use crate::flow::key::FlowKey;
 use crate::limits::Budget;
-use crate::reassembly::duplicate::Recent;
+use crate::reassembly::duplicate::{Print, Recent};
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
@@ -325,8 +325,9 @@ impl Tap {
             Direction::Reply => (destination, source),
         };
         let Tap { resources, recent, connection, told, .. } = self;
+        let print = Print::of(&tcp, direction, HASH);
         if let Some(current) = connection
-            && (current.arrive(&tcp, direction, at, HASH, recent, resources, told) != Arrived::Unusual
+            && (current.arrive(&tcp, direction, at, print, recent, resources, told) != Arrived::Unusual
                 || current.arrive_unusually(&segment, direction, at, resources, told))
         {
             return;

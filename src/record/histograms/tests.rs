@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::totals::{Command, Totals, Whose};
 use super::usual::UsualSample;
 use super::*;
+use crate::flow::hash::Seed;
 
 fn table() -> CommandTable {
     CommandTable::parse("GET\t2\t\t\nSET\t3\t\t\nXREAD\t-4\tblocking\t\n").unwrap()
@@ -83,17 +84,7 @@ impl Worker {
         };
         if let (true, Some(times), None, false) = (self.is_quick, request.times, error, request.blocking) {
             let Sample { command, request_bytes, reply_bytes, .. } = sample;
-            let (server, client) = (sample.server, sample.client);
-            let usual = UsualSample {
-                server,
-                server_number,
-                client,
-                client_number,
-                command,
-                request_bytes,
-                reply_bytes,
-                times,
-            };
+            let usual = UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times };
             if self.statistics.record_usual(&usual, &mut self.directory, &mut self.counters) {
                 return;
             }

@@ -3,8 +3,9 @@
 //!
 //! What such a request adds to its command, to its server and to the parts of the latency that took no time are sums over
 //! series: they are kept by series, in few places that a series' numbers lead to, and [added](Statistics::settle) to where they
-//! belong when a place is needed for another series and before anything is told. All else has its place already, most of the time;
-//! what has not is left to what [`Statistics::record`] does. Never panics, allocates nothing but what that does.
+//! belong when a place is needed for another series and before anything is told. What it adds to its client
+//! waits a while ([`waiting`](super::waiting)). All else has its place already, most of the time; what has not is left to
+//! what [`Statistics::record`] does. Never panics, allocates nothing but what that does.
 
 use crate::counters::{Counter, Counters};
 use crate::redis::command::CommandId;
@@ -12,20 +13,15 @@ use crate::redis::command::CommandId;
 use super::super::cells::{PartCells, Place};
 use super::super::room::{Claim, Room, record_always};
 use super::super::transaction::Times;
-use super::{
-    Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, OTHER, PartyEntry, SeriesName, Statistics,
-};
+use super::waiting::Addition;
+use super::{Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, PartyEntry, SeriesName, Statistics};
 
 /// What a request of the usual kind adds.
 #[derive(Clone, Copy, Debug)]
-pub struct UsualSample<'a> {
-    /// The server.
-    pub server: &'a Endpoint,
-    /// Its number.
+pub struct UsualSample {
+    /// The server's number.
     pub server_number: u32,
-    /// The client.
-    pub client: &'a Address,
-    /// Its number.
+    /// The client's.
     pub client_number: u32,
     /// The command.
     pub command: CommandId,
@@ -140,12 +136,7 @@ fn parts(server_number: u32, command: CommandId) -> u64 {
 impl Statistics {
     /// Adds a request, if its series has had requests in this interval; else this answers false, and nothing has happened.
     #[inline(always)]
-    pub fn record_usual(
-        &mut self,
-        sample: &UsualSample<'_>,
-        directory: &mut Directory,
-        counters: &mut Counters,
-    ) -> bool {
+    pub fn record_usual(&mut self, sample: &UsualSample, directory: &mut Directory, counters: &mut Counters) -> bool {
         let Statistics { usual, commands, parts: of_all, room, .. } = self;
         let Some(sums) = usual.find(parts(sample.server_number, sample.command)) else { return false };
         let Times { queue, server, transfer, .. } = sample.times;
@@ -163,24 +154,18 @@ impl Statistics {
         sums.request_bytes += sample.request_bytes;
         sums.reply_bytes += sample.reply_bytes;
         let series = sums.series;
-        if let Some(client) = self.clients.touched_mut(sample.client_number)
-            && let Some(count) = client.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
-        {
-            *count += 1;
-            client.counts.count += 1;
-            client.counts.request_bytes += sample.request_bytes;
-            client.counts.reply_bytes += sample.reply_bytes;
-        } else {
-            let UsualSample { client, client_number, request_bytes, reply_bytes, .. } = *sample;
-            self.record_client(client, client_number, request_bytes, reply_bytes, latency, counters);
+        let UsualSample { server_number, client_number: client, command, request_bytes, reply_bytes, .. } = *sample;
+        if !self.wait(Addition { client, request_bytes, reply_bytes, latency }) {
+            self.count_waiting();
+            self.record_client(directory.client_name(client), client, request_bytes, reply_bytes, latency, counters);
         }
         if let Some(series) = self.series.touched_mut(series)
             && let Some(count) = series.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
         {
             *count += 1;
         } else {
-            let name = SeriesName { server: Some(*sample.server), command: sample.command, blocking: false };
-            self.record_series(name, sample.server_number, None, latency, directory, counters);
+            let name = SeriesName { server: directory.server_name(server_number), command, blocking: false };
+            self.record_series(name, server_number, None, latency, directory, counters);
         }
         true
     }
@@ -188,9 +173,9 @@ impl Statistics {
     /// Adds to a client that has had no requests in this interval, or whose latency has no room for this one.
     #[cold]
     #[inline(never)]
-    fn record_client(
+    pub(super) fn record_client(
         &mut self,
-        address: &Address,
+        name: Option<Address>,
         number: u32,
         request_bytes: u64,
         reply_bytes: u64,
@@ -198,8 +183,7 @@ impl Statistics {
         counters: &mut Counters,
     ) {
         let Statistics { clients, room, .. } = self;
-        let name = || (number != OTHER).then_some(*address);
-        let client = clients.touch(number, || PartyEntry::new(name()));
+        let client = clients.touch(number, || PartyEntry::new(name));
         client.counts.merge(&Counts { count: 1, errors: 0, request_bytes, reply_bytes });
         if client.latency.record(latency, Claim::Named, room).is_err() {
             counters.count(Counter::EvictedSeries);
@@ -222,6 +206,7 @@ impl Statistics {
 
     /// Adds what usual requests have added since to where it belongs: before anything is told.
     pub fn settle(&mut self) {
+        self.count_waiting();
         let Statistics { usual, commands, servers, parts, .. } = self;
         for sums in usual.sets.as_flattened_mut().iter_mut().filter(|sums| sums.parts != Sums::NONE.parts) {
             sums.settle(commands, servers, parts);
