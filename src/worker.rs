@@ -4,10 +4,10 @@
 //!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
-//! Frames come in batches, and go from stage to stage a few at a time: they are decoded and hashed, their place in the table is looked
-//! up, then what their connection needs, and only then they are processed. From one stage to the next what is needed there is
-//! asked for, and others are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After warm-up it allocates
-//! nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
+//! Frames come in batches, and go from stage to stage a few at a time: they are decoded and hashed, their place in the table is
+//! looked up, then what their connection needs, and only then they are processed. What is needed at a stage is asked for at the one
+//! before, and others are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After
+//! warm-up it allocates nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
 pub mod emission;
 pub mod recording;
@@ -245,7 +245,7 @@ impl Worker {
         let (mut decoded, mut end) = (0, frames.len());
         let mut step = 0;
         // Steps in which there may yet be some on their way.
-        let mut left = STAGES;
+        let mut left = STAGES - 1;
         while left > 0 {
             let coming = &mut steps[step % STAGES];
             coming.clear();

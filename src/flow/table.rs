@@ -122,8 +122,8 @@ impl<T: Keyed> Table<T> {
         self.slots.span()
     }
 
-    /// Where a connection with a key of this hash is most likely, or [`NONE`](crate::pool::NONE); of its slot nothing has been read, but it is asked
-    /// for.
+    /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
+    /// it is asked for.
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> u32 {
         let guess = self.index.guess(hash);

@@ -3,9 +3,9 @@
 //!
 //! What such a request adds to its command, to its server and to the parts of the latency that took no time are sums over
 //! series: they are kept by series, in few places that a series' numbers lead to, and [added](Statistics::settle) to where they
-//! belong when a place is needed for another series and before anything is told. What it adds to its client
-//! waits a while ([`waiting`](super::waiting)). All else has its place already, most of the time; what has not is left to
-//! what [`Statistics::record`] does. Never panics, allocates nothing but what that does.
+//! belong when a place is needed for another series and before anything is told. What it adds to its client waits a while (waiting.rs).
+//! All else has its place already, most of the time; what has not is left to what [`Statistics::record`] does. Never panics,
+//! allocates nothing but what that does.
 
 use crate::counters::{Counter, Counters};
 use crate::redis::command::CommandId;
