@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Modules from the lowest layer up; those of a line are siblings. A module names only modules of lines above its own.
 const LAYERS: &[&[&str]] = &[
-    &["units", "limits", "counters", "clock", "prefetch", "pool", "short"],
+    &["units", "limits", "counters", "clock", "huge", "prefetch", "pool", "short"],
     &["capture", "decode", "resp"],
     &["flow", "reassembly", "redis"],
     &["connection", "record"],
@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
 /// Siblings that may be named, by whom, and why. One that is not used has to go.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("clock", "units", "the wall clock tells points in time"),
+    ("pool", "huge", "a pool is a large array"),
     ("decode", "capture", "a frame is what decoding begins with"),
     ("sink", "endpoint", "records say who is behind an address"),
     ("export", "endpoint", "summaries say which service is behind an address"),
