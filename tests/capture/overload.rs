@@ -22,9 +22,10 @@ const CONNECTIONS: u32 = 1000;
 const LOAD: [(u64, u64); 4] = [(300, 20_000), (400, 60_000), (3000, 120_000), (6000, 4000)];
 /// When the load falls, and the capture is let run.
 const FALLS: Duration = Duration::from_millis(3700);
-/// For how long it runs at a time until then, and how much longer it is stopped, but for no longer than its ring holds out.
+/// For how long it runs at a time until then, and how many times as long it is stopped, but for no longer than its ring holds out:
+/// more where it still carries all.
 const RUNS: Duration = Duration::from_millis(1);
-const STOPS: u32 = 15;
+const STOPS: [u32; 7] = [15, 15, 15, 31, 31, 63, 63];
 const STOPS_MAX: Duration = Duration::from_millis(30);
 
 /// Writes the load as a capture; answers its packets and the truth.
@@ -52,7 +53,7 @@ fn load(path: &Path) -> (u64, Vec<Exchange>) {
 }
 
 /// Sends it from the switch to the mirror port, while a capture is stopped most of the time until the load falls.
-fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
+fn send(bed: &Bed, path: &Path, capture: &Capture, stops: u32) -> Sent {
     let sender = replayed::send(bed, path, Pace::Speed(1.0));
     // So that it is stopped in time, though the sender is busy.
     let schedule = |how: &[&str]| {
@@ -65,7 +66,7 @@ fn send(bed: &Bed, path: &Path, capture: &Capture) -> Sent {
         let runs = Instant::now();
         std::thread::sleep(RUNS);
         kill_process(pid, Signal::STOP).expect("it runs");
-        std::thread::sleep((runs.elapsed() * STOPS).min(STOPS_MAX));
+        std::thread::sleep((runs.elapsed() * stops).min(STOPS_MAX));
         kill_process(pid, Signal::CONT).expect("it is there");
     }
     schedule(&["-o", "-p", "0"]);
@@ -106,13 +107,13 @@ fn check_pairs(records: &[Value]) {
 }
 
 /// Whether it could be judged.
-fn is_shed_in_whole_connections(mode: &str) -> bool {
+fn is_shed_in_whole_connections(mode: &str, stops: u32) -> bool {
     let bed = Bed::up(&["--queues", "1"]);
     let path = bed.path("load.pcap");
     let (packets, truth) = load(&path);
     let how = format!("--interface t1 --mode {mode} --workers 1 --payload full --interval 500ms");
     let capture = bed.capture("tap", &how);
-    let sent = send(&bed, &path, &capture);
+    let sent = send(&bed, &path, &capture, stops);
     std::thread::sleep(Duration::from_millis(300));
     let said = capture.end();
     let (summary, mut records) = (bed.summary(), bed.records());
@@ -121,6 +122,10 @@ fn is_shed_in_whole_connections(mode: &str) -> bool {
     assert_eq!((sent.packets, sum(&requests["timed_out"])), (packets, 0), "{requests}");
     let (shed, drops) = (sum(&of_packets["shed"]["packets"]), sum(&of_packets["capture_drops"]));
     assert_eq!(sum(&of_packets["analysed"]) + shed + drops, packets, "each is accounted for: {of_packets}");
+    if shed + drops == 0 {
+        println!("{mode}: all was carried; once more, with less time: {of_packets}");
+        return false;
+    }
     assert!(shed > 0 && said.contains("% left out"), "{mode}: {of_packets} {said}");
     let last = said.lines().rfind(|line| line.contains("packets/s")).expect("a line");
     assert!(!last.contains("left out"), "the load has fallen: {said}");
@@ -158,6 +163,7 @@ fn what_is_too_much_is_left_out_in_whole_connections_and_the_others_are_whole() 
     // Of this thread, and of all that it starts: what else the machine does comes later.
     setpriority_process(None, -15).expect("root may");
     for mode in ["copy", "af-packet"] {
-        assert!((0..5).any(|_| is_shed_in_whole_connections(mode)), "{mode}: this machine is too busy to judge");
+        let is_judged = STOPS.iter().any(|&stops| is_shed_in_whole_connections(mode, stops));
+        assert!(is_judged, "{mode}: this machine is too busy, or too quick, to judge");
     }
 }
