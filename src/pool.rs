@@ -5,8 +5,6 @@
 //! `take` answers `None` at the bound. Handles are our own state: a handle that is used after `give_back` is a bug, and
 //! debug builds catch it.
 
-use crate::huge;
-
 /// The handle of nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -72,7 +70,6 @@ impl<T> Pool<T> {
             let capacity = self.capacity as usize;
             let target = (2 * length).clamp(capacity.min(ROOM_AT_ONCE), capacity);
             self.items.reserve_exact(target - length);
-            huge::ask_for(self.items.spare_capacity_mut());
             // All of them may be given back at once, which is no time to allocate. None is free at the moment.
             self.free.reserve_exact(self.items.capacity());
             #[cfg(debug_assertions)]

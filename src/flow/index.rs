@@ -4,7 +4,6 @@
 //! to one. What is behind a hash is most likely where the hash says, or next to it: one cache line, which can be asked for as soon
 //! as the hash is known. Whose hash it is only the slot tells. Grows by doubling, when three quarters are taken; never shrinks.
 
-use crate::huge;
 use crate::pool::NONE;
 use crate::prefetch::prefetch_nth;
 
@@ -54,8 +53,8 @@ impl Index {
         size_of_val(&*self.entries)
     }
 
-    /// Bytes for each entry that it may need, of an index that grows: the old places and twice as many new ones, of which
-    /// three eighths are taken.
+    /// Bytes for each entry that it may need: where it has just grown three eighths of its places are taken; with room for what the
+    /// allocator makes of that.
     pub const ENTRY_BYTES: usize = 16;
 
     #[inline(always)]
@@ -129,8 +128,9 @@ impl Index {
         while (count + 1) * 8 > places * 3 {
             places *= 2;
         }
+        // What was there is not needed for it: so there are never two of them.
+        self.entries = Vec::new();
         self.entries = vec![FREE; places];
-        huge::ask_for_under(&mut self.entries);
         self.taken = 0;
         for (hash, slot) in slots {
             self.insert(hash, slot);

@@ -13,7 +13,6 @@
 //!
 //! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
 
-use crate::huge;
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::{prefetch, prefetch_nth};
 
@@ -268,7 +267,7 @@ impl Top {
     pub fn new(capacity: usize) -> Top {
         let text = capacity * KEY_NAME_BYTES_MAX;
         assert!(capacity > 0 && u32::try_from(text).is_ok(), "a table holds something, and numbers are of 32 bits");
-        let mut top = Top {
+        Top {
             capacity,
             index: vec![Slot::default(); (2 * capacity).next_power_of_two()],
             places: Vec::with_capacity(capacity),
@@ -278,12 +277,7 @@ impl Top {
             is_whole: true,
             text: Vec::with_capacity(text),
             missed: PerMetric::default(),
-        };
-        huge::ask_for_under(&mut top.index);
-        huge::ask_for(top.places.spare_capacity_mut());
-        huge::ask_for(top.tallies.spare_capacity_mut());
-        huge::ask_for(top.text.spare_capacity_mut());
-        top
+        }
     }
 
     /// Bytes of memory in use.
