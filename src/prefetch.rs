@@ -18,6 +18,14 @@ pub fn prefetch_nth<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
+/// Asks for all cache lines of some bytes that hold several messages, each of which is read where it begins and ends.
+#[inline(never)]
+pub fn prefetch_bytes(bytes: &[u8]) {
+    for at in (0..bytes.len()).step_by(LINE_BYTES) {
+        prefetch_nth(bytes, at);
+    }
+}
+
 /// Asks for the first cache lines of `value`, so many.
 #[inline(always)]
 pub fn prefetch_lines<T, const LINES: usize>(value: &T) {

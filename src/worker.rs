@@ -30,7 +30,7 @@ use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
-use crate::prefetch::{LINE_BYTES, prefetch_nth};
+use crate::prefetch::{LINE_BYTES, prefetch_bytes, prefetch_nth};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -126,20 +126,8 @@ fn ask_for_headers(frame: &Frame<'_>) {
     prefetch_nth(frame.bytes, LINE_BYTES);
 }
 
-/// Asks for what stands in a segment of several messages, each of which is read where it begins and ends, beyond what
-/// [`ask_for_headers`] did.
-#[inline(always)]
-fn ask_for_messages(tcp: &Tcp<'_>) {
-    let bytes = tcp.bytes();
-    let mut at = ASKED_BYTES;
-    while at < bytes.len() {
-        prefetch_nth(bytes, at);
-        at += LINE_BYTES;
-    }
-}
-
 /// Frames after which counters are published.
-const PUBLISH_FRAMES: usize = 16 * BATCH_FRAMES;
+const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
 
 /// One core's state.
 #[derive(Debug)]
@@ -284,8 +272,10 @@ impl Worker {
     fn ask_for_request(&self, arrival: &Arrival<'_>) {
         if let Some(connection) = self.table.peek(arrival.guess) {
             connection.prefetch_head(&self.resources);
-            if arrival.direction == Direction::Request {
-                ask_for_messages(&arrival.tcp);
+            if arrival.direction == Direction::Request
+                && let Some(behind) = arrival.tcp.bytes().get(ASKED_BYTES..)
+            {
+                prefetch_bytes(behind);
             }
         }
     }

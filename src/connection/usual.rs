@@ -11,7 +11,7 @@ use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Tcp};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
-use crate::prefetch::{LINE_BYTES, prefetch_lines, prefetch_nth};
+use crate::prefetch::{prefetch_bytes, prefetch_lines};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
@@ -410,7 +410,7 @@ impl Connection {
         recorder: &mut R,
     ) -> usize {
         if bytes.len() > LONG_BYTES {
-            ask_for(bytes);
+            prefetch_bytes(bytes);
         }
         let mut at = 0;
         while at < bytes.len() {
@@ -484,14 +484,6 @@ impl Connection {
 
 /// Replies that have more bytes than this are asked for as a whole.
 const LONG_BYTES: usize = 512;
-
-/// Asks for the memory of messages, each of which is read where it begins and ends.
-#[inline(never)]
-fn ask_for(bytes: &[u8]) {
-    for at in (0..bytes.len()).step_by(LINE_BYTES) {
-        prefetch_nth(bytes, at);
-    }
-}
 
 /// A reply of the usual form.
 #[derive(Clone, Copy, Debug)]

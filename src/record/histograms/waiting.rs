@@ -1,7 +1,7 @@
 //! What usual requests add to their clients: it waits until the memory for it has come.
 //!
 //! Clients are many, each with a histogram of its own: the place of a latency in it is in no cache most of the time. So it is asked
-//! for when a request comes, and counted when others have come. Never panics; allocates nothing but what counting does.
+//! for when a request comes, and counted when others have come. Never panics, never allocates.
 
 use super::super::cells::Place;
 use super::{OTHER, Statistics};
