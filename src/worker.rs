@@ -551,7 +551,7 @@ impl Worker {
             self.table.schedule(slot, deadline);
         }
         self.debug_check();
-        self.recording.watermark(now);
+        self.recording.watermark(now, &mut self.resources.counters);
         self.published.publish(&self.resources.counters);
     }
 

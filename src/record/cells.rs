@@ -38,8 +38,8 @@ const fn value(digits: u8, place: usize) -> u64 {
 /// Where a value is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    fine: usize,
-    coarse: usize,
+    fine: u32,
+    coarse: u32,
 }
 
 impl Place {
@@ -59,7 +59,7 @@ impl Place {
         } else {
             place(DIGITS_COARSE, value)
         };
-        Place { fine, coarse }
+        Place { fine: fine as u32, coarse: coarse as u32 }
     }
 }
 
@@ -95,7 +95,7 @@ impl<const D: u8> Cells<D> {
 
     #[inline(always)]
     fn at(place: Place) -> usize {
-        if D == DIGITS { place.fine } else { place.coarse }
+        (if D == DIGITS { place.fine } else { place.coarse }) as usize
     }
 
     /// The count of a place, if it has one already.
@@ -205,6 +205,30 @@ impl<const D: u8> PartCells<D> {
     #[inline(always)]
     pub fn count_mut(&mut self, part: usize, place: Place) -> Option<&mut u64> {
         self.parts.get_mut(part)?.count_mut(place)
+    }
+
+    /// Asks for the memory of that; answers whether it has one already.
+    #[inline(always)]
+    pub fn prefetch(&self, part: usize, place: Place) -> bool {
+        self.parts.get(part).is_some_and(|cells| cells.prefetch(place))
+    }
+
+    /// Whether each part has its place already.
+    #[inline]
+    pub fn has(&self, places: [Place; 3]) -> bool {
+        self.parts.iter().zip(places).all(|(cells, place)| Cells::<D>::at(place) < cells.counts.len())
+    }
+
+    /// Counts a value in each part, all of which have their places.
+    #[inline]
+    pub fn count(&mut self, places: [Place; 3]) {
+        for ((cells, place), zeros) in self.parts.iter_mut().zip(places).zip(&mut self.zeros) {
+            let count = if place.fine == 0 { Some(zeros) } else { cells.count_mut(place) };
+            debug_assert!(count.is_some(), "there is a place");
+            if let Some(count) = count {
+                *count += 1;
+            }
+        }
     }
 
     /// Of each part so many zeros.

@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 
 use crate::counters::{Counter, Counters};
+use crate::prefetch::prefetch_nth;
 use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::pairing::Flags;
 use crate::units::{Address, Endpoint, Timestamp};
@@ -274,7 +275,15 @@ impl<T> Entries<T> {
         entry
     }
 
-    /// The same, to look at.
+    /// Asks for the memory of an entry.
+    #[inline(always)]
+    fn prefetch(&self, number: u32) {
+        // It need not begin with a cache line: it ends where the next one begins.
+        prefetch_nth(&self.places, number as usize);
+        prefetch_nth(&self.places, number as usize + 1);
+    }
+
+    /// The entry of a number, if it was touched, to look at.
     #[inline(always)]
     fn touched(&self, number: u32) -> Option<&T> {
         match self.places.get(number as usize) {
@@ -283,7 +292,7 @@ impl<T> Entries<T> {
         }
     }
 
-    /// The entry of a number, if it was touched.
+    /// The same, to change.
     #[inline(always)]
     fn touched_mut(&mut self, number: u32) -> Option<&mut T> {
         match self.places.get_mut(number as usize) {
@@ -429,7 +438,7 @@ impl Statistics {
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
-        self.count_waiting();
+        self.count_waiting(directory, counters);
         let counts = Counts {
             count: u64::from(sample.counts),
             errors: u64::from(sample.error.is_some_and(|code| !code.is_redirect())),

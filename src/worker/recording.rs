@@ -103,7 +103,7 @@ impl Recording {
     }
 
     /// Time has come to `now`: an interval that has ended goes to the writer.
-    pub fn watermark(&mut self, now: Timestamp) {
+    pub fn watermark(&mut self, now: Timestamp, counters: &mut Counters) {
         let Some(interval_ns) = self.interval_ns else { return };
         let interval = |at: Timestamp| Timestamp(at.0 - at.0 % interval_ns);
         if !self.statistics.from.is_known() {
@@ -117,6 +117,7 @@ impl Recording {
         // One that found no box before goes on to here.
         self.statistics.to =
             if self.statistics.to.is_known() { interval(now) } else { self.statistics.from.after(interval_ns) };
+        self.statistics.count_waiting(&mut self.directory, counters);
         let Some(fresh) = self.empty_box() else {
             // The interval becomes longer.
             self.statistics.to = interval(now);
@@ -161,6 +162,7 @@ impl Recording {
         if self.statistics.from.is_known() && !self.statistics.to.is_known() {
             self.statistics.to = self.statistics.from.after(self.interval_ns.unwrap_or_default());
         }
+        self.statistics.count_waiting(&mut self.directory, counters);
         let statistics = std::mem::take(&mut self.statistics);
         self.send(Message::Statistics(statistics));
         // The last ones are waited for.

@@ -92,8 +92,13 @@ impl Worker {
         self.statistics.record(&sample, &table(), &mut self.directory, &mut self.counters);
     }
 
+    fn settle(&mut self) {
+        self.statistics.count_waiting(&mut self.directory, &mut self.counters);
+    }
+
     fn totals(&mut self) -> Totals {
         let mut totals = Totals::default();
+        self.settle();
         totals.merge(&mut self.statistics, false, &table(), &mut { Room::ENDLESS });
         totals
     }
@@ -148,6 +153,7 @@ proptest! {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let (mut merged, mut summed) = (Totals::default(), Totals::default());
             for worker in order {
+                three[worker].settle();
                 merged.merge(&mut three[worker].statistics, false, &table(), &mut { Room::ENDLESS });
                 summed.merge_totals(three[worker].totals(), &mut { Room::ENDLESS });
             }
@@ -259,6 +265,7 @@ proptest! {
             bounded[worker].record(request);
         }
         let free = free.totals();
+        bounded.iter_mut().for_each(Worker::settle);
         for (worker, room) in bounded.iter().zip([rooms.0, rooms.1]) {
             prop_assert!(worker.statistics.memory() <= room + Statistics::RESERVED_BYTES);
         }
@@ -294,6 +301,7 @@ proptest! {
             Worker { statistics, is_quick, ..Worker::with_bounds(bounds.0, bounds.1) }
         });
         let same = |quick: &mut Worker, plain: &mut Worker| {
+            quick.settle();
             assert_eq!(quick.statistics.memory(), plain.statistics.memory());
             assert_eq!(quick.statistics.room, plain.statistics.room);
             assert_eq!(quick.counters, plain.counters);

@@ -3,18 +3,18 @@
 //!
 //! What such a request adds to its command, to its server and to the parts of the latency that took no time are sums over
 //! series: they are kept by series, in few places that a series' numbers lead to, and [added](Statistics::settle) to where they
-//! belong when a place is needed for another series and before anything is told. What it adds to its client waits a while (waiting.rs).
-//! All else has its place already, most of the time; what has not is left to what [`Statistics::record`] does. Never panics,
-//! allocates nothing but what that does.
+//! belong when a place is needed for another series and before anything is told. What it adds to its client and to the series' own
+//! histogram waits a while (waiting.rs). All has its place already, most of the time; what has not is left to
+//! [`Statistics::record`]. Never panics, allocates nothing but what that does.
 
 use crate::counters::{Counter, Counters};
 use crate::redis::command::CommandId;
 
 use super::super::cells::{PartCells, Place};
-use super::super::room::{Claim, Room, record_always};
+use super::super::room::Claim;
 use super::super::transaction::Times;
 use super::waiting::Addition;
-use super::{Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, PartyEntry, SeriesName, Statistics};
+use super::{Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, PartyEntry, Statistics};
 
 /// What a request of the usual kind adds.
 #[derive(Clone, Copy, Debug)]
@@ -134,39 +134,32 @@ fn parts(server_number: u32, command: CommandId) -> u64 {
 }
 
 impl Statistics {
-    /// Adds a request, if its series has had requests in this interval; else this answers false, and nothing has happened.
+    /// Adds a request, if its series has had requests in this interval, and there is a place for each part of its latency; else this
+    /// answers false, and nothing has happened.
     #[inline(always)]
     pub fn record_usual(&mut self, sample: &UsualSample, directory: &mut Directory, counters: &mut Counters) -> bool {
-        let Statistics { usual, commands, parts: of_all, room, .. } = self;
-        let Some(sums) = usual.find(parts(sample.server_number, sample.command)) else { return false };
-        let Times { queue, server, transfer, .. } = sample.times;
-        let latency = Place::of_any(sample.times.latency());
-        let is_counted = match sample.times.latency() {
-            all if all == server => count_alone::<1>(commands, of_all, sums, latency),
-            all if all == queue => count_alone::<0>(commands, of_all, sums, latency),
-            all if all == transfer => count_alone::<2>(commands, of_all, sums, latency),
-            _ => false,
+        let Statistics { usual, commands, parts: of_all, series: all_series, .. } = self;
+        let UsualSample { server_number, client_number: client, command, request_bytes, reply_bytes, times } = *sample;
+        let Some(sums) = usual.find(parts(server_number, command)) else { return false };
+        let series = sums.series;
+        let latency = Place::of_any(times.latency());
+        let of_series = all_series.touched(series).and_then(|series| series.latency.kept());
+        if !of_series.is_some_and(|cells| cells.prefetch(latency)) {
+            return false;
+        }
+        let is_counted = match times.latency() {
+            all if all == times.server => count_alone::<1>(commands, of_all, sums, latency),
+            all if all == times.queue => count_alone::<0>(commands, of_all, sums, latency),
+            all if all == times.transfer => count_alone::<2>(commands, of_all, sums, latency),
+            _ => count_mixed(commands, of_all, sums, times.queue, times.server, times.transfer),
         };
         if !is_counted {
-            sums.alone[MIXED] += 1;
-            record_parts(commands, of_all, sums.command, queue, server, transfer, room, counters);
+            return false;
         }
-        sums.request_bytes += sample.request_bytes;
-        sums.reply_bytes += sample.reply_bytes;
-        let series = sums.series;
-        let UsualSample { server_number, client_number: client, command, request_bytes, reply_bytes, .. } = *sample;
-        if !self.wait(Addition { client, request_bytes, reply_bytes, latency }) {
-            self.count_waiting();
-            self.record_client(directory.client_name(client), client, request_bytes, reply_bytes, latency, counters);
-        }
-        if let Some(series) = self.series.touched_mut(series)
-            && let Some(count) = series.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
-        {
-            *count += 1;
-        } else {
-            let name = SeriesName { server: directory.server_name(server_number), command, blocking: false };
-            self.record_series(name, server_number, None, latency, directory, counters);
-        }
+        sums.request_bytes += request_bytes;
+        sums.reply_bytes += reply_bytes;
+        let addition = Addition { client, series, latency, request_bytes, reply_bytes };
+        self.wait(addition, directory, counters);
         true
     }
 
@@ -204,9 +197,10 @@ impl Statistics {
         *first = Sums { parts, series, command: command_number, ..Sums::NONE };
     }
 
-    /// Adds what usual requests have added since to where it belongs: before anything is told.
+    /// Adds what usual requests have added since to where it belongs: before anything is told. None may wait
+    /// ([`Statistics::count_waiting`]).
     pub fn settle(&mut self) {
-        self.count_waiting();
+        debug_assert!(self.is_settled(), "what waits was counted by the worker, who knows the clients' names");
         let Statistics { usual, commands, servers, parts, .. } = self;
         for sums in usual.sets.as_flattened_mut().iter_mut().filter(|sums| sums.parts != Sums::NONE.parts) {
             sums.settle(commands, servers, parts);
@@ -233,26 +227,24 @@ fn count_alone<const PART: usize>(
     true
 }
 
-/// Records all parts of a latency.
+/// The same of all parts of a latency.
 #[inline(never)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "in registers or not at all: a structure of them would be written for each request"
-)]
-fn record_parts(
+fn count_mixed(
     commands: &mut Entries<CommandEntry>,
     of_all: &mut PartCells<DIGITS>,
-    command: u32,
+    sums: &mut Sums,
     queue: u64,
     server: u64,
     transfer: u64,
-    room: &mut Room,
-    counters: &mut Counters,
-) {
+) -> bool {
     let places = [queue, server, transfer].map(Place::of);
-    let is_kept = commands.touched_mut(command).map(|command| command.parts.record(places, Claim::Named, room));
-    if is_kept.is_none_or(|kept| kept.is_err()) {
-        counters.count(Counter::EvictedSeries);
+    let Some(command) = commands.touched_mut(sums.command) else { return false };
+    let Some(parts) = command.parts.kept_mut() else { return false };
+    if !parts.has(places) || !of_all.has(places) {
+        return false;
     }
-    record_always(of_all, places);
+    parts.count(places);
+    of_all.count(places);
+    sums.alone[MIXED] += 1;
+    true
 }

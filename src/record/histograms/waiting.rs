@@ -1,78 +1,135 @@
-//! What usual requests add to their clients: it waits until the memory for it has come.
+//! What usual requests add to their series and their clients: it waits until the memory for it has come.
 //!
-//! Clients are many, each with a histogram of its own: the place of a latency in it is in no cache most of the time. So it is asked
-//! for when a request comes, and counted when others have come. Never panics, never allocates.
+//! The place of a latency in a histogram is in no cache most of the time: that of a series has thousands of places, and clients, each
+//! with one of its own, are many. So it is asked for when a request comes, and counted when others have come. Requests go in groups:
+//! when one is full, what the one before asked for has come. A client takes two steps, as its entry says where its histogram is.
+//! Never panics, allocates nothing but what a client's first requests do.
+
+use crate::counters::Counters;
 
 use super::super::cells::Place;
-use super::{OTHER, Statistics};
+use super::{Directory, OTHER, Statistics};
 
-/// What waits of a request.
+/// What waits of a request. There is a place for it in its series.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addition {
     /// Its client's number.
     pub client: u32,
+    /// Its series' number.
+    pub series: u32,
+    /// The place of its latency.
+    pub latency: Place,
     /// RESP bytes of the request.
     pub request_bytes: u64,
     /// RESP bytes of the reply.
     pub reply_bytes: u64,
-    /// The place of its latency.
-    pub latency: Place,
 }
 
-/// Requests that wait at the most.
-const WAITING: usize = 16;
+/// Requests that go together.
+const GROUP: usize = 8;
+/// One that comes, those that wait, and one to spare: a power of two.
+const GROUPS: usize = 4;
 
-/// Those that wait, in no order.
+/// Those that wait, each in the place of its number.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    additions: Box<[Addition; WAITING]>,
-    length: usize,
+    additions: Box<[[Addition; GROUP]; GROUPS]>,
+    /// Requests that have come.
+    come: usize,
+    /// Of them, those that were counted.
+    counted: usize,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        let none = Addition { client: OTHER, request_bytes: 0, reply_bytes: 0, latency: Place::of(0) };
-        Waiting { additions: Box::new([none; WAITING]), length: 0 }
+        let latency = Place::of(0);
+        let none = Addition { client: OTHER, series: 0, latency, request_bytes: 0, reply_bytes: 0 };
+        Waiting { additions: Box::new([[none; GROUP]; GROUPS]), come: 0, counted: 0 }
     }
 }
 
 impl Statistics {
-    /// A usual request comes: it waits, if there is a place for its latency already; else this answers false.
+    /// A usual request comes: it waits.
     #[inline(always)]
-    pub(super) fn wait(&mut self, addition: Addition) -> bool {
-        let latency = self.clients.touched(addition.client).and_then(|client| client.latency.kept());
-        if !latency.is_some_and(|cells| cells.prefetch(addition.latency)) {
-            return false;
+    pub(super) fn wait(&mut self, addition: Addition, directory: &mut Directory, counters: &mut Counters) {
+        self.clients.prefetch(addition.client);
+        let Waiting { additions, come, .. } = &mut self.waiting;
+        additions.as_flattened_mut()[*come % (GROUP * GROUPS)] = addition;
+        *come += 1;
+        if come.is_multiple_of(GROUP) {
+            self.advance(directory, counters);
         }
-        let Waiting { additions, length } = &mut self.waiting;
-        additions[*length % WAITING] = addition;
-        *length += 1;
-        if *length == WAITING {
-            self.count_waiting();
-        }
-        true
     }
 
-    /// Counts all that waits: before anything is told, and before a client's histogram is given up.
+    /// A group has come.
     #[inline(never)]
-    pub(super) fn count_waiting(&mut self) {
-        let Statistics { clients, waiting, .. } = self;
-        for addition in &waiting.additions[..std::mem::take(&mut waiting.length)] {
+    fn advance(&mut self, directory: &mut Directory, counters: &mut Counters) {
+        let Statistics { clients, waiting: Waiting { additions, come, counted }, .. } = self;
+        let Some(before) = (*come / GROUP).checked_sub(2) else { return };
+        for addition in &additions[before % GROUPS] {
+            if let Some(latency) = clients.touched(addition.client).and_then(|client| client.latency.kept()) {
+                latency.prefetch(addition.latency);
+            }
+        }
+        let until = before * GROUP;
+        if *counted < until {
+            self.count_until(until, directory, counters);
+        }
+    }
+
+    /// Counts all that waits: before anything is told, and before a histogram is given up.
+    #[inline]
+    pub fn count_waiting(&mut self, directory: &mut Directory, counters: &mut Counters) {
+        if !self.is_settled() {
+            self.count_until(self.waiting.come, directory, counters);
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.counted == self.waiting.come
+    }
+
+    #[inline(never)]
+    fn count_until(&mut self, until: usize, directory: &mut Directory, counters: &mut Counters) {
+        while let Some(Addition { client, latency, request_bytes, reply_bytes, .. }) = self.count_known(until) {
+            let name = directory.client_name(client);
+            self.record_client(name, client, request_bytes, reply_bytes, latency, counters);
+        }
+    }
+
+    /// Counts what waits up to there, or up to the first whose client has no place for it: that is left to the caller.
+    #[inline(always)]
+    fn count_known(&mut self, until: usize) -> Option<Addition> {
+        let Statistics { series, clients, waiting: Waiting { additions, counted, .. }, .. } = self;
+        for number in *counted..until {
+            let addition = &additions.as_flattened()[number % (GROUP * GROUPS)];
+            let latency = addition.latency;
+            let of_series = series.touched_mut(addition.series).and_then(|series| series.latency.kept_mut());
+            let count = of_series.and_then(|cells| cells.count_mut(latency));
+            debug_assert!(count.is_some(), "a series has its place when a request waits");
+            if let Some(count) = count {
+                *count += 1;
+            }
             if let Some(client) = clients.touched_mut(addition.client)
-                && let Some(count) = client.latency.kept_mut().and_then(|cells| cells.count_mut(addition.latency))
+                && let Some(count) = client.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
             {
                 *count += 1;
                 client.counts.count += 1;
                 client.counts.request_bytes += addition.request_bytes;
                 client.counts.reply_bytes += addition.reply_bytes;
             } else {
-                debug_assert!(false, "what waits has its place");
+                *counted = number + 1;
+                return Some(*addition);
             }
         }
+        *counted = until;
+        None
     }
 
     /// Forgets all that waits.
     pub(super) fn forget_waiting(&mut self) {
-        self.waiting.length = 0;
+        self.waiting.come = 0;
+        self.waiting.counted = 0;
     }
 }
