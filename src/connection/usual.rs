@@ -449,7 +449,7 @@ impl Connection {
             return false;
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
-        self.queue.prefetch_second(requests);
+        self.queue.prefetch_third(requests);
         counters.count(Counter::Replies);
         counters.count(Counter::RepliesPaired);
         counters.count(counter);

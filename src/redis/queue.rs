@@ -118,13 +118,16 @@ impl Queue {
         (self.tail != NONE).then_some(self.tail)
     }
 
-    /// Asks for the memory of the second element, which is the first one when that has been answered.
+    /// Asks for the memory of the third element, which is the first one when two have been answered. The second one is needed for
+    /// that: it was asked for when it was the third.
     #[inline(always)]
-    pub fn prefetch_second(&self, pool: &Pool<Request>) {
-        if let Some(request) = pool.find_near(self.head)
+    pub fn prefetch_third(&self, pool: &Pool<Request>) {
+        if self.length > 2
+            && let Some(request) = pool.find_near(self.head)
             && let Some(second) = pool.find_near(request.next)
+            && let Some(third) = pool.find_near(second.next)
         {
-            second.prefetch();
+            third.prefetch();
         }
     }
 
