@@ -108,6 +108,17 @@ enum Fate {
     Shed,
 }
 
+/// What of a batch's frames is to be counted.
+#[derive(Default)]
+struct Seen {
+    /// Those that are looked at no further.
+    skipped: u64,
+    /// Those that were left out.
+    shed: u64,
+    /// Bytes on the wire of all others.
+    bytes: u64,
+}
+
 /// Frames that go from one stage to the next together.
 const STEP_FRAMES: usize = 4;
 /// Stages: they are decoded, looked up, asked about, processed.
@@ -226,11 +237,17 @@ impl Worker {
     /// Frames go from stage to stage a few at a time, and while they are processed the memory of those behind them comes.
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
+        if self.resources.scarce().is_some()
+            && let Some(first) = frames.first()
+        {
+            self.relieve(first.at);
+        }
         // Each on its way through all of the stages, in turn: the one that has come through takes what comes.
         let mut steps: [Arrivals<'_>; STAGES] = Default::default();
         frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
         // Frames that are decoded, up to the fragment or the end.
         let (mut decoded, mut end) = (0, frames.len());
+        let mut seen = Seen::default();
         let mut step = 0;
         // Steps in which there may yet be some on their way.
         let mut left = STAGES - 1;
@@ -239,7 +256,7 @@ impl Worker {
             coming.clear();
             if decoded < end {
                 let some = decoded..end.min(decoded + STEP_FRAMES);
-                let done = self.decode(frames, some.clone(), coming);
+                let done = self.decode(frames, some.clone(), coming, &mut seen);
                 if done < some.len() {
                     end = decoded + done;
                 }
@@ -254,16 +271,16 @@ impl Worker {
                 self.ask_for_request(arrival);
             }
             let ready = &steps[(step + STAGES - 3) % STAGES];
-            if self.resources.scarce().is_some()
-                && let Some(first) = ready.all.first()
-            {
-                self.relieve(first.at);
-            }
             for arrival in &ready.all {
                 self.arrive(arrival, ready);
             }
             step += 1;
         }
+        let counters = &mut self.resources.counters;
+        counters.add(Counter::FramesSeen, end as u64 - seen.shed);
+        counters.add(Counter::FramesShed, seen.shed);
+        counters.add(Counter::FrameBytes, seen.bytes);
+        counters.add(Counter::FramesAnalysed, end as u64 - seen.shed - seen.skipped);
         end
     }
 
@@ -304,9 +321,14 @@ impl Worker {
     /// Decodes some of a batch's frames up to the first fragment among them, or their end, and answers how many frames that were;
     /// what is no segment of interest is counted and left out.
     #[inline(always)]
-    fn decode<'a>(&mut self, frames: &[Frame<'a>], step: Range<usize>, arrivals: &mut Arrivals<'a>) -> usize {
-        let (mut bytes, mut shed, mut done) = (0, 0, step.len());
-        let before = arrivals.all.len();
+    fn decode<'a>(
+        &mut self,
+        frames: &[Frame<'a>],
+        step: Range<usize>,
+        arrivals: &mut Arrivals<'a>,
+        seen: &mut Seen,
+    ) -> usize {
+        let mut done = step.len();
         for at in step.clone() {
             let frame = &frames[at];
             if let Some(ahead) = frames.get(at + FRAMES_AHEAD) {
@@ -327,19 +349,17 @@ impl Worker {
                     done = at - step.start;
                     break;
                 }
-                Fate::Skipped(skip) => self.resources.counters.count(skip.counter()),
+                Fate::Skipped(skip) => {
+                    seen.skipped += 1;
+                    self.resources.counters.count(skip.counter());
+                }
                 Fate::Shed => {
-                    shed += 1;
+                    seen.shed += 1;
                     continue;
                 }
             }
-            bytes += u64::from(frame.wire_len);
+            seen.bytes += u64::from(frame.wire_len);
         }
-        let counters = &mut self.resources.counters;
-        counters.add(Counter::FramesSeen, done as u64 - shed);
-        counters.add(Counter::FramesShed, shed);
-        counters.add(Counter::FrameBytes, bytes);
-        counters.add(Counter::FramesAnalysed, (arrivals.all.len() - before) as u64);
         done
     }
 

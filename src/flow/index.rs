@@ -68,13 +68,14 @@ impl Index {
         prefetch_nth(&self.entries, self.place(hash));
     }
 
-    /// The first slot whose hash may be this one, or [`NONE`]; it may be one that is no more.
+    /// The first slot whose hash may be this one; it may be one that is no more, or a number that no slot has.
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> u32 {
         let mut place = self.place(hash);
         loop {
             let entry = self.entries[place];
-            if may_be(entry, hash) && entry != FREE {
+            // A free place may seem to be one: its slot is beyond all others.
+            if may_be(entry, hash) {
                 return entry & SLOT;
             }
             if entry == FREE {
@@ -182,7 +183,7 @@ mod tests {
                 let expected = model.find(hash, |one| one.0 == hash).map(|one| one.1);
                 prop_assert_eq!(found.is_some(), expected.is_some());
                 if expected.is_none() {
-                    prop_assert!(index.guess(hash) == NONE || model.iter().all(|one| one.0 != hash));
+                    prop_assert!(index.guess(hash) >= SLOTS_MAX || model.iter().all(|one| one.0 != hash));
                 }
                 if is_insert {
                     if !index.has_room() {
@@ -197,7 +198,7 @@ mod tests {
                 }
                 for &(hash, slot) in &model {
                     prop_assert_eq!(index.find(hash, |other| other == slot), Some(slot));
-                    prop_assert!(index.guess(hash) != NONE);
+                    prop_assert!(index.guess(hash) < SLOTS_MAX);
                 }
                 let taken = index.entries.iter().filter(|&&entry| entry != FREE).count();
                 prop_assert_eq!(taken, index.taken);
