@@ -21,7 +21,7 @@ use crate::redis::keys::KeyRole;
 use crate::resp::parser::Kind;
 use crate::units::{Endpoint, Timestamp};
 
-use super::top::{Entry, Hashed, Likely, Name, NameRoom, PerMetric, Shape, Tally, Top};
+use super::top::{Entry, Hashed, Likely, Name, NameRoom, PerMetric, SHORT_BYTES, Shape, Tally, Top};
 
 /// What a decided request adds to its keys.
 #[derive(Clone, Copy, Debug)]
@@ -295,8 +295,9 @@ impl KeyStatistics {
         let name = &mut self.names.as_flattened_mut()[at];
         let (hash, shape) = match (key.name.first_chunk::<8>(), key.name.last_chunk::<8>()) {
             // Most names are so short that they are copied as their two ends, which may overlap.
-            (Some(first), Some(last)) if key.name.len() <= 16 => {
+            (Some(first), Some(last)) if key.name.len() <= SHORT_BYTES => {
                 let hash = self.seed.of_bytes(key.name);
+                name[..SHORT_BYTES].fill(0);
                 name[..8].copy_from_slice(first);
                 name[key.name.len() - 8..key.name.len()].copy_from_slice(last);
                 (hash, Shape::new(key.name.len(), key.is_cut))
@@ -317,7 +318,7 @@ impl KeyStatistics {
         let come = self.come as usize / GROUP;
         let behind = |groups: usize| come.wrapping_sub(groups) % GROUPS;
         self.keys.prefetch_places(self.waiting[behind(1)].iter_mut().map(|one| (one.hash, &mut one.likely)));
-        self.keys.prefetch_names(self.waiting[behind(2)].iter().map(|one| one.likely));
+        self.keys.prefetch_names(self.waiting[behind(2)].iter().map(|one| (one.likely, one.shape)));
         if come > 2 {
             let (group, mut at) = (behind(3), 0);
             while at < GROUP {
@@ -416,6 +417,7 @@ fn added(metrics: &PerMetric, facts: u8) -> Tally {
 #[inline(never)]
 fn keep_long(name: &[u8], is_cut: bool, seed: Seed, room: &mut NameRoom) -> (u64, Shape) {
     let kept = name.get(..KEY_NAME_BYTES_MAX).unwrap_or(name);
+    room[..SHORT_BYTES].fill(0);
     room[..kept.len()].copy_from_slice(kept);
     (seed.of_bytes(name), Shape::new(kept.len(), is_cut || kept.len() < name.len()))
 }

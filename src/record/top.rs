@@ -133,7 +133,7 @@ pub struct Entry<'a> {
     pub error: PerMetric,
 }
 
-/// Room for a name.
+/// Room for a name; behind one that is short there are zeros up to [`SHORT_BYTES`].
 pub type NameRoom = [u8; KEY_NAME_BYTES_MAX.next_power_of_two()];
 
 /// How long a name is, at most [`KEY_NAME_BYTES_MAX`] bytes, and whether it is the beginning of a longer one.
@@ -164,28 +164,39 @@ impl Shape {
         self.0 & Self::CUT != 0
     }
 
-    /// Of a whole name whose first and last eight bytes are all of it: where the last ones begin.
+    /// Of a whole name that is no longer than [`SHORT_BYTES`].
     #[inline(always)]
-    fn second_end(self) -> Option<usize> {
-        let second = self.0.wrapping_sub(8);
-        (second <= 8).then_some(usize::from(second))
+    fn is_short(self) -> bool {
+        usize::from(self.0) <= SHORT_BYTES
     }
 }
 
-/// Where a name is, and its hash.
+/// Names that have no more bytes are kept beside their hashes.
+pub const SHORT_BYTES: usize = 16;
+
+/// A name and its hash. Two of them are a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
 struct Place {
     hash: u64,
+    /// One that is short, and zeros behind it.
+    short: [u8; SHORT_BYTES],
+    /// Where in the text another one is.
     name_at: u32,
     shape: Shape,
 }
 
 impl Place {
-    /// Where its bytes are in the text.
+    /// Where its bytes are in the text, if it is not short.
     #[inline(always)]
     fn range(&self) -> std::ops::Range<usize> {
         let from = self.name_at as usize;
         from..from + self.shape.length()
+    }
+
+    #[inline]
+    fn name<'n>(&'n self, text: &'n [u8]) -> &'n [u8] {
+        if self.shape.is_short() { &self.short[..self.shape.length()] } else { &text[self.range()] }
     }
 }
 
@@ -253,7 +264,7 @@ pub struct Top {
     keeps_errors: bool,
     /// None has left.
     is_whole: bool,
-    /// Their bytes, in the same order.
+    /// The bytes of those that are not short, in the same order.
     text: Vec<u8>,
     missed: PerMetric,
 }
@@ -321,7 +332,7 @@ impl Top {
 
     #[inline]
     fn name(&self, at: usize) -> &[u8] {
-        &self.text[self.places[at].range()]
+        self.places[at].name(&self.text)
     }
 
     /// What a name that is not in the table may have had at the most; nothing as long as none has left.
@@ -349,10 +360,13 @@ impl Top {
 
     /// See [`Top::prefetch`].
     #[inline]
-    pub fn prefetch_names(&self, likely: impl Iterator<Item = Likely>) {
+    pub fn prefetch_names(&self, likely: impl Iterator<Item = (Likely, Shape)>) {
         let (places, text) = (&self.places[..], &self.text[..]);
-        for likely in likely {
-            if let Some(place) = places.get(likely.0 as usize) {
+        for (likely, shape) in likely {
+            // A short one has come already.
+            if !shape.is_short()
+                && let Some(place) = places.get(likely.0 as usize)
+            {
                 let range = place.range();
                 prefetch_nth(text, range.start);
                 prefetch_nth(text, range.end.wrapping_sub(1));
@@ -381,9 +395,7 @@ impl Top {
     #[inline]
     fn is(&self, at: usize, wanted: &Hashed<'_>) -> bool {
         let Some(place) = self.places.get(at) else { return false };
-        place.hash == wanted.hash
-            && place.shape.is_cut() == wanted.is_cut
-            && self.text.get(place.range()).is_some_and(|name| same(name, wanted.name))
+        place.hash == wanted.hash && place.shape.is_cut() == wanted.is_cut && same(place.name(&self.text), wanted.name)
     }
 
     /// Where the name is, or the free slot of the index where its number belongs.
@@ -429,16 +441,13 @@ impl Top {
             slot = (slot + 1) & mask;
         }
         let at = self.len();
-        if at == self.capacity || self.keeps_errors || shape.second_end().is_none() {
+        if at == self.capacity || self.keeps_errors || !shape.is_short() {
             return false;
         }
+        debug_assert!(name[shape.length()..SHORT_BYTES].iter().all(|&byte| byte == 0));
         self.index[slot] = Slot::new(at, hash);
-        let name_at = self.text.len();
-        self.places.push(Place { hash, name_at: name_at as u32, shape });
+        self.places.push(Place { hash, short: short_of(name), name_at: 0, shape });
         self.tallies.push(*tally);
-        // As many bytes as it may have: those beyond are no part of it.
-        self.text.extend_from_slice(&name[..16]);
-        self.text.truncate(name_at + shape.length());
         true
     }
 
@@ -447,9 +456,15 @@ impl Top {
         let at = self.len();
         let &Hashed { hash, name, is_cut } = wanted;
         self.index[slot] = Slot::new(at, hash);
-        self.places.push(Place { hash, name_at: self.text.len() as u32, shape: Shape::new(name.len(), is_cut) });
+        let shape = Shape::new(name.len(), is_cut);
+        let mut place = Place { hash, short: [0; SHORT_BYTES], name_at: self.text.len() as u32, shape };
+        if shape.is_short() {
+            place.short[..name.len()].copy_from_slice(name);
+        } else {
+            self.text.extend_from_slice(name);
+        }
+        self.places.push(place);
         self.tallies.push(tally);
-        self.text.extend_from_slice(name);
         at
     }
 
@@ -480,9 +495,11 @@ impl Top {
                 continue;
             }
             let mut place = self.places[at];
-            self.text.copy_within(place.range(), text_end);
-            place.name_at = text_end as u32;
-            text_end += place.shape.length();
+            if !place.shape.is_short() {
+                self.text.copy_within(place.range(), text_end);
+                place.name_at = text_end as u32;
+                text_end += place.shape.length();
+            }
             self.places[kept] = place;
             self.tallies[kept] = self.tallies[at];
             self.errors[kept] = self.errors[at];
@@ -601,22 +618,20 @@ impl LikelyTallies<'_> {
         if place.shape != shape {
             return None;
         }
-        let Some(second) = shape.second_end() else {
-            // Of a name that is cut the hash says more than what is kept.
-            let is_it = place.hash == hash && is_long(self.text.get(place.range())?, name.get(..shape.length())?);
-            return is_it.then_some(tally);
-        };
-        let found = self.text.get(place.name_at as usize..)?.get(..second + 8)?;
-        let first = differs(found.first_chunk()?, name.first_chunk()?);
-        let last = differs(found.last_chunk()?, name[second..].first_chunk()?);
-        if first | last == 0 { Some(tally) } else { None }
+        if shape.is_short() {
+            let differs = u128::from_ne_bytes(place.short) ^ u128::from_ne_bytes(short_of(name));
+            return if differs == 0 { Some(tally) } else { None };
+        }
+        // Of a name that is cut the hash says more than what is kept.
+        let is_it = place.hash == hash && is_long(self.text.get(place.range())?, name.get(..shape.length())?);
+        is_it.then_some(tally)
     }
 }
 
-/// The bits in which eight bytes differ from others.
+/// A short name, and the zeros behind it.
 #[inline(always)]
-fn differs(a: &[u8; 8], b: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)
+fn short_of(name: &NameRoom) -> [u8; SHORT_BYTES] {
+    std::array::from_fn(|byte| name[byte])
 }
 
 /// The name that this hash is of, unless it is not in the table. Another one hardly ever.
