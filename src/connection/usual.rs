@@ -16,6 +16,7 @@ use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
+use crate::redis::queue::Queue;
 use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
@@ -307,6 +308,8 @@ impl Connection {
     ) -> usize {
         let Resources { usual, requests, counters, .. } = resources;
         let mut at = 0;
+        // The last two.
+        let [mut before, mut last] = [NONE; 2];
         while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
             let Some(found) = usual.read(&bytes[at..]) else { break };
             // Nothing is queued by MULTI on a plain connection.
@@ -327,6 +330,8 @@ impl Connection {
                 self.head_at = time;
             }
             self.queue.push(handle, requests);
+            Queue::note_third(before, handle, requests);
+            [before, last] = [last, handle];
         }
         at
     }
@@ -409,6 +414,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> usize {
+        self.queue.prefetch_second(&resources.requests);
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }

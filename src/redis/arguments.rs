@@ -77,7 +77,7 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
 }
 
 /// Bytes of a [`Brief`] list, and of the hidden arguments at its end.
-pub const BRIEF_BYTES: usize = 104;
+pub const BRIEF_BYTES: usize = 100;
 const HIDDEN_BYTES: usize = 8 * ENTRY_HEADER_BYTES;
 const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     let mut entries = [0; HIDDEN_BYTES];

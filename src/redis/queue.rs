@@ -118,14 +118,23 @@ impl Queue {
         (self.tail != NONE).then_some(self.tail)
     }
 
-    /// Asks for the memory of the third element, which is the first one when two have been answered. The second one is needed for
-    /// that: it was asked for when it was the third.
+    /// Asks for the memory of the second element, which is the first one when that has been answered.
+    #[inline(always)]
+    pub fn prefetch_second(&self, pool: &Pool<Request>) {
+        if self.length > 1
+            && let Some(request) = pool.find_near(self.head)
+            && let Some(second) = pool.find_near(request.next)
+        {
+            second.prefetch();
+        }
+    }
+
+    /// The same of the third, if it is known which one that is: the second one has not come yet, which says that.
     #[inline(always)]
     pub fn prefetch_third(&self, pool: &Pool<Request>) {
         if self.length > 2
             && let Some(request) = pool.find_near(self.head)
-            && let Some(second) = pool.find_near(request.next)
-            && let Some(third) = pool.find_near(second.next)
+            && let Some(third) = pool.find_near(request.ahead)
         {
             third.prefetch();
         }
@@ -173,6 +182,14 @@ impl Queue {
         }
         self.tail = handle;
         self.length += 1;
+    }
+
+    /// Notes which request is the second behind another, if there is one, so that it can be asked for.
+    #[inline(always)]
+    pub fn note_third(first: u32, third: u32, pool: &mut Pool<Request>) {
+        if let Some(first) = pool.find_mut(first) {
+            first.ahead = third;
+        }
     }
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.

@@ -114,6 +114,8 @@ pub struct Request {
     pub replied_bytes: u64,
     /// Confirmations that are still to come, of a subscription command that has begun to be answered.
     pub confirmations_left: u32,
+    /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
+    pub(super) ahead: u32,
     brief: Brief,
     draft: LateDraft,
 }
@@ -250,6 +252,7 @@ impl Request {
             args: 0,
             keys: 0,
             confirmations_left: 0,
+            ahead: NONE,
             replied_bytes: 0,
             timed_out: false,
             is_usual: false,
