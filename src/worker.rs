@@ -48,8 +48,6 @@ struct Arrival<'a> {
     tcp: Tcp<'a>,
     at: Timestamp,
     hash: u64,
-    /// What copies of it have in common.
-    print: Print,
     ends: Ends,
     /// Where its connection is most likely.
     guess: u32,
@@ -76,6 +74,14 @@ struct Other {
 struct Arrivals<'a> {
     all: ArrayVec<Arrival<'a>, STEP_FRAMES>,
     others: ArrayVec<Other, STEP_FRAMES>,
+}
+
+impl Arrival<'_> {
+    /// What copies of it have in common.
+    #[inline(always)]
+    fn print(&self) -> Print {
+        Print::of(&self.tcp, self.direction, self.hash)
+    }
 }
 
 impl Arrivals<'_> {
@@ -375,10 +381,8 @@ impl Worker {
         }
         let hash = ends.hash(self.table.seed());
         self.table.prefetch(hash);
-        let print = Print::of(&usual.tcp, direction, hash);
-        self.recent.prefetch(print);
         let ends = Ends::Usual(ends);
-        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, print, ends, guess: NONE, direction });
+        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, ends, guess: NONE, direction });
         Fate::Arrives
     }
 
@@ -396,8 +400,7 @@ impl Worker {
         let hash = self.table.hash(&key);
         let ends = Ends::Other(arrivals.others.len() as u8);
         arrivals.others.push(Other { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
-        let print = Print::of(&packet.tcp, direction, hash);
-        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, print, ends, guess: NONE, direction });
+        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, ends, guess: NONE, direction });
         Fate::Arrives
     }
 
@@ -414,8 +417,8 @@ impl Worker {
         if shed.has_taken_any(connection.last_at()) {
             return self.look_up(arrival, batch);
         }
-        let Arrival { tcp, direction, at, print, .. } = arrival;
-        let arrived = connection.arrive(tcp, *direction, *at, *print, recent, resources, recording);
+        let Arrival { tcp, direction, at, .. } = arrival;
+        let arrived = connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording);
         if arrived != Arrived::Done {
             self.arrived(arrived, arrival, arrival.guess, batch);
         }
@@ -430,9 +433,9 @@ impl Worker {
         if self.end_if_shed(slot) {
             return self.open_unless_copy(arrival, batch);
         }
-        let Arrival { tcp, direction, at, print, .. } = arrival;
+        let Arrival { tcp, direction, at, .. } = arrival;
         let Worker { table, recent, resources, recording, .. } = self;
-        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, *print, recent, resources, recording);
+        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording);
         self.arrived(arrived, arrival, slot, batch);
     }
 
@@ -476,7 +479,7 @@ impl Worker {
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
     fn open_unless_copy(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
-        if self.recent.is_copy(arrival.print, arrival.at, false) {
+        if self.recent.is_copy(arrival.print(), arrival.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
         self.open(arrival, batch);

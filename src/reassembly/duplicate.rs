@@ -9,7 +9,6 @@
 
 use crate::decode::Tcp;
 use crate::limits::{COPY_TIME_NS, RECENT_PER_SET, RECENT_SETS};
-use crate::prefetch::prefetch;
 use crate::units::{Direction, Timestamp};
 
 /// Bits of a time that don't count: what is left are units of some 65 µs, of which 32 bits repeat after 3 days.
@@ -81,12 +80,6 @@ impl Recent {
     /// A connection begins.
     pub fn connection_begins(&mut self, at: Timestamp) {
         self.certain_from = self.certain_from.max(at.after(COPY_TIME_NS + 1));
-    }
-
-    /// Asks for the memory that [`Recent::is_copy`] will need.
-    #[inline(always)]
-    pub fn prefetch(&self, print: Print) {
-        prefetch(&self.sets[print.set()]);
     }
 
     /// Whether a packet is a copy of one that was seen shortly before, or after; if it is not, it is remembered. `is_next`: it
