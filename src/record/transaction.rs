@@ -322,19 +322,14 @@ impl RecordBatch {
         Rare { parent: rare.parent, error, response, redirect, client, script }
     }
 
-    /// Appends a transaction with its arguments, if there is room. `fill` fills all the rest of it in, where another one has been
-    /// before; it has nothing else, until [`RecordBatch::add`]. Answers `false` if it is time to send the batch first.
+    /// The place of one more transaction, where another one has been before: all of it is to be filled in but its texts, and those
+    /// are to be [listed](Texts::list) then. `None` if it is time to send the batch first.
     #[inline(always)]
-    pub fn push_with(&mut self, arguments: Listed<'_>, fill: impl FnOnce(&mut Transaction)) -> bool {
+    pub fn place(&mut self) -> Option<(&mut Transaction, Texts<'_>)> {
         if self.text.is_full() {
-            return false;
+            return None;
         }
-        let Some(place) = self.transactions.place() else { return false };
-        fill(place);
-        place.rare = Transaction::NOTHING_RARE;
-        place.text_at = self.text.taken;
-        place.arguments_len = self.text.append(arguments);
-        true
+        Some((self.transactions.place()?, Texts(&mut self.text)))
     }
 
     /// Appends a transaction with its arguments, however many there are.
@@ -372,6 +367,19 @@ impl RecordBatch {
     }
 }
 
+/// Where the arguments of a batch's newest transaction go.
+pub struct Texts<'b>(&'b mut Text);
+
+impl Texts<'_> {
+    /// Appends them. The transaction has nothing else, until [`RecordBatch::add`].
+    #[inline(always)]
+    pub fn list(self, arguments: Listed<'_>, place: &mut Transaction) {
+        place.rare = Transaction::NOTHING_RARE;
+        place.text_at = self.0.taken;
+        place.arguments_len = self.0.append(arguments);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,7 +394,10 @@ mod tests {
             }
             None => Listed::Any(arguments),
         };
-        batch.push_with(listed, |place| place.index = index)
+        let Some((place, texts)) = batch.place() else { return false };
+        place.index = index;
+        texts.list(listed, place);
+        true
     }
 
     #[test]

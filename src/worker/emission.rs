@@ -73,11 +73,12 @@ impl Records {
             && exchange.parent.is_none()
             && let Some(brief) = request.brief()
         {
-            return self.batch.push_with(brief.listed(), |place| {
-                // Its times are known, and so is when it ended.
-                fill(place, exchange, Some(reply), Some(times), request_bytes, reply.t4.max(request.t2));
-                place.key = brief.key_place();
-            });
+            let Some((place, texts)) = self.batch.place() else { return false };
+            // Its times are known, and so is when it ended.
+            fill(place, exchange, Some(reply), Some(times), request_bytes, reply.t4.max(request.t2));
+            place.key = brief.key_place();
+            texts.list(brief.listed(), place);
+            return true;
         }
         false
     }
@@ -101,9 +102,9 @@ impl Records {
         let arguments = Listed::Any(if may_show { request.arguments() } else { &[] });
         let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
         let end = if ended.is_known() { ended } else { request.t1 };
-        if !self.batch.push_with(arguments, |place| fill(place, exchange, reply, times, request.bytes(), end)) {
-            return false;
-        }
+        let Some((place, texts)) = self.batch.place() else { return false };
+        fill(place, exchange, reply, times, request.bytes(), end);
+        texts.list(arguments, place);
         let script = request.noted_script().filter(|_| may_show);
         self.append_rare(exchange, error, script);
         true

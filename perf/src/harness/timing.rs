@@ -276,8 +276,10 @@ fn check_shards(works: &mut [Work], profile: Profile, facts: &Facts) -> io::Resu
 pub fn idle_bytes(connections: u32, seed: u64) -> io::Result<f64> {
     // Those that are there before it is looked at, so that what all of them share is, too.
     const FIRST: u32 = 20_000;
-    let plan =
-        crate::generator::Plan { connections: connections + FIRST, ipv6: 0.5, in_flight: 1, ..Profile::T1.plan() };
+    // So few that the first have them all: statistics of keys are no connection's.
+    const KEYS: u64 = 2_000;
+    let connections = connections + FIRST;
+    let plan = crate::generator::Plan { connections, keys: KEYS, ipv6: 0.5, in_flight: 1, ..Profile::T1.plan() };
     let mut generator = Generator::new(&plan, seed);
     let mut reader = Reader::new(Mode::Aggregate, &plan)?;
     let mut before = None;
