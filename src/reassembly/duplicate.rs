@@ -11,11 +11,13 @@ use crate::decode::Tcp;
 use crate::limits::{COPY_TIME_NS, RECENT_PER_SET, RECENT_SETS};
 use crate::units::{Direction, Timestamp};
 
-/// Bits of a time that don't count: what is left are units of some 65 µs, of which 32 bits repeat after 3 days.
+/// Bits of a time that don't count: what is left are units of some 65 µs.
 const TICK_BITS: u32 = 16;
-const TICKS_MAX: u32 = (COPY_TIME_NS >> TICK_BITS) as u32;
+/// Of these 20 bits are kept, which repeat after 68 s: by then other packets have come, or a copy would bring nothing.
+const TICKS: u64 = (1 << 20) - 1;
+const TICKS_MAX: u64 = COPY_TIME_NS >> TICK_BITS;
 
-const _: () = assert!(RECENT_SETS.is_power_of_two() && RECENT_SETS <= 1 << 32);
+const _: () = assert!(RECENT_SETS.is_power_of_two() && RECENT_SETS as u64 <= TICKS + 1);
 
 /// Equal for copies of a packet, and for hardly any two others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +28,9 @@ impl Print {
     #[inline(always)]
     pub fn of(segment: &Tcp<'_>, direction: Direction, hash: u64) -> Print {
         let [one, other] = segment.mark();
-        let product = u128::from(one ^ hash ^ direction as u64) * u128::from(other);
+        // Both sides may number alike: nothing that is known may turn one direction into the other.
+        let hash = hash.rotate_left(u64::BITS / 2 * direction as u32);
+        let product = u128::from(one ^ hash) * u128::from(other);
         Print(product as u64 ^ (product >> 64) as u64)
     }
 
@@ -36,17 +40,15 @@ impl Print {
     }
 }
 
-/// A packet that was seen: the part of its print that does not tell its set, and when.
+/// A packet that was seen: when, and above that the rest of its print, of which the lowest bits tell its set. 44 bits: of a billion
+/// packets that are looked for among those of late hardly one is taken for the copy of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Sight {
-    tag: u32,
-    tick: u32,
-}
+struct Sight(u64);
 
 impl Sight {
     #[inline(always)]
     fn new(print: Print, at: Timestamp) -> Sight {
-        Sight { tag: (print.0 >> 32) as u32, tick: (at.0 >> TICK_BITS) as u32 }
+        Sight(print.0 & !TICKS | (at.0 >> TICK_BITS) & TICKS)
     }
 }
 
@@ -100,8 +102,8 @@ impl Recent {
     #[inline(never)]
     fn holds(&self, print: Print, at: Timestamp) -> bool {
         let sight = Sight::new(print, at);
-        let is_near = |tick: u32| sight.tick.wrapping_sub(tick).wrapping_add(TICKS_MAX) <= 2 * TICKS_MAX;
-        let is_it = |seen: &Sight| seen.tag == sight.tag && is_near(seen.tick);
+        let is_near = |seen: &Sight| sight.0.wrapping_sub(seen.0).wrapping_add(TICKS_MAX) & TICKS <= 2 * TICKS_MAX;
+        let is_it = |seen: &Sight| (seen.0 ^ sight.0) & !TICKS == 0 && is_near(seen);
         self.sets[print.set()].0.iter().any(is_it)
     }
 }
