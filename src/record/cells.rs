@@ -207,12 +207,6 @@ impl<const D: u8> PartCells<D> {
         self.parts.get_mut(part)?.count_mut(place)
     }
 
-    /// Asks for the memory of that; answers whether it has one already.
-    #[inline(always)]
-    pub fn prefetch(&self, part: usize, place: Place) -> bool {
-        self.parts.get(part).is_some_and(|cells| cells.prefetch(place))
-    }
-
     /// Whether each part has its place already.
     #[inline]
     pub fn has(&self, places: [Place; 3]) -> bool {
