@@ -1,11 +1,11 @@
 //! Connections that are no client's, or not looked into (PROTOCOL section 3): replication, the cluster's bus, sentinels, TLS.
 
-mod common;
+mod talk;
 
 use resptap::counters::Counter;
 use resptap::redis::replication::{Channel, SyncResult};
 
-use common::talk::{Talk, expect};
+use talk::{Talk, expect};
 
 const MARK: &str = "02ee005ddc15f7f5a4f6cb086b14fa6ed0c6592f";
 

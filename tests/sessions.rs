@@ -1,13 +1,13 @@
 //! Sessions as servers really have them (PROTOCOL sections 2 to 4), each as a conversation: what the client sends, what the
 //! server answers (bytes of a real server, see the rows), and the records that come of it.
 
-mod common;
+mod talk;
 
 use resptap::counters::Counter;
 use resptap::record::top::Tally;
 use serde_json::Value;
 
-use common::talk::{Talk, expect};
+use talk::{Talk, expect};
 
 const SUBSCRIBED_A: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
 const SUBSCRIBED_B: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";

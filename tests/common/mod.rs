@@ -5,7 +5,6 @@
 pub mod drive;
 pub mod encapsulate;
 pub mod packet;
-pub mod talk;
 pub mod traffic;
 pub mod versions;
 

@@ -1,5 +1,7 @@
 //! A conversation of a client with a server, in segments of any length, and the records that come of it.
 
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of this")]
+
 use std::fmt::Write as _;
 
 use resptap::capture::{Frame, LinkType};
