@@ -54,6 +54,14 @@ struct Arrival<'a> {
     direction: Direction,
 }
 
+impl Arrival<'_> {
+    /// What copies of it have in common.
+    #[inline(always)]
+    fn print(&self) -> Print {
+        Print::of(&self.tcp, self.direction, self.hash)
+    }
+}
+
 /// Between whom a frame goes.
 #[derive(Clone, Copy)]
 enum Ends {
@@ -74,14 +82,6 @@ struct Other {
 struct Arrivals<'a> {
     all: ArrayVec<Arrival<'a>, STEP_FRAMES>,
     others: ArrayVec<Other, STEP_FRAMES>,
-}
-
-impl Arrival<'_> {
-    /// What copies of it have in common.
-    #[inline(always)]
-    fn print(&self) -> Print {
-        Print::of(&self.tcp, self.direction, self.hash)
-    }
 }
 
 impl Arrivals<'_> {
