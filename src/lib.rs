@@ -5,6 +5,7 @@
 // Layer 0: what everything speaks.
 pub mod clock; // the only reader of the machine's clock
 pub mod counters; // what happened, counted where it happened
+pub mod huge; // huge pages
 pub mod limits; // every bound
 pub mod pool; // bounded pools of reusable items
 pub mod prefetch; // the one intrinsic

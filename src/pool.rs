@@ -5,6 +5,8 @@
 //! `take` answers `None` at the bound. Handles are our own state: a handle that is used after `give_back` is a bug, and
 //! debug builds catch it.
 
+use crate::huge::{self, LARGE_BYTES};
+
 /// The handle of nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -22,6 +24,9 @@ pub struct Pool<T> {
 }
 
 impl<T> Pool<T> {
+    /// Items from which on more of them come in huge pages.
+    const LARGE: usize = LARGE_BYTES / if size_of::<T>() > 0 { size_of::<T>() } else { 1 };
+
     /// A pool of at most `capacity` items.
     pub fn new(capacity: u32) -> Pool<T> {
         let capacity = capacity.min(NONE - 1);
@@ -69,11 +74,19 @@ impl<T> Pool<T> {
         if length == self.items.capacity() {
             let capacity = self.capacity as usize;
             let target = (2 * length).clamp(capacity.min(ROOM_AT_ONCE), capacity);
-            self.items.reserve_exact(target - length);
+            let mut items = Vec::new();
+            items.reserve_exact(target);
+            if length >= Self::LARGE {
+                huge::ask_for(items.spare_capacity_mut());
+            }
+            items.append(&mut self.items);
+            self.items = items;
             // All of them may be given back at once, which is no time to allocate. None is free at the moment.
             self.free.reserve_exact(self.items.capacity());
             #[cfg(debug_assertions)]
             self.taken.reserve_exact(self.items.capacity() - self.taken.len());
+        } else if length == Self::LARGE {
+            huge::ask_for(self.items.spare_capacity_mut());
         }
     }
 

@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Modules from the lowest layer up; those of a line are siblings. A module names only modules of lines above its own.
 const LAYERS: &[&[&str]] = &[
-    &["units", "limits", "counters", "clock", "prefetch", "pool", "short"],
+    &["units", "limits", "counters", "clock", "prefetch", "huge", "pool", "short"],
     &["capture", "decode", "resp"],
     &["flow", "reassembly", "redis"],
     &["connection", "record"],
@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
 /// Siblings that may be named, by whom, and why. One that is not used has to go.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("clock", "units", "the wall clock tells points in time"),
+    ("pool", "huge", "large pools grow by huge pages"),
     ("decode", "capture", "a frame is what decoding begins with"),
     ("sink", "endpoint", "records say who is behind an address"),
     ("export", "endpoint", "summaries say which service is behind an address"),
@@ -57,7 +58,7 @@ const FENCES: &[Fence] = &[
     fence("xsk_rs", &["src/capture/afxdp/"]),
     fence("rustix", &["src/clock.rs"]),
     fence("memmap2", &["src/capture/"]),
-    fence("libc", &["src/capture/", "src/runtime.rs"]),
+    fence("libc", &["src/capture/", "src/huge.rs", "src/runtime.rs"]),
     fence("flate2", &["src/capture/", "src/export/hlog_reader.rs"]),
     fence("zstd", &["src/capture/", "src/sink/"]),
     fence("sha1", &["src/sink/"]),
@@ -71,7 +72,7 @@ const CLOCKS: &[&str] = &["SystemTime", "Instant", "Timestamp", "Zoned", "Utc", 
 const CLOCK_FILE: &str = "src/clock.rs";
 
 /// Where `unsafe` may stand.
-const UNSAFE_PLACES: &[&str] = &["src/capture/", "src/prefetch.rs"];
+const UNSAFE_PLACES: &[&str] = &["src/capture/", "src/huge.rs", "src/prefetch.rs"];
 
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 const MARKERS: &[&str] = &["TODO", "FIXME"];

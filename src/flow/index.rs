@@ -4,6 +4,7 @@
 //! to one. What is behind a hash is most likely where the hash says, or next to it: one cache line, which can be asked for as soon
 //! as the hash is known. Whose hash it is only the slot tells. Grows by doubling, when three quarters are taken; never shrinks.
 
+use crate::huge::{self, LARGE_BYTES};
 use crate::pool::NONE;
 use crate::prefetch::prefetch_nth;
 
@@ -131,7 +132,11 @@ impl Index {
         }
         // What was there is not needed for it: so there are never two of them.
         self.entries = Vec::new();
-        self.entries = vec![FREE; places];
+        self.entries.reserve_exact(places);
+        if places * size_of::<u32>() >= LARGE_BYTES {
+            huge::ask_for(self.entries.spare_capacity_mut());
+        }
+        self.entries.resize(places, FREE);
         self.taken = 0;
         for (hash, slot) in slots {
             self.insert(hash, slot);
