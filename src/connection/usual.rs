@@ -6,7 +6,7 @@
 //! is what the long way ([`Connection::segment`] and below) would have done: where anything is not as usual, nothing has
 //! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for.
 
-use crate::counters::Counter;
+use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Tcp};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
@@ -392,9 +392,11 @@ impl Connection {
             t3: reply.t3,
             ack: reply.ack,
         };
-        if !self.answer_usual(&answer, time, resources, recorder) {
+        let Some((outcome, counter)) = self.usual_outcome() else { return 0 };
+        if !self.answer_usual(&answer, outcome, time, resources, recorder) {
             return 0;
         }
+        count_paired(&mut resources.counters, counter, 1);
         self.drop_unfinished(direction, resources);
         if !self.facts.has(Facts::PLAIN) {
             return length;
@@ -418,36 +420,47 @@ impl Connection {
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
-        let mut at = 0;
+        let Some((outcome, counter)) = self.usual_outcome() else { return 0 };
+        let (mut at, mut paired) = (0, 0);
         while at < bytes.len() {
             let Some((kind, length)) = scalar(&bytes[at..]) else { break };
             let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
-            if !self.answer_usual(&Answer { kind, begin, end, t3: time, ack }, time, resources, recorder) {
+            let answer = Answer { kind, begin, end, t3: time, ack };
+            if !self.answer_usual(&answer, outcome, time, resources, recorder) {
                 break;
             }
             at += length;
+            paired += 1;
             if !self.facts.has(Facts::PLAIN) {
                 break;
             }
         }
+        count_paired(&mut resources.counters, counter, paired);
         at
     }
 
-    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
+    /// What becomes of requests that are paired with the next reply, and how that is counted.
+    #[inline(always)]
+    fn usual_outcome(&self) -> Option<(Outcome, Counter)> {
+        match self.certainty {
+            Certainty::Exact => Some((Outcome::Exact, Counter::RequestsExact)),
+            Certainty::Assumed(proof) => Some((Outcome::Resynced(proof), Counter::RequestsResynced)),
+            Certainty::Open => None,
+        }
+    }
+
+    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was. It is
+    /// left to the caller to count it.
     #[inline(always)]
     fn answer_usual<R: Recorder>(
         &mut self,
         answer: &Answer,
+        outcome: Outcome,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> bool {
         let Answer { kind, begin, end, t3, ack } = *answer;
-        let (outcome, counter) = match self.certainty {
-            Certainty::Exact => (Outcome::Exact, Counter::RequestsExact),
-            Certainty::Assumed(proof) => (Outcome::Resynced(proof), Counter::RequestsResynced),
-            Certainty::Open => return false,
-        };
         let Some(head) = self.queue.head() else { return false };
         let Resources { usual, requests, counters, labels, .. } = &mut *resources;
         let request = requests.get(head);
@@ -456,9 +469,6 @@ impl Connection {
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
         self.queue.prefetch_third(requests);
-        counters.count(Counter::Replies);
-        counters.count(Counter::RepliesPaired);
-        counters.count(counter);
         self.head_at = time;
         self.habit.paired(request.received, end);
         self.queue.pop(requests);
@@ -486,6 +496,14 @@ impl Connection {
         }
         true
     }
+}
+
+/// So many replies were paired.
+#[inline(always)]
+fn count_paired(counters: &mut Counters, outcome: Counter, replies: u64) {
+    counters.add(Counter::Replies, replies);
+    counters.add(Counter::RepliesPaired, replies);
+    counters.add(outcome, replies);
 }
 
 /// Replies that have more bytes than this are asked for as a whole.

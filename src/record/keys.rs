@@ -155,7 +155,8 @@ impl Biggest {
     /// Whether one of this size and time may belong here.
     #[inline(always)]
     pub fn may_want(&self, bytes: u64, at: Timestamp) -> bool {
-        rank(bytes, at) >= self.last
+        // Of most the size alone tells.
+        bytes >= (self.last >> u64::BITS) as u64 && rank(bytes, at) >= self.last
     }
 
     /// Whether one of this size, time and place belongs here.
