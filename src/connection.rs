@@ -102,6 +102,8 @@ pub struct Resources {
     pub counters: Counters,
     /// Out-of-order data.
     pub pages: Pages,
+    /// Connections may be plain (`usual.rs`).
+    takes_short_way: bool,
     usual: UsualCommands,
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
@@ -129,6 +131,7 @@ impl Resources {
         Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
+            takes_short_way: true,
             usual: UsualCommands::new(settings.table, &settings.acts, &settings.possible, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
@@ -146,6 +149,12 @@ impl Resources {
             stand_in: Some(Box::new(Reply::with_room(shown.payload_bytes))),
             settings,
         }
+    }
+
+    /// From now on nothing goes the short way, before the first segment.
+    pub fn leave_short_way(&mut self) {
+        self.takes_short_way = false;
+        self.usual = UsualCommands::none();
     }
 
     /// Bytes of memory that were ever in use.

@@ -214,6 +214,11 @@ impl Worker {
         self.shed = Shed::new(spread);
     }
 
+    /// From now on nothing goes the short way, before the first frame: what both ways tell can be compared.
+    pub fn leave_short_way(&mut self) {
+        self.resources.leave_short_way();
+    }
+
     /// From `now` on connections of the parts below this one ([`Spread::part`]) are left out, and no others.
     pub fn leave_out(&mut self, below: usize, now: Timestamp) {
         self.shed.set(below, now);

@@ -4,7 +4,8 @@
 //! settled, its session is as any session begins. That is decided when something unusual has happened ([`Connection::is_plain`]
 //! says what it takes) and remembered in a flag, so that a segment asks one question. What is done here for a plain connection
 //! is what the long way ([`Connection::segment`] and below) would have done: where anything is not as usual, nothing has
-//! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for.
+//! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for, and tests/properties.rs
+//! compares what both ways tell.
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
@@ -133,7 +134,7 @@ impl Connection {
     /// Notes whether it is plain.
     pub(super) fn note_plain(&mut self, resources: &mut Resources) {
         self.tidy_aside(resources);
-        self.facts.put(Facts::PLAIN, self.is_plain());
+        self.facts.put(Facts::PLAIN, resources.takes_short_way && self.is_plain());
     }
 
     pub(super) fn is_plain(&self) -> bool {

@@ -213,6 +213,36 @@ pub fn run_watched(
         worker.process(&[*frame]);
         last = last.max(frame.at);
     }
+    finish(worker, last, inbox, records)
+}
+
+/// Runs frames that come in batches of so many, as those of a capture do.
+pub fn run_batches(
+    (mut worker, mut inbox): (Worker, Inbox<Message>),
+    frames: &[Frame<'_>],
+    mut batch: impl FnMut() -> usize,
+) -> Outcomes {
+    let mut watermarks = Watermarks::new(10 * SECOND);
+    let mut last = Timestamp::NONE;
+    let mut records = Vec::new();
+    let (mut from, mut to) = (0, batch());
+    for (number, frame) in frames.iter().enumerate() {
+        let watermark = watermarks.pass(frame.at);
+        if watermark.is_some() || number == to {
+            worker.process(&frames[from..number]);
+            (from, to) = (number, number + batch());
+        }
+        if let Some(watermark) = watermark {
+            worker.watermark(watermark);
+            collect(&mut inbox, &mut records);
+        }
+        last = last.max(frame.at);
+    }
+    worker.process(&frames[from..]);
+    finish(worker, last, inbox, records)
+}
+
+fn finish(worker: Worker, last: Timestamp, mut inbox: Inbox<Message>, mut records: Vec<Record>) -> Outcomes {
     let counters = worker.finish(last).counters;
     collect(&mut inbox, &mut records);
     check_laws(&counters, &records);

@@ -117,12 +117,11 @@ impl UsualCommands {
     /// Looks for them in a table. There are none where more or less is to be shown than keys.
     pub fn new(table: &CommandTable, acts: &Acts, possible: &Possible, shown: &Shown) -> UsualCommands {
         assert!(table.len() < COMMANDS, "unknown commands have the last number");
-        let shapes = vec![Shape::NONE; PLACES].into_boxed_slice().try_into().expect("so many were made");
         let answers = |id| if acts.of(id) == Act::None { possible.of(id) } else { Kinds::NONE };
         // Where replies are to be shown, more is to be done about each.
         let answers = |id| if shown.payload_bytes > 0 { Kinds::NONE } else { answers(CommandId(id as u16)) };
-        let answers = Box::new(std::array::from_fn(answers));
-        let mut usual = UsualCommands { shapes, answers, list_bytes_max: shown.arguments_bytes_max() };
+        let mut usual = UsualCommands { list_bytes_max: shown.arguments_bytes_max(), ..UsualCommands::none() };
+        *usual.answers = std::array::from_fn(answers);
         if !shown.keys || shown.payload_bytes > 0 {
             return usual;
         }
@@ -145,6 +144,12 @@ impl UsualCommands {
             usual.add(shape);
         }
         usual
+    }
+
+    /// No command: nothing has the usual form.
+    pub fn none() -> UsualCommands {
+        let shapes = vec![Shape::NONE; PLACES].into_boxed_slice().try_into().expect("so many were made");
+        UsualCommands { shapes, answers: Box::new([Kinds::NONE; COMMANDS]), list_bytes_max: 0 }
     }
 
     fn add(&mut self, shape: Shape) {
