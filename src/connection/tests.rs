@@ -5,8 +5,8 @@
 //! packet; a client's words are a request, `;` puts another one behind it. Text in brackets is bytes as they are, of which the
 //! capture did not keep what stands behind a `/`. A sign
 //! behind the side changes the packet: `C~30` is seen 30 ms later than sent, `S-` acknowledges nothing new, `C0` offers no
-//! window. `COPY` repeats a side's last data as it was, `AGAIN` what was missed last with a new acknowledgement. `wait 3s` is
-//! silence.
+//! window, `C!` is the side's last. `COPY` repeats a side's last data as it was, `AGAIN` what was missed last with a new
+//! acknowledgement. `wait 3s` is silence.
 
 mod diagram;
 mod ends;
@@ -548,4 +548,63 @@ fn a_string_that_is_cut_into_segments_anywhere_is_one_reply_whatever_becomes_of_
             whole(&format!("S [$1_x_{a}] | S [{b}] | S FIN"));
         }
     }
+}
+
+// What comes on a connection that has had requests and replies, and nothing unusual.
+
+fn play_on(diagram: &str) -> Vec<String> {
+    let mut told = play(&format!("C SYN | S SYN | C PING | S +PONG | {diagram}")).told;
+    assert_eq!(told.remove(0), "PING => exact PONG");
+    told
+}
+
+#[test]
+fn row_25_timeouts_are_as_long_on_a_connection_on_which_all_is_as_usual() {
+    assert_eq!(
+        play_on("C GET a | wait 31s | C GET b | S $1 | S $2"),
+        ["GET a => timed_out", "GET a => exact late 1", "GET b => exact 2"]
+    );
+    assert_eq!(
+        play_on("C GET a | wait 20s | C GET b | wait 20s | S $1 | S $2"),
+        ["GET a => timed_out", "GET a => exact late 1", "GET b => exact 2"]
+    );
+    assert_eq!(
+        play_on("C GET a ; GET b | wait 20s | S $1 | wait 20s | S $2"),
+        ["GET a => exact 1", "GET b => exact 2"]
+    );
+    // In all they take longer than a connection may be silent.
+    let told = play_on(&["C GET a | S $1 | wait 29s"; 130].join(" | "));
+    assert!(told.len() == 130 && told.iter().all(|told| told == "GET a => exact 1"), "{told:?}");
+}
+
+#[test]
+fn time_that_goes_back_behind_the_last_packet_but_not_behind_the_request_counts_as_none() {
+    let played = play("C SYN | S SYN | C PING | S +PONG | C GET a | wait 3s | C GET b | back 1s | S $1 $2");
+    assert_eq!(played.latencies_ms, [1, 3_002, 0]);
+}
+
+#[test]
+fn a_string_that_begins_a_segment_and_goes_on_is_shown_and_answers_what_its_first_byte_acknowledged() {
+    assert_eq!(
+        play_on("C GET a | S [$5_ab] | S [cde_] | C GET b | S $2"),
+        ["GET a => exact abcde", "GET b => exact 2"]
+    );
+    let told = play_on("C GET a | S- [$5_ab] | S [cde_]");
+    assert!(told.iter().all(|told| !told.contains("exact")), "{told:?}");
+}
+
+#[test]
+fn what_is_executed_silently_is_decided_when_it_is_the_first_of_a_usual_connection() {
+    let skipped = ["GET a => exact 1", "CLIENT REPLY SKIP => no_reply", "GET b => no_reply", "GET c => exact 3"];
+    assert_eq!(play_on("C GET a ; CLIENT REPLY SKIP ; GET b ; GET c | S $1 | S $3"), skipped);
+    assert_eq!(play_on("C GET a ; CLIENT REPLY SKIP ; GET b ; GET c | S $1 $3"), skipped);
+    assert_eq!(play_on("C GET a ; CLIENT REPLY OFF | S $1"), ["GET a => exact 1", "CLIENT REPLY OFF => no_reply"]);
+    assert_eq!(play_on("C GET a ; CLIENT REPLY SKIP ; GET b ; GET c | S [$5_ab] | S [cde_$1_3_]")[1..], skipped[1..]);
+}
+
+#[test]
+fn a_fin_behind_data_ends_a_stream_as_one_alone_does() {
+    let told = |end: &str| play_on(&format!("C GET a | {end} | C GET b"));
+    assert_eq!(told("S! $1"), told("S $1 | S FIN"));
+    assert_ne!(told("S! $1"), told("S $1"));
 }

@@ -204,3 +204,17 @@ fn the_usual_frame_takes_the_short_way_and_no_other_does() {
         assert!(decode_usual(&frame(&bytes, link)).is_none() && decode(&frame(&bytes, link)).is_ok());
     }
 }
+
+#[test]
+fn whatever_any_byte_of_its_headers_is_the_short_way_leads_where_the_long_one_does() {
+    let usual = ethernet(&[], 0x0800, &ipv4(0, b"payload"));
+    for (at, byte) in (12..54).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+        let mut bytes = usual.clone();
+        bytes[at] = byte;
+        let frame = frame(&bytes, LinkType::Ethernet);
+        let short = decode_usual(&frame).map(|usual| format!("{:?}", usual.packet()));
+        let long = decode(&frame).ok().map(|packet| format!("{packet:?}"));
+        assert!(short.is_none() || short == long, "{at}: {byte}: {short:?} {long:?}");
+    }
+    assert!(decode_usual(&frame(&usual, LinkType::RawIp)).is_none());
+}

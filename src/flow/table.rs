@@ -350,6 +350,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_slot_is_found_and_claimed_by_no_key_but_its_own() {
+        let mut table = Table::new(0, false, Seed::fixed(1), 1);
+        let slot = insert(&mut table, key(1), 0).unwrap();
+        let other_server = FlowKey { server: key(1).client, ..key(1) };
+        for (other, is_it) in [(key(1), true), (key(2), false), (other_server, false)] {
+            let ends = Ipv4Ends::of(&other.client, &other.server).unwrap();
+            assert_eq!(table.find(table.hash(&key(1)), &other).is_some(), is_it, "{other:?}");
+            assert_eq!(table.claim(slot, &other).is_some(), is_it, "{other:?}");
+            assert_eq!(table.claim_ipv4(slot, ends).is_some(), is_it, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_timer_of_what_was_taken_out_is_forgotten() {
+        let mut table = Table::new(0, false, Seed::fixed(1), 1);
+        let slots = [1, 2].map(|n| insert(&mut table, key(n), 0).unwrap());
+        for slot in slots {
+            table.schedule(slot, Timestamp(10));
+        }
+        remove(&mut table, slots[0]);
+        assert_eq!([100, 100].map(|now| table.due(Timestamp(now))), [Some(slots[1]), None]);
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_map(operations in prop::collection::vec((0u16..40, any::<bool>(), any::<u64>()), 0..200)) {

@@ -459,4 +459,18 @@ mod tests {
         let values = [word, Argument::Value(b"a"), hidden, Argument::ValueCut(b"b"), hidden];
         assert_eq!(iter(&list).collect::<Vec<_>>(), values);
     }
+
+    #[test]
+    fn only_a_whole_key_behind_the_words_has_a_place() {
+        let place = |second: Argument<'_>, missing: usize| {
+            let mut list = Vec::new();
+            append(&mut list, Argument::Word(b"GET"));
+            append(&mut list, second);
+            key_behind_words(&list[..list.len() - missing])
+        };
+        assert_eq!(place(Argument::Key(b"key"), 0), Some((9, 3)));
+        assert_eq!(place(Argument::Key(b"key"), 1), None);
+        assert_eq!(place(Argument::KeyCut(b"key"), 0), None);
+        assert_eq!(place(Argument::Hidden, 0), None);
+    }
 }

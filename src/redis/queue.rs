@@ -310,4 +310,45 @@ mod tests {
         let stretch = Stretch { to: Offset(136), may_be_inline: true, earlier: 7, ..stretch };
         assert_eq!((stretch.replies_max(Offset(136)), stretch.may_silence()), (7 + 18, true));
     }
+
+    const REST: Stretch = Stretch {
+        from: Offset(10),
+        to: Offset(15),
+        may_be_inline: false,
+        earlier: 0,
+        is_rest: true,
+        is_answered: false,
+        holds_one: false,
+    };
+
+    fn mark(queue: &mut Queue, pool: &mut Pool<Request>) {
+        let handle = pool.take(Request::new).unwrap();
+        queue.mark(handle, REST, pool);
+    }
+
+    #[test]
+    fn which_is_the_newest_group_is_not_known_where_a_mark_stands_before_it() {
+        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        push(&mut queue, &mut pool, 10, 0);
+        mark(&mut queue, &mut pool);
+        for (end, received) in [(20, 0), (30, 0), (40, 7)] {
+            push(&mut queue, &mut pool, end, received);
+        }
+        let newest = [10, 20, 30, 40].map(|acknowledged| queue.newest(Offset(acknowledged), &pool));
+        assert_eq!(newest, [None, None, None, Some((Offset(7), 4))]);
+    }
+
+    #[test]
+    fn only_the_mark_that_is_first_is_told_of_an_answer_and_with_others_behind_it_is_not_all() {
+        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        mark(&mut queue, &mut pool);
+        assert!(!queue.is_only_rest(&pool));
+        queue.answered(&mut pool);
+        assert!(queue.is_only_rest(&pool));
+        mark(&mut queue, &mut pool);
+        queue.answered(&mut pool);
+        assert!(!queue.is_only_rest(&pool));
+        let answered = queue.iter(&pool).map(|(_, request)| request.stretch().unwrap().is_answered);
+        assert_eq!(answered.collect::<Vec<_>>(), [true, false]);
+    }
 }

@@ -1,6 +1,6 @@
 //! PROTOCOL section 1, row by row, and random values against an obviously correct parser, cut at random.
 
-use super::parser::{FramingLost, Kind, Parser, Step, UNKNOWN_LENGTH, Visitor, begun_bulk};
+use super::parser::{BulkEnd, FramingLost, Kind, Parser, Step, UNKNOWN_LENGTH, Visitor, begun_bulk, bulk, scalar};
 use crate::limits::RESP_DEPTH_MAX;
 use proptest::prelude::*;
 
@@ -476,7 +476,7 @@ fn a_string_that_begins_and_goes_on_is_begun_at_once_as_by_feeding() {
             let Some(begun) = begun else { continue };
             // It may have read anything before.
             let mut parser = Parser::default();
-            parser.feed(b"|1\r\n+a\r\n:1\r\n*2\r\n$?\r\n;3\r\nab", &mut Log::<false>::new(0));
+            parser.feed(b"|1\r\n+a\r\n:1\r\n*2\r\n$?\r\n;3\r\nab", &mut Log::<false>::new(9));
             parser.begin_bulk(begun, here);
             let mut fed = Parser::default();
             assert_eq!(fed.feed(here, &mut Log::<false>::new(0)), (cut, Step::More));
@@ -486,5 +486,44 @@ fn a_string_that_begins_and_goes_on_is_begun_at_once_as_by_feeding() {
     }
     for input in ["", "$", "$1", "$1\r", "$-1\r\n", "$x\r\na", "*1\r\n", "$?\r\n", "$1099511627777\r\na", "$1 \r\n"] {
         assert_eq!(begun_bulk(input.as_bytes()), None, "{input}");
+    }
+}
+
+#[test]
+fn what_is_told_of_a_scalar_at_once_is_what_feeding_tells() {
+    let strings = [0, 1, 9, 10, 99, 100, 999, 1000].map(|length| format!("${length}\r\n{}\r\n", "v".repeat(length)));
+    let others = ["$-1\r\n", "_\r\n", "+OK\r\n", ":0\r\n", ":-7\r\n", ":123\r\n", ":1234567\r\n", ":-1234567\r\n"];
+    for text in strings.into_iter().chain(others.map(str::to_owned)) {
+        let behind = format!("{text}:12345\r\n");
+        let mut log = Log::<false>::new(0);
+        let (consumed, _) = Parser::default().feed(behind.as_bytes(), &mut log);
+        assert_eq!(scalar(behind.as_bytes()), Some((log.values[0].1, consumed)), "{text}");
+        for cut in 0..text.len() {
+            assert_eq!(scalar(&text.as_bytes()[..cut]), None, "{text} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_length_of_other_signs_than_digits_is_none() {
+    // What follows the digits in ASCII would be ten.
+    for (length, bytes) in [(":", 10), ("1:", 20), (":1", 101), ("11:", 120), ("1:1", 201), (":11", 1011), ("", 0)] {
+        let text = format!("${length}\r\n{}\r\n:12345\r\n", "v".repeat(bytes));
+        assert_eq!((bulk(text.as_bytes()), scalar(text.as_bytes())), (None, None), "{length}");
+    }
+}
+
+#[test]
+fn only_a_string_of_its_own_of_which_nothing_is_wanted_is_passed_by() {
+    for (begin, wants, is_passed) in [
+        ("$5\r\nab", 0, true),
+        ("$5\r\nab", 5, false),
+        ("*1\r\n$5\r\nab", 0, false),
+        ("$?\r\n;5\r\nab", 0, false),
+        ("|1\r\n$5\r\nab", 0, false),
+    ] {
+        let mut parser = Parser::default();
+        parser.feed(begin.as_bytes(), &mut Log::<false>::new(wants));
+        assert_eq!(parser.pass_by(b"cde\r\n:1\r\n"), is_passed.then_some(BulkEnd::At(5)), "{begin}");
     }
 }

@@ -123,6 +123,10 @@ fn packets(diagram: &str, isn: u32) -> Vec<Packet> {
                 if side == "C0" {
                     packet.window = 0;
                 }
+                if side.ends_with('!') {
+                    packet.flags = packet.flags | Flags::FIN;
+                    sides[direction as usize].next = packet.seq.wrapping_add(packet.payload.len() as u32 + 1);
+                }
                 packet.missed = side.starts_with(['c', 's']);
                 let late = side.split_once('~').map_or(0, |(_, late)| late.parse().unwrap());
                 packet.seen_at = now + late * MILLISECOND;
@@ -254,7 +258,8 @@ impl Recorder for Told {
         }
         let flags = Facts::NAMES.iter().filter(|(flag, _)| exchange.outcome.is_paired() && request.flags.has(*flag));
         told.extend(flags.map(|(_, name)| (*name).to_owned()));
-        self.facts.push(told[1..].join(" "));
+        let of_reply = exchange.reply.map(|reply| (reply.kind, exchange.previous));
+        self.facts.push(format!("{} {:?}", told[1..].join(" "), (request.index, request.pipeline, of_reply)));
         if let Some(reply) = exchange.reply {
             let text = if reply.error.is_empty() { reply.response } else { reply.error };
             told.push(String::from_utf8_lossy(text).into_owned());

@@ -42,6 +42,16 @@ fn what_brings_the_next_bytes_is_no_copy_unless_a_connection_has_begun_lately() 
 }
 
 #[test]
+fn what_brings_the_next_bytes_is_certain_from_when_the_last_connection_to_begin_has_its_age() {
+    let mut recent = after(PRINT, NOW);
+    recent.connection_begins(NOW);
+    // Its packet came late.
+    recent.connection_begins(Timestamp(NOW.0 - 1_000_000));
+    assert!(recent.is_copy(PRINT, NOW.after(COPY_TIME_NS), true));
+    assert!(!recent.is_copy(PRINT, NOW.after(COPY_TIME_NS + 1), true));
+}
+
+#[test]
 fn each_bit_of_a_print_that_is_kept_tells_packets_apart() {
     for bit in 0..u64::BITS {
         let is_kept = bit >= 20 || bit < RECENT_SETS.ilog2();

@@ -402,3 +402,21 @@ fn row_43_commands_that_the_table_does_not_have_share_one_name() {
     assert_eq!(totals.commands.keys().collect::<Vec<_>>(), ["unknown"]);
     assert_eq!(totals.commands["unknown"].counts.count, 1000);
 }
+
+#[test]
+fn usual_requests_are_all_counted_however_many_come_in_a_row() {
+    for come in [1_u8, 8, 16, 17, 24, 31, 32, 33, 100] {
+        let [quick, plain] = [true, false].map(|is_quick| {
+            let mut worker = Worker { is_quick, ..Worker::new() };
+            for n in 0..=come {
+                // Of the first one's histograms those behind it find their places.
+                let server = if n == 0 { 1 << 30 } else { 1 << (n % 30) };
+                let times = Some(Times { server, ..Times::default() });
+                let client = n % 5;
+                worker.record(Request { server: 0, client, command: 0, blocking: false, error: None, times });
+            }
+            said(&worker.totals())
+        });
+        assert_eq!(quick, plain, "{come} in a row");
+    }
+}

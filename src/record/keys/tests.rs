@@ -328,3 +328,27 @@ fn the_biggest_messages_are_listed_in_order_however_they_come() {
     all.absorb(&kept(others));
     assert_eq!(told(&all), expected);
 }
+
+#[test]
+fn what_is_left_of_a_key_is_not_the_key_that_is_as_short() {
+    let mut kept = Kept::new();
+    for key in [Argument::KeyCut(b"beginning"), Argument::Key(b"beginning"), Argument::KeyCut(b"beginning")] {
+        let mut list = Vec::new();
+        append(&mut list, key);
+        kept.record(&request("GET", &list, Kind::Bulk));
+    }
+    let kept = kept.finished();
+    let told = kept.statistics.keys.iter().map(|entry| (entry.is_cut, entry.tally.operations));
+    assert_eq!(told.collect::<Vec<_>>(), [(true, 2), (false, 1)]);
+}
+
+#[test]
+fn bytes_and_latency_count_for_the_first_key_that_is_counted() {
+    let mut list = Vec::new();
+    append(&mut list, Argument::KeyCut(b"with a gap"));
+    append(&mut list, Argument::Key(b"whole"));
+    let mut kept = Kept::new();
+    kept.record(&KeyedRequest { has_gap: true, ..request("MGET", &list, Kind::Array) });
+    let tally = of(&kept.finished().statistics.keys, "whole");
+    assert_eq!(tally.metrics(), [1, 100, 10, 1000]);
+}

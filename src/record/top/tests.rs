@@ -245,4 +245,20 @@ fn what_a_name_seems_to_be_is_looked_at_from_end_to_end() {
         }
         assert!(!is((&name, true, 1), (&name, true, 2)), "what is cut is told apart by its hash");
     }
+    assert!(!is((b"n\0", false, 1), (b"n", false, 1)), "zeros may belong to a name");
+}
+
+#[test]
+fn what_comes_after_others_were_added_has_the_room_of_both() {
+    let [mut one, other] = [0, 4].map(|first| {
+        let mut watched = Watched::new(4);
+        (first..first + 4).for_each(|number| watched.add(number, tally(1, 0, 0, 0)));
+        watched
+    });
+    one.absorb(&other);
+    for number in 8..11 {
+        one.add(number, tally(1, 0, 0, 0));
+        assert!(one.top.len() <= 8);
+    }
+    one.check();
 }

@@ -276,3 +276,48 @@ fn what_is_not_usual_is_left_to_the_parser() {
         assert!(commands.read(&multibulk(&["GET", "key"])).is_none(), "{shown:?}");
     }
 }
+
+#[test]
+fn of_what_a_request_of_the_pool_was_before_a_usual_one_keeps_nothing() {
+    let table = CommandTable::built_in();
+    let commands = usual::UsualCommands::new(table, &Acts::new(table), &Possible::new(table), &KEYS);
+    let bytes = multibulk(&["GET", "key"]);
+    let found = commands.read(&bytes).unwrap();
+    let mut request = Request { timed_out: true, replied_bytes: 7, confirmations_left: 3, ..Request::new() };
+    found.fill(&mut request);
+    assert_eq!((request.timed_out, request.replied_bytes, request.confirmations_left), (false, 0, 0));
+    let brief = request.brief().unwrap();
+    let key = keys(brief.list()).next().unwrap();
+    assert_eq!((brief.key(), key.name), ((&b"key"[..], key.role), &b"key"[..]));
+}
+
+#[test]
+fn a_usual_request_keeps_what_the_parser_keeps_where_there_is_hardly_room_for_it() {
+    let mut read = 0;
+    for length in 480..520 {
+        let key = "k".repeat(length);
+        for others in 1..4 {
+            let mut words = vec!["RPUSH", &key];
+            words.extend(std::iter::repeat_n("value", others));
+            let bytes = multibulk(&words);
+            let Some((usual, _)) = usual(&bytes) else { continue };
+            let long = cut(&bytes, bytes.len(), KEYS);
+            assert_eq!(usual.arguments(), long.arguments(), "{length} {others}");
+            read += 1;
+        }
+    }
+    assert!((1..40 * 3).contains(&read), "{read}");
+}
+
+#[test]
+fn what_a_usual_request_begins_with_is_compared_up_to_its_key() {
+    for words in [&["GET", "key"][..], &["HGETALL", "key"], &["GETRANGE", "key", "0", "1"]] {
+        let bytes = multibulk(words);
+        assert!(usual(&bytes).is_some(), "{words:?}");
+        for at in 0..bytes.windows(3).position(|three| three == b"key").unwrap() {
+            let mut other = bytes.clone();
+            other[at] = b'x';
+            assert!(usual(&other).is_none(), "{words:?}: byte {at}");
+        }
+    }
+}
