@@ -10,9 +10,6 @@ use crate::huge::{self, LARGE_BYTES};
 /// The handle of nothing.
 pub const NONE: u32 = u32::MAX;
 
-/// Items for which there is room from the first one on, if there may be so many.
-const ROOM_AT_ONCE: usize = 1 << 20;
-
 /// A bounded pool of `T`.
 #[derive(Debug)]
 pub struct Pool<T> {
@@ -66,26 +63,19 @@ impl<T> Pool<T> {
         Some(handle)
     }
 
-    /// Makes room for one more item, and at once for all that there may be, or many of them: memory that was never touched costs
-    /// nothing, and items that moved while a place for them grew would leave as much behind as they need.
+    /// Makes room for one more item, the first time for all that there may be: memory that was never touched costs nothing, and
+    /// items that move to a larger place take long, in which packets are lost, and leave as much behind as they need.
     #[inline]
     fn grow(&mut self) {
         let length = self.items.len();
         if length == self.items.capacity() {
-            let capacity = self.capacity as usize;
-            let target = (2 * length).clamp(capacity.min(ROOM_AT_ONCE), capacity);
-            let mut items = Vec::new();
-            items.reserve_exact(target);
-            if length >= Self::LARGE {
-                huge::ask_for(items.spare_capacity_mut());
-            }
-            items.append(&mut self.items);
-            self.items = items;
-            // All of them may be given back at once, which is no time to allocate. None is free at the moment.
-            self.free.reserve_exact(self.items.capacity());
+            self.items.reserve_exact(self.capacity as usize);
+            // All of them may be given back at once, which is no time to allocate.
+            self.free.reserve_exact(self.capacity as usize);
             #[cfg(debug_assertions)]
-            self.taken.reserve_exact(self.items.capacity() - self.taken.len());
-        } else if length == Self::LARGE {
+            self.taken.reserve_exact(self.capacity as usize);
+        }
+        if length == Self::LARGE {
             huge::ask_for(self.items.spare_capacity_mut());
         }
     }
@@ -117,11 +107,6 @@ impl<T> Pool<T> {
     /// An item, whether or not somebody holds it. For sweeps over all handles below [`Pool::span`].
     pub fn peek(&self, handle: u32) -> &T {
         &self.items[handle as usize]
-    }
-
-    /// Items for which there is room without moving any.
-    pub fn room(&self) -> usize {
-        self.items.capacity()
     }
 
     /// The same, if it was ever made.

@@ -175,7 +175,7 @@ impl<T: Keyed> Table<T> {
         self.slots.get_mut(slot).value = Some(value);
         if let Some(tags) = &mut self.tags {
             if tags.len() <= slot as usize {
-                tags.reserve_exact(self.slots.room() - tags.len());
+                tags.reserve_exact(self.slots.capacity() as usize - tags.len());
                 tags.resize(slot as usize + 1, Tags::default());
             }
             tags[slot as usize] = key.tags;
