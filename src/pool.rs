@@ -22,7 +22,7 @@ pub struct Pool<T> {
 
 impl<T> Pool<T> {
     /// Items from which on more of them come in huge pages.
-    const LARGE: usize = LARGE_BYTES / if size_of::<T>() > 0 { size_of::<T>() } else { 1 };
+    const LARGE: usize = LARGE_BYTES / size_of::<T>();
 
     /// A pool of at most `capacity` items.
     pub fn new(capacity: u32) -> Pool<T> {
