@@ -2,36 +2,56 @@
 //! tables as well, and asking for its memory ahead does not hide that.
 //!
 //! A hint (madvise(2), `MADV_HUGEPAGE`), which Linux follows if `/sys/kernel/mm/transparent_hugepage/enabled` is `madvise` or
-//! `always`. Memory is still taken when it is first touched, but 2 MiB at a time. That is why it is asked for array by array, where
-//! most of what it takes is in use: not all that an allocator hands out is to grow like this.
+//! `always`. Memory is still taken when it is first touched, but 2 MiB at a time. That is why it is asked for array by array, of
+//! those that are used: not all that an allocator hands out is to grow like this.
 
 #![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
+/// An array of which so many bytes are in use is worth huge pages.
+pub const LARGE_BYTES: usize = 512 << 10;
+/// If it has room for so many: what huge pages take more than it uses is then within a budget that is made for as much.
+const ROOM_BYTES: usize = 8 << 20;
 
-/// An array of which so many bytes are in use may grow by huge pages: they are a quarter of it.
-pub const LARGE_BYTES: usize = 8 << 20;
+/// Asks for huge pages under an array that will be as large as its capacity, those under what is in use included.
+#[cold]
+pub fn ask_for<T>(array: &Vec<T>) {
+    if array.capacity() * size_of::<T>() >= ROOM_BYTES {
+        ask_for_any(array);
+    }
+}
 
-/// Asks for huge pages under the room of an array.
-pub fn ask_for<T>(room: &mut [MaybeUninit<T>]) {
+/// The same of one that has less room, but is beside others with which it has as much.
+#[cold]
+pub fn ask_for_any<T>(array: &Vec<T>) {
     #[cfg(target_os = "linux")]
     {
-        const PAGE_BYTES: usize = 4096;
-        let skipped = room.as_ptr().cast::<u8>().align_offset(PAGE_BYTES);
-        let whole = size_of_val(room).saturating_sub(skipped) / PAGE_BYTES * PAGE_BYTES;
-        let begin = room.as_mut_ptr().cast::<u8>().wrapping_add(skipped);
-        if whole > 0 {
-            // SAFETY: the range lies within the array, and the advice changes nothing that is in it. It is no harm if it is refused.
-            unsafe { libc::madvise(begin.cast(), whole, libc::MADV_HUGEPAGE) };
+        const HUGE_PAGE_BYTES: usize = 2 << 20;
+        // Of the kernel's interface; the library does not have it.
+        const MADV_COLLAPSE: libc::c_int = 25;
+        // Whole huge pages: what else is in the first and the last one is backed like it.
+        let skipped = array.as_ptr().addr() % HUGE_PAGE_BYTES;
+        let begin = array.as_ptr().cast_mut().cast::<u8>().wrapping_sub(skipped);
+        let whole = |items: usize| (skipped + items * size_of::<T>()).next_multiple_of(HUGE_PAGE_BYTES);
+        // SAFETY: advice changes nothing that is in memory, and says nothing of where none is. It is no harm if it is refused, as by a
+        // kernel that is older than the second one (Linux 6.1).
+        unsafe {
+            libc::madvise(begin.cast(), whole(array.capacity()), libc::MADV_HUGEPAGE);
+            libc::madvise(begin.cast(), whole(array.len()), MADV_COLLAPSE);
         }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = room;
+    let _ = array;
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// Whether huge pages were asked for where this is; `None` if the kernel has none, which then refuses, as is no harm.
+    pub fn is_advised<T>(item: &T) -> Option<bool> {
+        let has_any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        has_any.then(|| flags_at(std::ptr::from_ref(item).addr()).contains(&"hg".to_owned()))
+    }
 
     /// What the mapping that an address is in is for, as Linux has it in the line `VmFlags`.
     fn flags_at(address: usize) -> Vec<String> {
@@ -52,17 +72,16 @@ mod tests {
 
     #[test]
     fn linux_hears_where_huge_pages_are_wanted() {
-        // A kernel that has none refuses, which is no harm.
-        let has_any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
-        let is_advised = |array: &Vec<u64>| {
-            let middle = array.as_ptr() as usize + array.capacity() * size_of::<u64>() / 2;
-            flags_at(middle).contains(&"hg".to_owned())
-        };
-        let mut array: Vec<u64> = Vec::with_capacity(LARGE_BYTES);
-        assert!(!is_advised(&array));
-        ask_for(array.spare_capacity_mut());
-        assert_eq!(is_advised(&array), has_any);
-        // Of one that has not a page nothing is said.
-        ask_for(Vec::<u8>::with_capacity(100).spare_capacity_mut());
+        let mut array: Vec<u64> = Vec::with_capacity(ROOM_BYTES / size_of::<u64>());
+        array.extend(0..1000);
+        assert_ne!(is_advised(&array[999]), Some(true));
+        ask_for(&array);
+        assert_ne!(is_advised(&array[999]), Some(false));
+        assert!(array.iter().copied().eq(0..1000));
+        // Of one that has less room nothing is said.
+        let mut small: Vec<u64> = Vec::with_capacity(ROOM_BYTES / size_of::<u64>() - 1);
+        small.push(1);
+        ask_for(&small);
+        assert_ne!(is_advised(&small[0]), Some(true));
     }
 }

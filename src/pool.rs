@@ -21,7 +21,7 @@ pub struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// Items from which on more of them come in huge pages.
+    /// Items from which on they are in huge pages.
     const LARGE: usize = LARGE_BYTES / size_of::<T>();
 
     /// A pool of at most `capacity` items.
@@ -76,7 +76,7 @@ impl<T> Pool<T> {
             self.taken.reserve_exact(self.capacity as usize);
         }
         if length == Self::LARGE {
-            huge::ask_for(self.items.spare_capacity_mut());
+            huge::ask_for(&self.items);
         }
     }
 
@@ -183,6 +183,22 @@ mod tests {
             pool.give_back(handle);
         }
         assert_eq!((pool.free.len(), pool.free.capacity()), (100, room));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_pool_of_which_much_is_in_use_is_in_huge_pages() {
+        use crate::huge::tests::is_advised;
+
+        let items = LARGE_BYTES / 1024;
+        let mut pool: Pool<[u64; 128]> = Pool::new(32 * items as u32);
+        for _ in 0..items {
+            pool.take(|| [7; 128]);
+        }
+        assert_ne!(is_advised(pool.get(0)), Some(true));
+        pool.take(|| [7; 128]);
+        assert_ne!(is_advised(pool.get(0)), Some(false));
+        assert!((0..=items as u32).all(|handle| *pool.get(handle) == [7; 128]));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Index {
         self.entries = Vec::new();
         self.entries.reserve_exact(places);
         if places * size_of::<u32>() >= LARGE_BYTES {
-            huge::ask_for(self.entries.spare_capacity_mut());
+            huge::ask_for_any(&self.entries);
         }
         self.entries.resize(places, FREE);
         self.taken = 0;

@@ -13,6 +13,7 @@
 //!
 //! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
 
+use crate::huge::{self, LARGE_BYTES};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::{prefetch, prefetch_nth};
 
@@ -446,8 +447,7 @@ impl Top {
         }
         debug_assert!(name[shape.length()..SHORT_BYTES].iter().all(|&byte| byte == 0));
         self.index[slot] = Slot::new(at, hash);
-        self.places.push(Place { hash, short: short_of(name), name_at: 0, shape });
-        self.tallies.push(*tally);
+        self.add(Place { hash, short: short_of(name), name_at: 0, shape }, *tally);
         true
     }
 
@@ -463,9 +463,25 @@ impl Top {
         } else {
             self.text.extend_from_slice(name);
         }
+        self.add(place, tally);
+        at
+    }
+
+    /// Adds a name that is in the index. When there are many, all that is looked up at random gets huge pages.
+    #[inline(always)]
+    fn add(&mut self, place: Place, tally: Tally) {
+        if self.places.len() == LARGE_BYTES / size_of::<Tally>() {
+            self.ask_for_huge_pages();
+        }
         self.places.push(place);
         self.tallies.push(tally);
-        at
+    }
+
+    #[cold]
+    fn ask_for_huge_pages(&self) {
+        huge::ask_for_any(&self.index);
+        huge::ask_for_any(&self.places);
+        huge::ask_for_any(&self.tallies);
     }
 
     fn free_slot(&self, hash: u64) -> usize {
