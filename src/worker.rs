@@ -30,7 +30,7 @@ use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
-use crate::prefetch::{LINE_BYTES, prefetch_bytes, prefetch_nth};
+use crate::prefetch::{LINE_BYTES, prefetch_bytes, prefetch_bytes_early, prefetch_nth};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
@@ -295,15 +295,16 @@ impl Worker {
         end
     }
 
-    /// If it is a reply, the request that waits for it is needed. Whether it is can't be foretold: no branches for that.
+    /// If it is a reply, the request that waits for it is needed, and if there may be several, all of them.
     #[inline(always)]
     fn ask_for_request(&self, arrival: &Arrival<'_>) {
         if let Some(connection) = self.table.peek(arrival.guess) {
             connection.prefetch_head(&self.resources);
-            if arrival.direction == Direction::Request
-                && let Some(behind) = arrival.tcp.bytes().get(ASKED_BYTES..)
-            {
+            let Some(behind) = arrival.tcp.bytes().get(ASKED_BYTES..) else { return };
+            if arrival.direction == Direction::Request {
                 prefetch_bytes(behind);
+            } else if connection.awaits_several() && behind.len() > LINE_BYTES {
+                prefetch_bytes_early(behind);
             }
         }
     }

@@ -131,6 +131,12 @@ impl Connection {
         }
     }
 
+    /// Whether several requests wait, so that a segment may bring several replies.
+    #[inline(always)]
+    pub fn awaits_several(&self) -> bool {
+        self.queue.len() > 1
+    }
+
     /// Notes whether it is plain.
     pub(super) fn note_plain(&mut self, resources: &mut Resources) {
         self.tidy_aside(resources);
