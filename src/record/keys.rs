@@ -318,8 +318,6 @@ impl KeyStatistics {
     fn advance(&mut self, counters: &mut Counters) {
         let come = self.come as usize / GROUP;
         let behind = |groups: usize| come.wrapping_sub(groups) % GROUPS;
-        self.keys.prefetch_places(self.waiting[behind(1)].iter_mut().map(|one| (one.hash, &mut one.likely)));
-        self.keys.prefetch_names(self.waiting[behind(2)].iter().map(|one| (one.likely, one.shape)));
         if come > 2 {
             let (group, mut at) = (behind(3), 0);
             while at < GROUP {
@@ -335,6 +333,9 @@ impl KeyStatistics {
             }
             self.counted += GROUP as u64;
         }
+        self.keys.prefetch_names(self.waiting[behind(2)].iter().map(|one| (one.likely, one.shape)));
+        // Last, as what is needed of the last one has been asked for just now.
+        self.keys.prefetch_places(self.waiting[behind(1)].iter_mut().map(|one| (one.hash, &mut one.likely)));
     }
 
     /// What a request means for the n-th of its keys.
