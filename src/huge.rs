@@ -23,6 +23,8 @@ pub fn ask_for<T>(array: &Vec<T>) {
 /// The same of one that has less room, but is beside others with which it has as much.
 #[cold]
 pub fn ask_for_any<T>(array: &Vec<T>) {
+    #[cfg(test)]
+    tests::ASKED.with_borrow_mut(|asked| asked.push(array.as_ptr().addr()));
     #[cfg(target_os = "linux")]
     {
         const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -43,17 +45,25 @@ pub fn ask_for_any<T>(array: &Vec<T>) {
     let _ = array;
 }
 
-#[cfg(all(test, target_os = "linux"))]
-pub mod tests {
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
-    /// Whether huge pages were asked for where this is; `None` if the kernel has none, which then refuses, as is no harm.
-    pub fn is_advised<T>(item: &T) -> Option<bool> {
-        let has_any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
-        has_any.then(|| flags_at(std::ptr::from_ref(item).addr()).contains(&"hg".to_owned()))
+    thread_local! {
+        /// Arrays that this thread asked for.
+        pub(super) static ASKED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Whether huge pages were asked for under the array that begins with this item. (Linux is no witness of that: what an allocator
+    /// hands out may have been another array's before.)
+    pub(crate) fn were_asked_for<T>(first: &T) -> bool {
+        ASKED.with_borrow(|asked| asked.contains(&std::ptr::from_ref(first).addr()))
     }
 
     /// What the mapping that an address is in is for, as Linux has it in the line `VmFlags`.
+    #[cfg(target_os = "linux")]
     fn flags_at(address: usize) -> Vec<String> {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut is_it = false;
@@ -71,17 +81,27 @@ pub mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn linux_hears_where_huge_pages_are_wanted() {
+        // A kernel that has none refuses, which is no harm.
+        let has_any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
         let mut array: Vec<u64> = Vec::with_capacity(ROOM_BYTES / size_of::<u64>());
         array.extend(0..1000);
-        assert_ne!(is_advised(&array[999]), Some(true));
         ask_for(&array);
-        assert_ne!(is_advised(&array[999]), Some(false));
+        for at in [0, 999, array.capacity() - 1] {
+            let address = array.as_ptr().wrapping_add(at).addr();
+            assert_eq!(flags_at(address).contains(&"hg".to_owned()), has_any, "{at}");
+        }
         assert!(array.iter().copied().eq(0..1000));
-        // Of one that has less room nothing is said.
-        let mut small: Vec<u64> = Vec::with_capacity(ROOM_BYTES / size_of::<u64>() - 1);
-        small.push(1);
-        ask_for(&small);
-        assert_ne!(is_advised(&small[0]), Some(true));
+    }
+
+    #[test]
+    fn of_an_array_that_has_less_room_nothing_is_said() {
+        for (room, expected) in [(ROOM_BYTES - 1, false), (ROOM_BYTES, true)] {
+            let mut array: Vec<u8> = Vec::with_capacity(room);
+            array.push(1);
+            ask_for(&array);
+            assert_eq!(were_asked_for(&array[0]), expected, "{room}");
+        }
     }
 }
