@@ -104,6 +104,8 @@ pub struct Resources {
     pub pages: Pages,
     /// Connections may be plain (`usual.rs`).
     takes_short_way: bool,
+    /// For so long time decides nothing of a plain connection (`usual.rs`).
+    timely_ns: u64,
     usual: UsualCommands,
     requests: Pool<Request>,
     unfinished: Pool<Unfinished>,
@@ -132,6 +134,7 @@ impl Resources {
             counters: Counters::default(),
             pages: Pages::new(budget.reassembly),
             takes_short_way: true,
+            timely_ns: settings.timeout_ns.min(settings.idle_timeout_ns),
             usual: UsualCommands::new(settings.table, &settings.acts, &settings.possible, shown),
             requests: Pool::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),

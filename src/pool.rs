@@ -115,6 +115,12 @@ impl<T> Pool<T> {
         self.items.get(handle as usize)
     }
 
+    /// All items that were ever made, by their handles.
+    #[inline(always)]
+    pub fn all(&self) -> &[T] {
+        &self.items
+    }
+
     /// The same, to change.
     #[inline(always)]
     pub fn find_mut(&mut self, handle: u32) -> Option<&mut T> {

@@ -36,10 +36,16 @@ impl Watermarks {
         Watermarks { interval_ns, next: Timestamp::NONE }
     }
 
+    /// Whether a frame of this time would be the first of a tick or an interval.
+    #[inline]
+    pub fn is_due(&self, at: Timestamp) -> bool {
+        at >= self.next
+    }
+
     /// A frame of this time comes: time has come to the returned point before it.
     #[inline]
     pub fn pass(&mut self, at: Timestamp) -> Option<Timestamp> {
-        if at < self.next {
+        if !self.is_due(at) {
             return None;
         }
         let floor = |step: u64| at.0 - at.0 % step;

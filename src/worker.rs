@@ -14,7 +14,6 @@ pub mod recording;
 mod shed;
 
 use std::cmp::Reverse;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -24,7 +23,8 @@ use crate::capture::spread::Spread;
 use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
-use crate::decode::{Skip, Tcp, Usual, decode, decode_usual};
+use crate::decode::ports::Only;
+use crate::decode::{Sent, Skip, Usual, decode};
 use crate::flow::hash::Seed;
 use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
 use crate::flow::table::Table;
@@ -45,64 +45,49 @@ pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
 /// A decoded frame on its way to its connection.
 #[repr(C)]
 struct Arrival<'a> {
-    tcp: Tcp<'a>,
-    at: Timestamp,
-    hash: u64,
-    ends: Ends,
+    ends: Ipv4Ends,
     /// Where its connection is most likely.
     guess: u32,
-    direction: Direction,
-}
-
-impl Arrival<'_> {
+    hash: u64,
+    sent: Sent<'a>,
+    at: Timestamp,
     /// What copies of it have in common.
-    #[inline(always)]
-    fn print(&self) -> Print {
-        Print::of(&self.tcp, self.direction, self.hash)
-    }
+    print: Print,
+    /// `None`: it is none of the usual kind, but the next of the others.
+    direction: Option<Direction>,
 }
 
-/// Between whom a frame goes.
-#[derive(Clone, Copy)]
-enum Ends {
-    /// One of the usual kind.
-    Usual(Ipv4Ends),
-    /// Another: its number among these in the batch.
-    Other(u8),
-}
-
-/// What a frame's key is that is not of the usual kind, and the VLANs that it was in.
-struct Other {
+/// What is known of a decoded frame of whatever kind.
+struct Known<'a> {
+    sent: Sent<'a>,
+    /// Bytes of it that were cut off.
+    cut: u32,
+    at: Timestamp,
+    direction: Direction,
+    print: Print,
+    hash: u64,
     key: FlowKey,
     vlans: [u16; 2],
 }
 
-/// Frames that are on their way together.
-#[derive(Default)]
-struct Arrivals<'a> {
-    all: ArrayVec<Arrival<'a>, STEP_FRAMES>,
-    others: ArrayVec<Other, STEP_FRAMES>,
+impl<'a> Arrival<'a> {
+    /// All that is known of one of the usual kind.
+    #[inline(never)]
+    fn known(&self, direction: Direction) -> Known<'a> {
+        let &Arrival { sent, ends, hash, at, print, .. } = self;
+        Known { sent, cut: 0, at, direction, print, hash, key: ends.into(), vlans: [0; 2] }
+    }
 }
 
-impl Arrivals<'_> {
-    fn clear(&mut self) {
-        self.all.clear();
-        self.others.clear();
-    }
+/// Frames that are on their way together.
+type Step<'a> = ArrayVec<Arrival<'a>, STEP_FRAMES>;
 
-    fn key(&self, arrival: &Arrival<'_>) -> FlowKey {
-        match arrival.ends {
-            Ends::Usual(ends) => ends.into(),
-            Ends::Other(number) => self.others[usize::from(number)].key,
-        }
-    }
-
-    fn vlans(&self, arrival: &Arrival<'_>) -> [u16; 2] {
-        match arrival.ends {
-            Ends::Usual(_) => [0; 2],
-            Ends::Other(number) => self.others[usize::from(number)].vlans,
-        }
-    }
+/// Frames of another kind than the usual one, each of which has its place among the arrivals.
+#[derive(Default)]
+struct Others<'a> {
+    all: ArrayVec<Known<'a>, BATCH_FRAMES>,
+    /// Those that have arrived.
+    arrived: usize,
 }
 
 /// What becomes of a frame.
@@ -121,18 +106,16 @@ struct Seen {
     skipped: u64,
     /// Those that were left out.
     shed: u64,
-    /// Bytes on the wire of all others.
-    bytes: u64,
+    /// Bytes of these on the wire.
+    shed_bytes: u64,
 }
 
-/// Frames that go from one stage to the next together.
+/// Frames that go from one stage to the next together: they are decoded, looked up, asked about, processed.
 const STEP_FRAMES: usize = 4;
-/// Stages: they are decoded, looked up, asked about, processed.
-const STAGES: usize = 4;
 /// So many frames before it is decoded a frame's headers are asked for.
 const FRAMES_AHEAD: usize = 2 * STEP_FRAMES;
-/// So many bytes behind a TCP header's beginning have been asked for with the headers before it.
-const ASKED_BYTES: usize = LINE_BYTES;
+/// So many bytes of a payload have been asked for with the headers before it.
+const ASKED_BYTES: usize = 44;
 /// Of longer frames few are read to their end: they are the middle of something long.
 const SHORT_FRAME_BYTES: usize = 1024;
 
@@ -253,44 +236,48 @@ impl Worker {
         {
             self.relieve(first.at);
         }
-        // Each on its way through all of the stages, in turn: the one that has come through takes what comes.
-        let mut steps: [Arrivals<'_>; STAGES] = Default::default();
         frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
-        // Frames that are decoded, up to the fragment or the end.
-        let (mut decoded, mut end) = (0, frames.len());
+        // Where no connection is left out, and none is told from another one by tags.
+        let is_simple = !self.shed.is_at_work() && !self.keying.by_vlan;
+        let only = if is_simple { self.keying.ports.only() } else { Only::NONE };
+        let mut steps: [Step<'_>; 4] = Default::default();
+        // Each is on its way through all of the stages, in turn.
+        let mut stages = steps.each_mut();
+        let mut others = Others::default();
         let mut seen = Seen::default();
-        let mut step = 0;
-        // Steps in which there may yet be some on their way.
-        let mut left = STAGES - 1;
-        while left > 0 {
-            let coming = &mut steps[step % STAGES];
-            coming.clear();
-            if decoded < end {
-                let some = decoded..end.min(decoded + STEP_FRAMES);
-                let done = self.decode(frames, some.clone(), coming, &mut seen);
-                if done < some.len() {
-                    end = decoded + done;
+        // Those that are not decoded yet, up to the fragment or the end.
+        let (mut coming, mut end) = (frames, frames.len());
+        loop {
+            let [decoded, looked_up, asked, ready] = &mut stages;
+            if !coming.is_empty() {
+                let done = self.decode(coming, only, decoded, &mut others, &mut seen);
+                let is_whole = done == coming.len().min(STEP_FRAMES);
+                coming = coming.get(done..).unwrap_or_default();
+                if !is_whole {
+                    end -= coming.len();
+                    coming = &[];
                 }
-                decoded += done;
-            } else {
-                left -= 1;
+            } else if looked_up.is_empty() && asked.is_empty() && ready.is_empty() {
+                break;
             }
-            for arrival in &mut steps[(step + STAGES - 1) % STAGES].all {
-                arrival.guess = self.table.guess(arrival.hash);
+            let guesses = self.table.guesses();
+            for arrival in looked_up.iter_mut() {
+                arrival.guess = guesses.guess(arrival.hash);
             }
-            for arrival in &steps[(step + STAGES - 2) % STAGES].all {
+            for arrival in asked.iter() {
                 self.ask_for_request(arrival);
             }
-            let ready = &steps[(step + STAGES - 3) % STAGES];
-            for arrival in &ready.all {
-                self.arrive(arrival, ready);
+            for arrival in ready.iter() {
+                self.arrive(arrival, &mut others);
             }
-            step += 1;
+            ready.clear();
+            stages.rotate_right(1);
         }
+        let bytes: u64 = frames.iter().take(end).map(|frame| u64::from(frame.wire_len)).sum();
         let counters = &mut self.resources.counters;
         counters.add(Counter::FramesSeen, end as u64 - seen.shed);
         counters.add(Counter::FramesShed, seen.shed);
-        counters.add(Counter::FrameBytes, seen.bytes);
+        counters.add(Counter::FrameBytes, bytes - seen.shed_bytes);
         counters.add(Counter::FramesAnalysed, end as u64 - seen.shed - seen.skipped);
         end
     }
@@ -300,11 +287,12 @@ impl Worker {
     fn ask_for_request(&self, arrival: &Arrival<'_>) {
         if let Some(connection) = self.table.peek(arrival.guess) {
             connection.prefetch_head(&self.resources);
-            let Some(behind) = arrival.tcp.bytes().get(ASKED_BYTES..) else { return };
-            if arrival.direction == Direction::Request {
-                prefetch_bytes(behind);
-            } else if connection.awaits_several() && behind.len() > LINE_BYTES {
-                prefetch_bytes_early(behind);
+            // Of requests all of it is needed, and so it is of what may be several replies; whether it is long can be foretold.
+            let Some(behind) = arrival.sent.payload.get(ASKED_BYTES..) else { return };
+            match arrival.direction {
+                Some(Direction::Request) => prefetch_bytes(behind),
+                _ if connection.awaits_several() && behind.len() > LINE_BYTES => prefetch_bytes_early(behind),
+                _ => {}
             }
         }
     }
@@ -330,55 +318,74 @@ impl Worker {
         self.recording.hand_over(&mut self.resources.counters);
     }
 
-    /// Decodes some of a batch's frames up to the first fragment among them, or their end, and answers how many frames that were;
-    /// what is no segment of interest is counted and left out.
+    /// Decodes the first few of some frames up to the first fragment among them, and answers how many frames that were; what is no
+    /// segment of interest is counted and left out.
     #[inline(always)]
     fn decode<'a>(
         &mut self,
         frames: &[Frame<'a>],
-        step: Range<usize>,
-        arrivals: &mut Arrivals<'a>,
+        only: Only,
+        arrivals: &mut Step<'a>,
+        others: &mut Others<'a>,
         seen: &mut Seen,
     ) -> usize {
-        let mut done = step.len();
-        for at in step.clone() {
-            let frame = &frames[at];
-            if let Some(ahead) = frames.get(at + FRAMES_AHEAD) {
-                ask_for_headers(ahead);
-            }
+        frames.iter().skip(FRAMES_AHEAD).take(STEP_FRAMES).for_each(ask_for_headers);
+        let step = frames.get(..STEP_FRAMES).unwrap_or(frames);
+        let mut left = step.iter();
+        while let Some(frame) = left.next() {
             if frame.bytes.len() <= SHORT_FRAME_BYTES {
                 // What ends in it, as most replies do, is read to its end.
                 prefetch_nth(frame.bytes, frame.bytes.len().wrapping_sub(1));
             }
-            let fate = match decode_usual(frame) {
-                Some(usual) => self.decoded(frame, &usual, arrivals),
-                None => self.decode_unusual(frame, arrivals),
-            };
-            match fate {
+            match self.decode_one(frame, only, arrivals, others) {
                 Fate::Arrives => {}
                 // Counted when its fate is known.
-                Fate::Skipped(Skip::Fragment) => {
-                    done = at - step.start;
-                    break;
-                }
+                Fate::Skipped(Skip::Fragment) => return step.len() - left.len() - 1,
                 Fate::Skipped(skip) => {
                     seen.skipped += 1;
                     self.resources.counters.count(skip.counter());
                 }
                 Fate::Shed => {
                     seen.shed += 1;
-                    continue;
+                    seen.shed_bytes += u64::from(frame.wire_len);
                 }
             }
-            seen.bytes += u64::from(frame.wire_len);
         }
-        done
+        step.len()
     }
 
-    /// A segment, if anybody asked for its ports, becomes an arrival.
+    /// Decodes a frame: at once what nearly all are, of the usual kind, with the only server port.
     #[inline(always)]
-    fn decoded<'a>(&mut self, frame: &Frame<'a>, usual: &Usual<'a>, arrivals: &mut Arrivals<'a>) -> Fate {
-        let Some((ends, direction)) = self.keying.of_usual(usual) else { return Fate::Skipped(Skip::OtherPort) };
+    fn decode_one<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        only: Only,
+        arrivals: &mut Step<'a>,
+        others: &mut Others<'a>,
+    ) -> Fate {
+        if let Some(usual) = Usual::of(frame)
+            && let Some((ends, turn)) = Keying::of_only(only, &usual)
+            && let Some((sent, mark)) = usual.sent()
+        {
+            let hash = ends.hash(self.table.seed());
+            self.table.prefetch(hash);
+            let print = Print::turned(mark, hash.rotate_left(2 * turn));
+            let direction = Some(if turn == 0 { Direction::Request } else { Direction::Reply });
+            arrivals.push(Arrival { ends, guess: NONE, hash, sent, at: frame.at, print, direction });
+            return Fate::Arrives;
+        }
+        self.decode_otherwise(frame, arrivals, others)
+    }
+
+    /// The same of any frame. A segment, if anybody asked for its ports, becomes an arrival.
+    #[inline(never)]
+    fn decode_otherwise<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Step<'a>, others: &mut Others<'a>) -> Fate {
+        let usual = Usual::of(frame).and_then(|usual| Some((usual, usual.sent()?))).filter(|_| !self.keying.by_vlan);
+        let Some((usual, (sent, mark))) = usual else { return self.decode_unusual(frame, arrivals, others) };
+        if self.keying.ports.only().is_neither(usual.ports()) {
+            return Fate::Skipped(Skip::OtherPort);
+        }
+        let Some((ends, direction)) = self.keying.of_usual(&usual) else { return Fate::Skipped(Skip::OtherPort) };
         if self.shed.is_at_work() {
             let [client, server] = ends.ends();
             if self.shed.takes(&client, &server) {
@@ -387,14 +394,15 @@ impl Worker {
         }
         let hash = ends.hash(self.table.seed());
         self.table.prefetch(hash);
-        let ends = Ends::Usual(ends);
-        arrivals.all.push(Arrival { tcp: usual.tcp, at: frame.at, hash, ends, guess: NONE, direction });
+        let print = Print::of(mark, direction, hash);
+        let (at, direction) = (frame.at, Some(direction));
+        arrivals.push(Arrival { ends, guess: NONE, hash, sent, at, print, direction });
         Fate::Arrives
     }
 
     /// The same of a frame of another kind, of which nothing is known yet.
     #[inline(never)]
-    fn decode_unusual<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Arrivals<'a>) -> Fate {
+    fn decode_unusual<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Step<'a>, others: &mut Others<'a>) -> Fate {
         let packet = match decode(frame) {
             Ok(packet) => packet,
             Err(skip) => return Fate::Skipped(skip),
@@ -403,70 +411,114 @@ impl Worker {
         if self.shed.is_at_work() && self.shed.takes(&key.client, &key.server) {
             return Fate::Shed;
         }
-        let hash = self.table.hash(&key);
-        let ends = Ends::Other(arrivals.others.len() as u8);
-        arrivals.others.push(Other { key, vlans: [packet.tags.vlan, packet.tags.inner_vlan] });
-        arrivals.all.push(Arrival { tcp: packet.tcp, at: frame.at, hash, ends, guess: NONE, direction });
+        let (at, hash, sent) = (frame.at, self.table.hash(&key), packet.tcp.sent());
+        self.table.prefetch(hash);
+        let print = Print::of(packet.tcp.mark(), direction, hash);
+        if direction == Direction::Request
+            && let Some(behind) = sent.payload.get(ASKED_BYTES..)
+        {
+            prefetch_bytes(behind);
+        }
+        let vlans = [packet.tags.vlan, packet.tags.inner_vlan];
+        others.all.push(Known { sent, cut: packet.tcp.cut, at, direction, print, hash, key, vlans });
+        arrivals.push(Arrival { ends: Ipv4Ends::default(), guess: NONE, hash, sent, at, print, direction: None });
         Fate::Arrives
     }
 
     /// Brings a segment to its connection.
     #[inline(always)]
-    fn arrive(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
+    fn arrive(&mut self, arrival: &Arrival<'_>, others: &mut Others<'_>) {
         let Worker { table, shed, recent, resources, recording, .. } = self;
-        // It may be another one's with such a hash, and an earlier frame of the batch may have brought the connection, or ended it.
-        let guessed = match arrival.ends {
-            Ends::Usual(ends) => table.claim_ipv4(arrival.guess, ends),
-            Ends::Other(number) => table.claim(arrival.guess, &batch.others[usize::from(number)].key),
+        let Arrival { sent, at, print, .. } = arrival;
+        let Some(direction) = arrival.direction else { return self.arrive_other(arrival.guess, others) };
+        // It may be another one's with such a hash, and an earlier frame may have brought the connection, or ended it.
+        let usual = table.claim(arrival.guess, arrival.ends);
+        let Some(connection) = usual.filter(|connection| !shed.has_taken_any(connection.last_at())) else {
+            return self.look_up_usual(arrival, direction);
         };
-        let Some(connection) = guessed else { return self.look_up(arrival, batch) };
-        if shed.has_taken_any(connection.last_at()) {
-            return self.look_up(arrival, batch);
-        }
-        let Arrival { tcp, direction, at, .. } = arrival;
-        let arrived = connection.arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording);
-        if arrived != Arrived::Done {
-            self.arrived(arrived, arrival, arrival.guess, batch);
+        let Some(ack) = connection.usual(sent, direction, *at, resources) else {
+            return self.arrive_long(arrival, direction);
+        };
+        connection.arrive_usual(sent, ack, direction, *at, print, recent, resources, recording);
+        if !connection.is_noted_plain() {
+            self.arrived_usual(arrival, direction);
         }
     }
 
-    /// Looks for the connection of a segment that is not where it was thought to be, or of which packets may have been left out.
+    /// The same of a segment of the usual kind that is not the usual next one of the connection where it was guessed.
     #[inline(never)]
-    fn look_up(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
-        let Some(slot) = self.table.find(arrival.hash, &batch.key(arrival)) else {
-            return self.open_unless_copy(arrival, batch);
-        };
-        if self.end_if_shed(slot) {
-            return self.open_unless_copy(arrival, batch);
-        }
-        let Arrival { tcp, direction, at, .. } = arrival;
+    fn arrive_long(&mut self, arrival: &Arrival<'_>, direction: Direction) {
         let Worker { table, recent, resources, recording, .. } = self;
-        let arrived = table.get_mut(slot).arrive(tcp, *direction, *at, arrival.print(), recent, resources, recording);
-        self.arrived(arrived, arrival, slot, batch);
+        let &Arrival { guess, ref sent, at, print, .. } = arrival;
+        let connection = table.get_mut(guess);
+        let arrived = connection.arrive_long(&sent.segment(0), direction, at, print, recent, resources, recording);
+        if arrived != Arrived::Done {
+            self.arrived(arrived, &arrival.known(direction), guess);
+        }
+    }
+
+    /// A connection has taken a usual segment by which it is plain no more.
+    #[inline(never)]
+    fn arrived_usual(&mut self, arrival: &Arrival<'_>, direction: Direction) {
+        let arrived = self.table.get_mut(arrival.guess).arrived(&mut self.resources);
+        self.arrived(arrived, &arrival.known(direction), arrival.guess);
+    }
+
+    /// The connection of a segment of the usual kind is not where it was thought to be, or is no usual one.
+    #[inline(never)]
+    fn look_up_usual(&mut self, arrival: &Arrival<'_>, direction: Direction) {
+        self.look_up(arrival.guess, &arrival.known(direction));
+    }
+
+    /// The same of the next one of another kind.
+    #[inline(never)]
+    fn arrive_other(&mut self, guess: u32, others: &mut Others<'_>) {
+        let Some(known) = others.all.get(others.arrived) else { return };
+        others.arrived += 1;
+        self.look_up(guess, known);
+    }
+
+    /// Brings a segment to its connection of which nothing is known but where it may be.
+    #[inline(never)]
+    fn look_up(&mut self, guess: u32, known: &Known<'_>) {
+        let Worker { table, shed, .. } = self;
+        let is_there = table.is_at(guess, &known.key);
+        let Some(slot) = is_there.then_some(guess).or_else(|| table.find(known.hash, &known.key)) else {
+            return self.open_unless_copy(known);
+        };
+        if shed.has_taken_any(table.get(slot).last_at()) && self.end_if_shed(slot) {
+            return self.open_unless_copy(known);
+        }
+        let Known { sent, cut, direction, at, print, .. } = known;
+        let Worker { table, recent, resources, recording, .. } = self;
+        let arrived = table.get_mut(slot).arrive(sent, *cut, *direction, *at, print, recent, resources, recording);
+        if arrived != Arrived::Done {
+            self.arrived(arrived, known, slot);
+        }
     }
 
     /// What is to be done when a segment has come to its connection.
     #[inline(never)]
-    fn arrived(&mut self, arrived: Arrived, arrival: &Arrival<'_>, slot: u32, batch: &Arrivals<'_>) {
+    fn arrived(&mut self, arrived: Arrived, known: &Known<'_>, slot: u32) {
         match arrived {
             Arrived::Done => {}
             Arrived::Closed => self.after(slot),
-            Arrived::Unusual => self.arrive_unusually(arrival, slot, batch),
+            Arrived::Unusual => self.arrive_unusually(known, slot),
         }
     }
 
     /// A segment comes that does not simply go on with its connection.
-    fn arrive_unusually(&mut self, arrival: &Arrival<'_>, slot: u32, batch: &Arrivals<'_>) {
+    fn arrive_unusually(&mut self, known: &Known<'_>, slot: u32) {
         if self.end_if_shed(slot) {
-            return self.open(arrival, batch);
+            return self.open(known);
         }
-        let Arrival { tcp, at, direction, .. } = arrival;
+        let Known { sent, cut, at, direction, .. } = known;
         let connection = self.table.get_mut(slot);
-        if connection.arrive_unusually(&tcp.segment(), *direction, *at, &mut self.resources, &mut self.recording) {
+        if connection.arrive_unusually(&sent.segment(*cut), *direction, *at, &mut self.resources, &mut self.recording) {
             return self.after(slot);
         }
         self.table.remove(slot);
-        self.open(arrival, batch);
+        self.open(known);
     }
 
     /// Ends a connection of which packets may have been left out since its last one; answers whether it did.
@@ -484,20 +536,20 @@ impl Worker {
 
     /// A segment of no connection begins one, if it is no copy.
     #[inline(never)]
-    fn open_unless_copy(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
-        if self.recent.is_copy(arrival.print(), arrival.at, false) {
+    fn open_unless_copy(&mut self, known: &Known<'_>) {
+        if self.recent.is_copy(known.print, known.at, false) {
             return self.resources.counters.count(Counter::Duplicates);
         }
-        self.open(arrival, batch);
+        self.open(known);
     }
 
     /// A connection begins.
-    fn open(&mut self, arrival: &Arrival<'_>, batch: &Arrivals<'_>) {
-        self.recent.connection_begins(arrival.at);
-        let Arrival { tcp, at, direction, hash, .. } = arrival;
-        let (segment, key, vlans) = (&tcp.segment(), &batch.key(arrival), batch.vlans(arrival));
+    fn open(&mut self, known: &Known<'_>) {
+        let Known { sent, cut, at, direction, hash, key, vlans, .. } = known;
+        self.recent.connection_begins(*at);
+        let segment = &sent.segment(*cut);
         let may_swap = self.keying.ports.contains(key.client.port);
-        let Some(mut connection) = Connection::open(segment, *direction, *at, key, vlans, may_swap) else {
+        let Some(mut connection) = Connection::open(segment, *direction, *at, key, *vlans, may_swap) else {
             return self.resources.counters.count(Counter::Stray);
         };
         let counters = &mut self.resources.counters;

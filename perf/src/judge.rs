@@ -189,9 +189,10 @@ impl<'a> Bench<'a> {
     fn arrive(&mut self, packet: &Packet<'_>, direction: Direction, at: Timestamp, key: FlowKey) {
         let Bench { connections, resources, recent, clerk, .. } = self;
         let place = &mut connections[link_of(key.client.port)];
-        let print = Print::of(&packet.tcp, direction, key.hash(Seed::fixed(0)));
+        let print = Print::of(packet.tcp.mark(), direction, key.hash(Seed::fixed(0)));
         if let Some(connection) = place {
-            if connection.arrive(&packet.tcp, direction, at, print, recent, resources, clerk) != Arrived::Unusual
+            if connection.arrive(&packet.tcp.sent(), packet.tcp.cut, direction, at, &print, recent, resources, clerk)
+                != Arrived::Unusual
                 || connection.arrive_unusually(packet, direction, at, resources, clerk)
             {
                 return;

@@ -58,10 +58,10 @@ impl Facts {
         self.0 & fact.0 != 0
     }
 
-    /// Whether it has the one fact and not the other.
+    /// Whether it has both facts.
     #[inline(always)]
-    pub(super) fn has_without(self, fact: Facts, other: Facts) -> bool {
-        self.0 & (fact.0 | other.0) == fact.0
+    pub(super) fn has_all(self, one: Facts, other: Facts) -> bool {
+        !self.0 & (one.0 | other.0) == 0
     }
 
     #[inline(always)]

@@ -38,13 +38,9 @@ impl Keyed for Connection {
     }
 
     #[inline(always)]
-    fn is_between(&self, ends: Ipv4Ends) -> bool {
-        let Identity { client, server, .. } = &self.identity;
-        if self.facts.has_without(Facts::IPV4, Facts::SWAPPED) {
-            ends.are(client, server)
-        } else {
-            self.facts.has(Facts::IPV4) && ends.are(server, client)
-        }
+    fn is_usual_between(&self, ends: Ipv4Ends) -> bool {
+        // A plain one has not been swapped.
+        self.facts.has_all(Facts::PLAIN, Facts::IPV4) && ends.are(&self.identity.client, &self.identity.server)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
-use crate::decode::{Flags as TcpFlags, Segment, Tcp};
+use crate::decode::{Flags as TcpFlags, Segment, Sent};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
 use crate::prefetch::{prefetch_bytes, prefetch_lines};
@@ -38,36 +38,60 @@ pub enum Arrived {
 }
 
 impl Connection {
-    /// A segment between its ends arrives. `print`: what its copies have in common, `recent`: the packets of late.
+    /// A segment between its ends arrives, of which `cut` bytes were cut off. `print`: what its copies have in common, `recent`: the
+    /// packets of late.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub fn arrive<R: Recorder>(
         &mut self,
-        tcp: &Tcp<'_>,
+        sent: &Sent<'_>,
+        cut: u32,
         direction: Direction,
         at: Timestamp,
-        print: Print,
+        print: &Print,
         recent: &mut Recent,
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
-        let Some((payload, ack)) = self.usual(tcp, direction, at, resources) else {
-            return self.arrive_long(tcp, direction, at, print, recent, resources, recorder);
+        let Some(ack) = self.usual(sent, direction, at, resources).filter(|_| cut == 0) else {
+            return self.arrive_long(&sent.segment(cut), direction, at, *print, recent, resources, recorder);
         };
-        if recent.is_copy(print, at, true) {
-            resources.counters.count(Counter::Duplicates);
-            return Arrived::Done;
-        }
-        self.take_usual(tcp, payload, direction, at, ack, resources, recorder);
+        self.arrive_usual(sent, ack, direction, at, print, recent, resources, recorder);
         if self.facts.has(Facts::PLAIN) { Arrived::Done } else { self.arrived(resources) }
+    }
+
+    /// The same of one that is the usual next one, which acknowledges up to `ack`. If the connection is plain no more, [`Connection::arrived`] is to be asked.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn arrive_usual<R: Recorder>(
+        &mut self,
+        sent: &Sent<'_>,
+        ack: Offset,
+        direction: Direction,
+        at: Timestamp,
+        print: &Print,
+        recent: &mut Recent,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if recent.is_copy(*print, at, true) {
+            return resources.counters.count(Counter::Duplicates);
+        }
+        self.take_usual(sent, direction, at, ack, resources, recorder);
+    }
+
+    /// Whether it is plain, as far as is noted.
+    #[inline(always)]
+    pub fn is_noted_plain(&self) -> bool {
+        self.facts.has(Facts::PLAIN)
     }
 
     /// The same of a segment that is not the usual next one of a plain connection.
     #[inline(never)]
     #[allow(clippy::too_many_arguments)]
-    fn arrive_long<R: Recorder>(
+    pub fn arrive_long<R: Recorder>(
         &mut self,
-        tcp: &Tcp<'_>,
+        segment: &Segment<'_>,
         direction: Direction,
         at: Timestamp,
         print: Print,
@@ -75,15 +99,14 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Arrived {
-        let segment = tcp.segment();
-        let is_next = self.brings_next(&segment, direction, at, resources);
+        let is_next = self.brings_next(segment, direction, at, resources);
         if recent.is_copy(print, at, is_next) {
             resources.counters.count(Counter::Duplicates);
             return Arrived::Done;
         }
         if is_next {
-            self.segment(&segment, direction, at, resources, recorder);
-        } else if !self.take_acknowledgement(&segment, direction, at, resources) {
+            self.segment(segment, direction, at, resources, recorder);
+        } else if !self.take_acknowledgement(segment, direction, at, resources) {
             return Arrived::Unusual;
         }
         if self.facts.has(Facts::CLOSED) { Arrived::Closed } else { Arrived::Done }
@@ -91,7 +114,7 @@ impl Connection {
 
     /// A segment was taken by which the connection is no more plain, as far as is noted.
     #[inline(never)]
-    fn arrived(&mut self, resources: &mut Resources) -> Arrived {
+    pub fn arrived(&mut self, resources: &mut Resources) -> Arrived {
         self.note_plain(resources);
         if self.facts.has(Facts::CLOSED) { Arrived::Closed } else { Arrived::Done }
     }
@@ -124,9 +147,7 @@ impl Connection {
             request.prefetch();
         }
         // Most have none.
-        if self.has_unfinished(Direction::Reply)
-            && let Some(unfinished) = resources.unfinished.find(self.unfinished[Direction::Reply as usize])
-        {
+        if let Some(unfinished) = resources.unfinished.find(self.unfinished[Direction::Reply as usize]) {
             prefetch_lines::<_, 1>(unfinished);
         }
     }
@@ -158,42 +179,31 @@ impl Connection {
             && self.streams.iter().all(HalfStream::is_plain)
     }
 
-    /// The payload of a segment, and what it acknowledges, if it is the usual next one of a plain connection. Such a one is no copy
-    /// of an earlier one.
+    /// What a segment, of which nothing was cut off, acknowledges, if it is the usual next one of a plain connection. Such a one is no
+    /// copy of an earlier one.
     #[inline(always)]
-    fn usual<'a>(
-        &self,
-        tcp: &Tcp<'a>,
-        direction: Direction,
-        at: Timestamp,
-        resources: &Resources,
-    ) -> Option<(&'a [u8], Offset)> {
+    pub fn usual(&self, sent: &Sent<'_>, direction: Direction, at: Timestamp, resources: &Resources) -> Option<Offset> {
         debug_assert!(!self.facts.has(Facts::PLAIN) || self.is_plain());
-        let numbers = tcp.numbers();
-        if !self.facts.has(Facts::PLAIN)
-            || Seq::of(self.stream(direction).next()) != numbers.seq()
-            || tcp.control().flags() | TcpFlags::PSH != TcpFlags::ACK_PSH
-            || !self.is_timely(at, resources)
-        {
-            return None;
-        }
         // What the other side has not sent yet, as far as was seen, is not usually acknowledged.
-        let next = self.stream(direction.reverse()).next();
-        let ahead = numbers.ack().distance(Seq::of(next));
-        let payload = tcp.whole_payload()?;
-        if ahead > 0 || payload.is_empty() {
-            return None;
-        }
-        Some((payload, Offset(next.0.wrapping_add_signed(i64::from(ahead)))))
+        let next = self.streams[direction as usize ^ 1].next();
+        let ahead = sent.numbers.ack().distance(Seq::of(next));
+        let is_usual = self.facts.has(Facts::PLAIN)
+            && sent.control.flags() | TcpFlags::PSH == TcpFlags::ACK_PSH
+            && Seq::of(self.stream(direction).next()) == sent.numbers.seq()
+            && self.is_timely(at, resources)
+            && !sent.payload.is_empty()
+            && ahead <= 0;
+        if is_usual { Some(Offset(next.0.wrapping_add_signed(i64::from(ahead)))) } else { None }
     }
 
     /// Whether time decides nothing: it has not gone backwards, and nothing has waited for too long. (It may say no without need.)
     #[inline(always)]
     fn is_timely(&self, at: Timestamp, resources: &Resources) -> bool {
-        let settings = &resources.settings;
-        // Of one that goes backwards the difference is more than any timeout.
-        at.0.wrapping_sub(self.last_at.0) < settings.idle_timeout_ns
-            && at.0.wrapping_sub(self.head_at.0) < settings.timeout_ns
+        debug_assert!(
+            !self.facts.has(Facts::PLAIN) || self.head_at <= self.last_at,
+            "so the head is asked about alone"
+        );
+        at >= self.last_at && at.0.wrapping_sub(self.head_at.0) < resources.timely_ns
     }
 
     /// Takes the usual next segment of a plain connection, which acknowledges up to `ack`.
@@ -201,19 +211,19 @@ impl Connection {
     #[allow(clippy::too_many_arguments)]
     fn take_usual<R: Recorder>(
         &mut self,
-        tcp: &Tcp<'_>,
-        bytes: &[u8],
+        sent: &Sent<'_>,
         direction: Direction,
         at: Timestamp,
         ack: Offset,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        let opposite = self.stream_mut(direction.reverse());
+        let bytes = sent.payload;
+        let opposite = &mut self.streams[direction as usize ^ 1];
         opposite.acknowledge(ack);
         opposite.open_window();
         let stream = self.stream_mut(direction);
-        stream.offer(tcp.control().window());
+        stream.offer(sent.control.window());
         let from = stream.next();
         stream.advance_to(bytes.len() as u64, at);
         let taken = if self.unfinished[direction as usize] != NONE {
@@ -224,7 +234,7 @@ impl Connection {
             self.usual_replies(bytes, from, ack, at, resources, recorder)
         };
         if taken < bytes.len() {
-            let meta = Meta { at, ack, push: tcp.control().flags().any(TcpFlags::PSH), late: false };
+            let meta = Meta { at, ack, push: sent.control.flags().any(TcpFlags::PSH), late: false };
             let piece = Piece { from, bytes, cut: 0, fin: false, meta };
             self.take_rest(direction, &piece, taken, at, resources, recorder);
         }

@@ -6,28 +6,41 @@
 //! sends at a place is always the same. Left out are addresses (they are the connection's), TTL, VLAN, tunnel, and checksums,
 //! which hosts with offload leave open.
 
-use super::tcp::{PLAIN_BYTES, Tcp, part};
+use super::tcp::{Control, Numbers, PLAIN_BYTES, Tcp, part};
 
 /// Length of the usual header: two options that fill up, and a timestamp.
-const USUAL_BYTES: usize = 32;
+pub(super) const STAMPED_BYTES: usize = 32;
 /// An odd number with about as many ones as zeros.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+/// As of no options below, mixed; not 0, which would leave the rest with few ones, that don't mix.
+pub(super) const NO_OPTIONS: u64 = MIX;
 
 impl Tcp<'_> {
     /// What copies of a packet have in common, and hardly any two others of its connection. Both numbers count.
-    #[inline(always)]
     pub fn mark(&self) -> [u64; 2] {
-        let options = match (self.header_len as usize, self.bytes.first_chunk::<USUAL_BYTES>()) {
-            // As of no options below, mixed; not 0, which would leave the rest with few ones, that don't mix.
-            (PLAIN_BYTES, _) => MIX,
-            // Mixed, so that a small change of the options can't make up for a small change of the others.
-            (USUAL_BYTES, Some(header)) => u64::from_ne_bytes(part(header, 24)).wrapping_mul(MIX),
-            (len, _) => unusual_options(self.bytes, len).wrapping_mul(MIX),
+        let header_len = self.control().header_len();
+        let options = match (header_len, self.bytes.first_chunk()) {
+            (PLAIN_BYTES, _) => NO_OPTIONS,
+            (STAMPED_BYTES, Some(header)) => mark_of_stamp(header),
+            _ => unusual_options(self.bytes, header_len).wrapping_mul(MIX),
         };
-        // All but the place in the streams.
-        let rest = u64::from(self.control().0) << 32 ^ u64::from(self.size) ^ options;
-        [self.numbers().0, rest]
+        mark(self.numbers(), self.control(), self.size, options)
     }
+}
+
+/// The same of these.
+#[inline(always)]
+pub(super) fn mark(numbers: Numbers, control: Control, size: u32, options: u64) -> [u64; 2] {
+    // All but the place in the streams.
+    let rest = u64::from(control.0) << 32 ^ u64::from(size) ^ options;
+    [numbers.0, rest]
+}
+
+/// What is in it of the usual header's options.
+#[inline(always)]
+pub(super) fn mark_of_stamp(header: &[u8; STAMPED_BYTES]) -> u64 {
+    // Mixed, so that a small change of the options can't make up for a small change of the others.
+    u64::from_ne_bytes(part(header, 24)).wrapping_mul(MIX)
 }
 
 #[cold]

@@ -25,9 +25,9 @@ use crate::units::Endpoint;
 use ip::PROTOCOL_TCP;
 use seq::Seq;
 use tags::Tags;
-pub use tcp::{Control, Flags, Numbers, Tcp};
+pub use tcp::{Control, Flags, Numbers, Sent, Tcp};
 use tunnel::{Innermost, Layer};
-pub use usual::{Usual, decode_usual};
+pub use usual::Usual;
 
 /// One TCP segment, as captured: what its connection reads of it.
 #[derive(Clone, Copy, Debug)]

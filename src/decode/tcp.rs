@@ -42,19 +42,19 @@ impl std::ops::BitOr for Flags {
     }
 }
 
-/// A TCP header that holds together, and what is behind it: what is read of it where it is needed, need not be kept until then.
+/// A TCP header that holds together, and what is behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp<'a> {
     /// The plain header.
     pub(super) plain: &'a [u8; PLAIN_BYTES],
     /// All captured bytes from that on.
     pub(super) bytes: &'a [u8],
-    /// Length of the payload on the wire.
-    pub(super) wire_payload_len: u32,
+    /// Captured bytes of the payload.
+    pub(super) payload: &'a [u8],
+    /// Bytes of the payload that were cut off.
+    pub cut: u32,
     /// Of its IPv4 packet the length and the identification, as in its header; of an IPv6 packet the payload's length alone.
     pub(super) size: u32,
-    /// Bytes of the header, options included.
-    pub(super) header_len: u32,
 }
 
 impl<'a> Tcp<'a> {
@@ -65,34 +65,46 @@ impl<'a> Tcp<'a> {
 
     /// Sequence and acknowledgement number.
     #[inline(always)]
-    pub fn numbers(&self) -> Numbers {
-        Numbers(u64::from_be_bytes(part(self.plain, 4)))
+    pub(super) fn numbers(&self) -> Numbers {
+        numbers(self.plain)
     }
 
     /// What stands behind that.
     #[inline(always)]
-    pub fn control(&self) -> Control {
-        Control(u32::from_be_bytes(part(self.plain, 12)))
+    pub(super) fn control(&self) -> Control {
+        control(self.plain)
     }
 
-    /// Its payload, if all of that was captured.
+    /// What its connection is to know of it.
     #[inline(always)]
-    pub fn whole_payload(&self) -> Option<&'a [u8]> {
-        let (header_len, payload_len) = (self.header_len as usize, self.wire_payload_len as usize);
-        if self.bytes.len() == header_len + payload_len { self.bytes.get(header_len..) } else { None }
+    pub fn sent(&self) -> Sent<'a> {
+        Sent { numbers: self.numbers(), control: self.control(), payload: self.payload }
     }
+}
 
-    /// The segment.
+/// What a connection is to know of a segment, in little room.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// Where it is in both streams.
+    pub numbers: Numbers,
+    /// Its flags and its window.
+    pub control: Control,
+    /// The payload's captured bytes.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Sent<'a> {
+    /// The segment, of which so many bytes were cut off.
     #[inline(always)]
-    pub fn segment(&self) -> Segment<'a> {
-        let (numbers, control) = (self.numbers(), self.control());
+    pub fn segment(&self, cut: u32) -> Segment<'a> {
+        let Sent { numbers, control, payload } = *self;
         Segment {
             seq: numbers.seq(),
             ack: numbers.ack(),
             flags: control.flags(),
             window: control.window(),
-            payload: self.bytes.get(self.header_len as usize..).unwrap_or_default(),
-            wire_payload_len: self.wire_payload_len,
+            payload,
+            wire_payload_len: payload.len() as u32 + cut,
         }
     }
 }
@@ -120,6 +132,18 @@ impl Numbers {
 pub struct Control(pub(super) u32);
 
 impl Control {
+    /// Words of four bytes of its header, options included, as it says itself.
+    #[inline(always)]
+    pub(super) fn header_words(self) -> u32 {
+        self.0 >> 28
+    }
+
+    /// The same in bytes.
+    #[inline(always)]
+    pub(super) fn header_len(self) -> usize {
+        self.header_words() as usize * 4
+    }
+
     /// Its flags.
     #[inline(always)]
     pub fn flags(self) -> Flags {
@@ -133,16 +157,22 @@ impl Control {
     }
 }
 
-/// Bytes of a header, options included, as it says itself.
+/// The numbers in a header.
 #[inline(always)]
-pub(super) fn header_len(plain: &[u8; PLAIN_BYTES]) -> u32 {
-    u32::from(plain[12] >> 4) * 4
+pub(super) fn numbers(plain: &[u8; PLAIN_BYTES]) -> Numbers {
+    Numbers(u64::from_be_bytes(part(plain, 4)))
 }
 
-/// Some bytes of a header.
+/// What stands behind them.
+#[inline(always)]
+pub(super) fn control(plain: &[u8; PLAIN_BYTES]) -> Control {
+    Control(u32::from_be_bytes(part(plain, 12)))
+}
+
+/// Some bytes of a header, which has so many: read at once, as single ones are not.
 #[inline(always)]
 pub(super) fn part<const N: usize, const LEN: usize>(header: &[u8; LEN], at: usize) -> [u8; N] {
-    std::array::from_fn(|byte| header[at + byte])
+    header.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
 /// Reads a TCP header.
@@ -150,14 +180,16 @@ pub(super) fn part<const N: usize, const LEN: usize>(header: &[u8; LEN], at: usi
 pub(super) fn segment<'a>(datagram: &Datagram<'a>, tags: Tags) -> Result<Packet<'a>, Skip> {
     let Datagram { mut source, mut destination, size, payload: bytes, .. } = *datagram;
     let plain = bytes.header::<PLAIN_BYTES>()?;
-    let header_len = header_len(plain);
-    let behind_header = bytes.wire_len.checked_sub(header_len as usize).ok_or(Skip::Malformed)?;
-    if (header_len as usize) < PLAIN_BYTES {
+    let header_len = control(plain).header_len();
+    let behind_header = bytes.wire_len.checked_sub(header_len).ok_or(Skip::Malformed)?;
+    if header_len < PLAIN_BYTES {
         return Err(Skip::Malformed);
     }
     source.port = be16([plain[0], plain[1]]);
     destination.port = be16([plain[2], plain[3]]);
     let wire_payload_len = u32::try_from(behind_header).map_err(|_| Skip::Malformed)?;
-    let tcp = Tcp { plain, bytes: bytes.captured, wire_payload_len, size, header_len };
-    Ok(Packet { source, destination, segment: tcp.segment(), tags, tcp })
+    let payload = bytes.captured.get(header_len..).unwrap_or_default();
+    let cut = wire_payload_len - payload.len() as u32;
+    let tcp = Tcp { plain, bytes: bytes.captured, payload, cut, size };
+    Ok(Packet { source, destination, segment: tcp.sent().segment(cut), tags, tcp })
 }

@@ -42,6 +42,33 @@ fn may_be(entry: u32, hash: u64) -> bool {
     (entry ^ tag(hash)) <= SLOT
 }
 
+/// All places of an index: what is asked of it again and again need not be read from it each time.
+#[derive(Clone, Copy)]
+pub struct Places<'i> {
+    entries: &'i [u32],
+    last: usize,
+}
+
+impl Places<'_> {
+    /// The first slot whose hash may be this one; it may be one that is no more, or a number that no slot has.
+    #[inline(always)]
+    pub fn guess(self, hash: u64) -> u32 {
+        let Places { entries, last } = self;
+        let mut place = hash as usize & last;
+        loop {
+            let entry = entries[place];
+            // A free place may seem to be one: its slot is beyond all others.
+            if may_be(entry, hash) {
+                return entry & SLOT;
+            }
+            if entry == FREE {
+                return NONE;
+            }
+            place = (place + 1) & last;
+        }
+    }
+}
+
 impl Default for Index {
     fn default() -> Index {
         Index { entries: vec![FREE; PLACES_MIN], taken: 0 }
@@ -69,21 +96,10 @@ impl Index {
         prefetch_nth(&self.entries, self.place(hash));
     }
 
-    /// The first slot whose hash may be this one; it may be one that is no more, or a number that no slot has.
+    /// All places.
     #[inline(always)]
-    pub fn guess(&self, hash: u64) -> u32 {
-        let mut place = self.place(hash);
-        loop {
-            let entry = self.entries[place];
-            // A free place may seem to be one: its slot is beyond all others.
-            if may_be(entry, hash) {
-                return entry & SLOT;
-            }
-            if entry == FREE {
-                return NONE;
-            }
-            place = (place + 1) & (self.entries.len() - 1);
-        }
+    pub fn places(&self) -> Places<'_> {
+        Places { entries: &self.entries, last: self.entries.len() - 1 }
     }
 
     /// The slot with this hash that is the one.
@@ -188,7 +204,7 @@ mod tests {
                 let expected = model.find(hash, |one| one.0 == hash).map(|one| one.1);
                 prop_assert_eq!(found.is_some(), expected.is_some());
                 if expected.is_none() {
-                    prop_assert!(index.guess(hash) >= SLOTS_MAX || model.iter().all(|one| one.0 != hash));
+                    prop_assert!(index.places().guess(hash) >= SLOTS_MAX || model.iter().all(|one| one.0 != hash));
                 }
                 if is_insert {
                     if !index.has_room() {
@@ -203,7 +219,7 @@ mod tests {
                 }
                 for &(hash, slot) in &model {
                     prop_assert_eq!(index.find(hash, |other| other == slot), Some(slot));
-                    prop_assert!(index.guess(hash) < SLOTS_MAX);
+                    prop_assert!(index.places().guess(hash) < SLOTS_MAX);
                 }
                 let taken = index.entries.iter().filter(|&&entry| entry != FREE).count();
                 prop_assert_eq!(taken, index.taken);
@@ -221,7 +237,7 @@ mod tests {
         for slot in [2, 0, 5, 1, 4, 3] {
             index.remove(3, slot);
         }
-        assert_eq!((index.taken, index.guess(3)), (0, NONE));
+        assert_eq!((index.taken, index.places().guess(3)), (0, NONE));
         assert!(index.entries.iter().all(|&entry| entry == FREE));
     }
 }

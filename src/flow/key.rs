@@ -1,6 +1,6 @@
 //! What tells connections apart.
 
-use crate::decode::ports::PortSet;
+use crate::decode::ports::{Only, PortSet};
 use crate::decode::tags::Tags;
 use crate::decode::{Packet, Usual};
 use crate::units::{Address, Direction, Endpoint};
@@ -34,26 +34,19 @@ impl Keying {
     }
 
     /// The same of a usual frame, which has no tags.
-    #[inline(always)]
     pub fn of_usual(&self, frame: &Usual<'_>) -> Option<(Ipv4Ends, Direction)> {
-        let ports = frame.ports();
-        let (from_server, to_server) =
-            (self.ports.contains((ports >> 16) as u16), self.ports.contains((ports & 0xffff) as u16));
-        let is_reply = if from_server == to_server { self.is_reply(frame, from_server)? } else { from_server };
-        // No branches: which way it goes can't be foretold.
-        let turn = u32::from(is_reply);
-        let ends =
-            Ipv4Ends { addresses: frame.addresses().rotate_left(32 * turn), ports: ports.rotate_left(16 * turn) };
-        Some((ends, if is_reply { Direction::Reply } else { Direction::Request }))
+        let [source, destination] = frame.ends();
+        let (key, direction) = FlowKey::between(source, destination, &self.ports)?;
+        Some((Ipv4Ends::of(&key.client, &key.server)?, direction))
     }
 
-    /// Whether a frame goes from the server to the client of which the ports don't tell that: both are a server's, or neither is.
-    #[inline(never)]
-    fn is_reply(&self, frame: &Usual<'_>, are_servers: bool) -> Option<bool> {
-        if !are_servers {
-            return None;
-        }
-        FlowKey::of(&frame.packet(), &self.ports).map(|(_, direction)| direction == Direction::Reply)
+    /// The same where there is one server port, which is one of the frame's two: and how far these were turned, 16 bits if it is a
+    /// reply.
+    #[inline(always)]
+    pub fn of_only(only: Only, frame: &Usual<'_>) -> Option<(Ipv4Ends, u32)> {
+        let turn = only.turn(frame.ports())?;
+        let addresses = frame.addresses().rotate_left(2 * turn);
+        Some((Ipv4Ends { addresses, ports: frame.ports().rotate_left(turn).swap_bytes() }, turn))
     }
 }
 
@@ -128,7 +121,11 @@ impl FlowKey {
     /// out.
     #[inline(always)]
     pub fn of(segment: &Packet<'_>, ports: &PortSet) -> Option<(FlowKey, Direction)> {
-        let Packet { source, destination, .. } = *segment;
+        FlowKey::between(segment.source, segment.destination, ports)
+    }
+
+    #[inline(always)]
+    fn between(source: Endpoint, destination: Endpoint, ports: &PortSet) -> Option<(FlowKey, Direction)> {
         let to_server = match (ports.contains(source.port), ports.contains(destination.port)) {
             (false, true) => true,
             (true, false) => false,
@@ -161,18 +158,15 @@ pub trait Keyed {
     /// The client's end and the server's, as its key has them.
     fn ends(&self) -> (&Endpoint, &Endpoint);
 
-    /// Whether these are its ends.
-    fn is_between(&self, ends: Ipv4Ends) -> bool {
-        let (client, server) = self.ends();
-        Ipv4Ends::of(client, server) == Some(ends)
-    }
+    /// Whether these are its ends, and it is as most are; if not, [`Keyed::ends`] tell.
+    fn is_usual_between(&self, ends: Ipv4Ends) -> bool;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capture::{Frame, LinkType};
-    use crate::decode::{decode, decode_usual};
+    use crate::decode::decode;
     use crate::units::Timestamp;
 
     /// A frame from 10.0.0.1:40001 to 10.0.0.9:6379, or back, in this VLAN.
@@ -211,16 +205,21 @@ mod tests {
     #[test]
     fn a_usual_frame_has_the_key_that_it_has_by_the_long_way() {
         let seed = Seed::fixed(1);
-        for ports in [vec![6379], vec![40_001], vec![6379, 40_001], vec![80]] {
+        for ports in [vec![6379], vec![40_001], vec![6379, 40_001], vec![80], vec![80, 6379], vec![40_001, 80]] {
             let keying: Keying = PortSet::new(ports.clone()).into();
             for back in [false, true] {
                 let bytes = frame(5, back);
                 let untagged = [&bytes[..12], &bytes[16..]].concat();
                 let frame = Frame { bytes: &untagged, wire_len: 54, at: Timestamp(1), link: LinkType::Ethernet };
-                let usual = keying.of_usual(&decode_usual(&frame).unwrap());
+                let decoded = Usual::of(&frame).unwrap();
+                let usual = keying.of_usual(&decoded);
                 let told = keying.of(&decode(&frame).unwrap());
                 assert_eq!(usual.map(|(ends, direction)| (ends.into(), direction)), told, "{ports:?} {back}");
                 assert_eq!(usual.is_some(), ports != [80]);
+                if let Some((ends, turn)) = Keying::of_only(keying.ports.only(), &decoded) {
+                    assert_eq!(usual, Some((ends, if turn == 16 { Direction::Reply } else { Direction::Request })));
+                }
+                assert_eq!(Keying::of_only(keying.ports.only(), &decoded).is_some(), ports.len() == 1 && ports != [80]);
                 let (Some((ends, _)), Some((key, _))) = (usual, told) else { continue };
                 assert_eq!((ends.hash(seed), Ipv4Ends::of(&key.client, &key.server)), (key.hash(seed), Some(ends)));
                 assert!(ends.are(&key.client, &key.server) && !ends.are(&key.server, &key.client));

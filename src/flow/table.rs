@@ -5,11 +5,11 @@
 //! caller is told, and may make room with [`Table::first_of_some`].
 
 use crate::pool::Pool;
-use crate::prefetch::prefetch;
+use crate::prefetch::prefetch_all_of_nth;
 
 use super::expiry::{HasLinks, Links, Wheel};
 use super::hash::Seed;
-use super::index::{Index, SLOTS_MAX};
+use super::index::{Index, Places, SLOTS_MAX};
 use super::key::{FlowKey, Ipv4Ends, Keyed};
 use crate::decode::tags::Tags;
 use crate::units::Timestamp;
@@ -111,7 +111,7 @@ impl<T: Keyed> Table<T> {
         self.index.find(hash, |slot| self.is_keyed(slot, self.get(slot), key))
     }
 
-    /// Asks for what [`Table::guess`] needs.
+    /// Asks for what [`Guesses::guess`] needs.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         self.index.prefetch(hash);
@@ -122,15 +122,10 @@ impl<T: Keyed> Table<T> {
         self.slots.span()
     }
 
-    /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
-    /// it is asked for.
+    /// What tells where connections are most likely.
     #[inline(always)]
-    pub fn guess(&self, hash: u64) -> u32 {
-        let guess = self.index.guess(hash);
-        if let Some(slot) = self.slots.find(guess) {
-            prefetch(slot);
-        }
-        guess
+    pub fn guesses(&self) -> Guesses<'_, T> {
+        Guesses { places: self.index.places(), slots: self.slots.all() }
     }
 
     /// The connection in a slot.
@@ -139,21 +134,19 @@ impl<T: Keyed> Table<T> {
         self.slots.get(slot).value.as_ref().expect("a slot in the index holds a connection")
     }
 
-    /// The connection in a slot that was guessed, if it has this key.
+    /// Whether there is a connection with this key in a slot that was guessed.
     #[inline]
-    pub fn claim(&mut self, guess: u32, key: &FlowKey) -> Option<&mut T> {
-        let is_it = self.peek(guess).is_some_and(|value| self.is_keyed(guess, value, key));
-        if is_it { self.slots.get_mut(guess).value.as_mut() } else { None }
+    pub fn is_at(&self, guess: u32, key: &FlowKey) -> bool {
+        self.peek(guess).is_some_and(|value| self.is_keyed(guess, value, key))
     }
 
-    /// The same, if it is over IPv4 between these ends, of which no tags tell.
+    /// The connection in a slot that was guessed, if it is a usual one between these ends. There are no tags
+    /// that tell.
     #[inline(always)]
-    pub fn claim_ipv4(&mut self, guess: u32, ends: Ipv4Ends) -> Option<&mut T> {
-        if self.tags.as_ref().is_some_and(|tags| tags.get(guess as usize) != Some(&Tags::default())) {
-            return None;
-        }
+    pub fn claim(&mut self, guess: u32, ends: Ipv4Ends) -> Option<&mut T> {
+        debug_assert!(self.tags.is_none(), "they tell");
         let value = self.slots.find_mut(guess)?.value.as_mut()?;
-        if value.is_between(ends) { Some(value) } else { None }
+        if value.is_usual_between(ends) { Some(value) } else { None }
     }
 
     /// The connection in a slot that was guessed, if there is one.
@@ -231,6 +224,23 @@ impl<T: Keyed> Table<T> {
     }
 }
 
+/// Tells where connections are most likely.
+pub struct Guesses<'t, T> {
+    places: Places<'t>,
+    slots: &'t [Slot<T>],
+}
+
+impl<T> Guesses<'_, T> {
+    /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
+    /// it is asked for.
+    #[inline(always)]
+    pub fn guess(&self, hash: u64) -> u32 {
+        let guess = self.places.guess(hash);
+        prefetch_all_of_nth(self.slots, guess as usize);
+        guess
+    }
+}
+
 /// The hash of the key of what is in a slot.
 fn hash_of<T: Keyed>(slot: u32, slots: &Pool<Slot<T>>, tags: Option<&[Tags]>, seed: Seed) -> u64 {
     let value = slots.get(slot).value.as_ref().expect("a slot in the index holds a connection");
@@ -266,6 +276,10 @@ mod tests {
     impl Keyed for Entry {
         fn ends(&self) -> (&Endpoint, &Endpoint) {
             (&self.0.client, &self.0.server)
+        }
+
+        fn is_usual_between(&self, ends: Ipv4Ends) -> bool {
+            Ipv4Ends::of(&self.0.client, &self.0.server) == Some(ends)
         }
     }
 
@@ -333,12 +347,9 @@ mod tests {
         for n in (0..500).step_by(3) {
             let slot = table.find(table.hash(&tagged(n)), &tagged(n)).unwrap();
             let other = tagged(n + 7);
-            assert!(table.claim(slot, &tagged(n)).is_some() && table.claim(slot, &other).is_none());
-            // The tags of a usual frame are none.
-            let ends = Ipv4Ends::of(&tagged(n).client, &tagged(n).server).unwrap();
-            assert_eq!(table.claim_ipv4(slot, ends).is_some(), tagged(n).tags == Tags::default());
+            assert!(table.is_at(slot, &tagged(n)) && !table.is_at(slot, &other));
             assert_eq!(remove(&mut table, slot), Some(u64::from(n)));
-            assert!(table.claim(slot, &tagged(n)).is_none());
+            assert!(!table.is_at(slot, &tagged(n)));
         }
         // In the places of those.
         for n in 500..600 {
@@ -358,8 +369,8 @@ mod tests {
         for (other, is_it) in [(key(1), true), (key(2), false), (other_server, false)] {
             let ends = Ipv4Ends::of(&other.client, &other.server).unwrap();
             assert_eq!(table.find(table.hash(&key(1)), &other).is_some(), is_it, "{other:?}");
-            assert_eq!(table.claim(slot, &other).is_some(), is_it, "{other:?}");
-            assert_eq!(table.claim_ipv4(slot, ends).is_some(), is_it, "{other:?}");
+            assert_eq!(table.is_at(slot, &other), is_it, "{other:?}");
+            assert_eq!(table.claim(slot, ends).is_some(), is_it, "{other:?}");
         }
     }
 

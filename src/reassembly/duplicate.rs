@@ -7,14 +7,16 @@
 //! over: then copies count as retransmissions. To remember a packet is a few moves in one cache line. Never panics; allocates
 //! when it is made.
 
-use crate::decode::Tcp;
 use crate::limits::{COPY_TIME_NS, RECENT_PER_SET, RECENT_SETS};
 use crate::units::{Direction, Timestamp};
 
 /// Bits of a time that don't count: what is left are units of some 65 µs.
 const TICK_BITS: u32 = 16;
 /// Of these 20 bits are kept, which repeat after 68 s: by then other packets have come, or a copy would bring nothing.
-const TICKS: u64 = (1 << 20) - 1;
+const TICKS_BITS: u32 = 20;
+const TICKS: u64 = (1 << TICKS_BITS) - 1;
+/// Bits of a print that are kept beside a time.
+const PRINT_BITS: u32 = u64::BITS - TICKS_BITS;
 const TICKS_MAX: u64 = COPY_TIME_NS >> TICK_BITS;
 
 const _: () = assert!(RECENT_SETS.is_power_of_two() && RECENT_SETS as u64 <= TICKS + 1);
@@ -24,12 +26,16 @@ const _: () = assert!(RECENT_SETS.is_power_of_two() && RECENT_SETS as u64 <= TIC
 pub struct Print(u64);
 
 impl Print {
-    /// Of a segment on the connection with this hash, which nobody can guess.
+    /// Of a segment with this [mark](crate::decode::Tcp::mark) on the connection with this hash, which nobody can guess.
     #[inline(always)]
-    pub fn of(segment: &Tcp<'_>, direction: Direction, hash: u64) -> Print {
-        let [one, other] = segment.mark();
-        // Both sides may number alike: nothing that is known may turn one direction into the other.
-        let hash = hash.rotate_left(u64::BITS / 2 * direction as u32);
+    pub fn of(mark: [u64; 2], direction: Direction, hash: u64) -> Print {
+        Print::turned(mark, hash.rotate_left(u64::BITS / 2 * direction as u32))
+    }
+
+    /// The same with a hash of which the halves have changed places if it is a reply: both sides may number alike, and nothing that
+    /// is known may turn one direction into the other.
+    #[inline(always)]
+    pub fn turned([one, other]: [u64; 2], hash: u64) -> Print {
         let product = u128::from(one ^ hash) * u128::from(other);
         Print(product as u64 ^ (product >> 64) as u64)
     }
@@ -40,7 +46,7 @@ impl Print {
     }
 }
 
-/// A packet that was seen: when, and above that the rest of its print, of which the lowest bits tell its set. 44 bits: of a billion
+/// A packet that was seen: the rest of its print, of which the lowest bits tell its set, and above that when. 44 bits: of a billion
 /// packets that are looked for among those of late hardly one is taken for the copy of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Sight(u64);
@@ -48,7 +54,13 @@ struct Sight(u64);
 impl Sight {
     #[inline(always)]
     fn new(print: Print, at: Timestamp) -> Sight {
-        Sight(print.0 & !TICKS | (at.0 >> TICK_BITS) & TICKS)
+        Sight(print.0 >> TICKS_BITS | (at.0 >> TICK_BITS) << PRINT_BITS)
+    }
+
+    /// Its time, of which only the lowest bits are known.
+    #[inline(always)]
+    fn tick(self) -> u64 {
+        self.0 >> PRINT_BITS
     }
 }
 
@@ -99,11 +111,12 @@ impl Recent {
         false
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn holds(&self, print: Print, at: Timestamp) -> bool {
         let sight = Sight::new(print, at);
-        let is_near = |seen: &Sight| sight.0.wrapping_sub(seen.0).wrapping_add(TICKS_MAX) & TICKS <= 2 * TICKS_MAX;
-        let is_it = |seen: &Sight| (seen.0 ^ sight.0) & !TICKS == 0 && is_near(seen);
+        let is_near =
+            |seen: &Sight| sight.tick().wrapping_sub(seen.tick()).wrapping_add(TICKS_MAX) & TICKS <= 2 * TICKS_MAX;
+        let is_it = |seen: &Sight| (seen.0 ^ sight.0) << TICKS_BITS == 0 && is_near(seen);
         self.sets[print.set()].0.iter().any(is_it)
     }
 }

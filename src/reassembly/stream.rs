@@ -159,18 +159,13 @@ impl HalfStream {
     }
 
     /// This side offers a window (not scaled). A sender may wait for a closed one to open, and for a small one to grow.
-    #[inline]
+    #[inline(always)]
     pub fn offer(&mut self, window: u16) {
         // Nearly always nothing of it is news.
         if window > self.window_most || window <= self.window_most / 4 {
-            self.offer_news(window);
+            self.window_most = self.window_most.max(window);
+            self.state |= if window <= self.window_most / 4 { WINDOW_CLOSED } else { 0 };
         }
-    }
-
-    #[cold]
-    fn offer_news(&mut self, window: u16) {
-        self.window_most = self.window_most.max(window);
-        self.state |= if window <= self.window_most / 4 { WINDOW_CLOSED } else { 0 };
     }
 
     /// Something of the other direction was seen: its window is open.

@@ -3,6 +3,7 @@
 //! Ethernet, IPv4 or IPv6, TCP. Checksums of IPv4 headers are right, those of TCP zero, as sending hosts with offload leave them.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use resptap::capture::file::{FileSource, OpenOptions};
@@ -45,7 +46,18 @@ impl Trace {
     /// A frame.
     #[inline(always)]
     pub fn frame(&self, index: usize) -> Frame<'_> {
-        let Place { at, offset, length } = self.places[index];
+        self.at(self.places[index])
+    }
+
+    /// Some of the frames.
+    #[inline(always)]
+    pub fn some(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = Frame<'_>> {
+        self.places[range].iter().map(|&place| self.at(place))
+    }
+
+    #[inline(always)]
+    fn at(&self, place: Place) -> Frame<'_> {
+        let Place { at, offset, length } = place;
         let bytes = &self.bytes[offset..offset + length as usize];
         Frame { bytes, wire_len: length, at: Timestamp(at), link: LinkType::Ethernet }
     }

@@ -153,10 +153,12 @@ impl Reader {
     /// Takes frames, as the thread does that reads a file. Not inlined: it is what is measured.
     #[inline(never)]
     pub fn read(&mut self, trace: &Trace) -> io::Result<()> {
+        let mut batch = Batch::new();
         let mut from = 0;
         while from < trace.len() {
             let to = (from + BATCH_FRAMES).min(trace.len());
-            let batch: Batch<'_> = (from..to).map(|index| trace.frame(index)).collect();
+            batch.clear();
+            batch.extend(trace.some(from..to));
             self.take(&batch)?;
             from = to;
         }
@@ -216,6 +218,10 @@ impl Reader {
 /// Has a worker process a batch, and tells it what time it is.
 #[inline(always)]
 pub(super) fn process(worker: &mut Worker, watermarks: &mut Watermarks, batch: &Batch<'_>) {
+    // Hardly ever has it come so far.
+    if !batch.iter().any(|frame| watermarks.is_due(frame.at)) {
+        return worker.process(batch);
+    }
     let mut from = 0;
     for (at, frame) in batch.iter().enumerate() {
         if let Some(watermark) = watermarks.pass(frame.at) {

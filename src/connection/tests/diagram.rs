@@ -330,9 +330,10 @@ impl Tap {
             Direction::Reply => (destination, source),
         };
         let Tap { resources, recent, connection, told, .. } = self;
-        let print = Print::of(&tcp, direction, HASH);
+        let print = Print::of(tcp.mark(), direction, HASH);
         if let Some(current) = connection
-            && (current.arrive(&tcp, direction, at, print, recent, resources, told) != Arrived::Unusual
+            && (current.arrive(&tcp.sent(), tcp.cut, direction, at, &print, recent, resources, told)
+                != Arrived::Unusual
                 || current.arrive_unusually(&segment, direction, at, resources, told))
         {
             return;

@@ -1,6 +1,7 @@
 //! Whose packets a connection takes for its own.
 
 use crate::connection::Connection;
+use crate::connection::facts::Facts;
 use crate::decode::seq::Seq;
 use crate::decode::{Flags, Segment};
 use crate::flow::key::{FlowKey, Ipv4Ends, Keyed};
@@ -17,6 +18,13 @@ fn opened(key: &FlowKey, direction: Direction) -> Connection {
     Connection::open(&segment, direction, Timestamp(1), key, [0; 2], true).unwrap()
 }
 
+/// The same as if it were plain.
+fn plain(key: &FlowKey) -> Connection {
+    let mut connection = opened(key, Direction::Request);
+    connection.facts.set(Facts::PLAIN);
+    connection
+}
+
 #[test]
 fn a_connection_is_between_the_ends_of_its_key_whichever_of_them_began_it() {
     let key = FlowKey { client: end(1, 6380), server: end(9, 6379), ..FlowKey::default() };
@@ -25,8 +33,9 @@ fn a_connection_is_between_the_ends_of_its_key_whichever_of_them_began_it() {
     for direction in [Direction::Request, Direction::Reply] {
         let connection = opened(&key, direction);
         assert_eq!(connection.ends(), (&key.client, &key.server));
-        assert!(connection.is_between(ends) && !connection.is_between(reversed), "{direction:?}");
+        assert!(!connection.is_usual_between(ends) && !connection.is_usual_between(reversed), "{direction:?}");
     }
+    assert!(plain(&key).is_usual_between(ends) && !plain(&key).is_usual_between(reversed));
 }
 
 #[test]
@@ -36,5 +45,5 @@ fn addresses_of_ipv6_are_none_of_ipv4_though_they_end_alike() {
     let mut other = key;
     other.client.address.0[0] = 0x20;
     assert_eq!(Ipv4Ends::of(&other.client, &other.server), None);
-    assert!(opened(&key, Direction::Request).is_between(ends) && !opened(&other, Direction::Request).is_between(ends));
+    assert!(plain(&key).is_usual_between(ends) && !plain(&other).is_usual_between(ends));
 }

@@ -85,7 +85,7 @@ fn segments_of_both_directions_are_told_apart_however_alike() {
         ip[24..28].copy_from_slice(&seq.to_be_bytes());
         ip[28..32].copy_from_slice(&ack.to_be_bytes());
         let frame = Frame { bytes: &ip, wire_len: 41, at: NOW, link: LinkType::RawIp };
-        Print::of(&decode(&frame).unwrap().tcp, direction, 0x1234_5678_9abc_def1)
+        Print::of(decode(&frame).unwrap().tcp.mark(), direction, 0x1234_5678_9abc_def1)
     };
     for bit in 0..u32::BITS {
         let request = print(Direction::Request, [7, 9]);
@@ -105,7 +105,7 @@ fn packets_of_one_connection_spread_over_all_sets() {
         for n in 0..RECENT_SETS as u32 {
             ip[28..32].copy_from_slice(&(n * step).to_be_bytes());
             let frame = Frame { bytes: &ip, wire_len: 40, at: NOW, link: LinkType::RawIp };
-            let print = Print::of(&decode(&frame).unwrap().tcp, Direction::Request, 0x1234_5678_9abc_def1);
+            let print = Print::of(decode(&frame).unwrap().tcp.mark(), Direction::Request, 0x1234_5678_9abc_def1);
             packets[print.set()] += 1;
         }
         assert!(packets.iter().all(|&packets| packets <= RECENT_PER_SET), "{step}: {:?}", packets.iter().max());
