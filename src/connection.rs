@@ -342,6 +342,13 @@ enum Certainty {
 }
 
 impl Certainty {
+    /// What becomes of requests that are paired with the next reply, where that is settled.
+    #[inline(always)]
+    fn outcome(self) -> Outcome {
+        debug_assert!(self.is_settled());
+        if let Certainty::Assumed(proof) = self { Outcome::Resynced(proof) } else { Outcome::Exact }
+    }
+
     /// Whether the next reply can be paired at once.
     fn is_settled(self) -> bool {
         self != Certainty::Open

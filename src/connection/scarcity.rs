@@ -5,15 +5,31 @@
 //! need. Where less than a [`RESERVE`]th is left, the worker asks for the connections that hold most of it.
 
 use crate::counters::Counter;
+use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::{NONE, Pool};
 use crate::redis::request::Request;
 
 use super::{Connection, Exhausted, Facts, Resources};
 
 /// Requests that a connection may hold for each one that is left: a long pipeline is no offence while there is room.
-const SHARE: u32 = 7;
+pub(super) const SHARE: u32 = 7;
 /// A pool of which less than this part is left is short.
 const RESERVE: u32 = 64;
+
+/// Whether who holds so many may take one more of those that are left.
+#[inline(always)]
+fn has_share(holds: u32, left: impl FnOnce() -> u32) -> bool {
+    // Most hold so few that what is left need not be asked for.
+    holds < SHARE || u64::from(holds) < (u64::from(left()) + 1) * u64::from(SHARE)
+}
+
+/// How many one may hold who holds so many, and takes one after the other of those that are left: as long as it holds less, it
+/// may take one more.
+fn holds_max(holds: u32, left: u32) -> u64 {
+    // With each that it takes one less is left.
+    let all = u64::from(holds) + u64::from(left) + 1;
+    (all * u64::from(SHARE)).div_ceil(u64::from(SHARE + 1)).max(u64::from(SHARE))
+}
 
 fn is_short<T>(pool: &Pool<T>) -> bool {
     pool.left() < pool.capacity() / RESERVE
@@ -68,13 +84,36 @@ impl Connection {
         self.take_request_of(&mut resources.requests, children)
     }
 
+    /// How long its queue, which has `length` elements and nothing of MULTI's, may become by requests that are taken one after the
+    /// other, so that it holds no more than its share; up to `length` if it may take none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn queue_max(&self, length: u32, requests: &Pool<Request>) -> u32 {
+        let building = u32::from(self.building != NONE);
+        let holds_max = holds_max(length + building, requests.left());
+        holds_max.min(u64::from(PENDING_PER_CONNECTION_MAX)) as u32 - building
+    }
+
     /// The same, of a connection of which MULTI has queued so many commands.
     #[inline(always)]
     pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, children: u32) -> Result<u32, Exhausted> {
         let holds = self.holds_besides(children);
-        // Most hold so few that what is left need not be asked for.
-        let has_share = holds < SHARE || u64::from(holds) < u64::from(requests.left() + 1) * u64::from(SHARE);
-        let taken = if has_share { requests.take(Request::new) } else { None };
+        let taken = if has_share(holds, || requests.left()) { requests.take(Request::new) } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_several_is_asked_once_as_if_it_were_asked_for_each() {
+        for (holds, left) in (0..100).flat_map(|holds| (0..100).map(move |left| (holds, left))) {
+            for taken in 0..=left {
+                let may_take = has_share(holds + taken, || left - taken);
+                assert_eq!(may_take, u64::from(holds + taken) < holds_max(holds, left), "{holds} {left} {taken}");
+            }
+        }
     }
 }

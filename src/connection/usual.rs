@@ -10,20 +10,22 @@
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Sent};
-use crate::limits::PENDING_PER_CONNECTION_MAX;
-use crate::pool::NONE;
+use crate::pool::{NONE, Pool};
 use crate::prefetch::{prefetch_bytes, prefetch_lines};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
-use crate::redis::queue::Queue;
+use crate::redis::request::Request;
+use crate::redis::request::usual::UsualCommands;
 use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
+use super::scarcity::SHARE;
 use super::{
-    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Recorder, ReplyFacts, Resources, Unfinished,
+    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Labels, Recorder, ReplyFacts, Resources,
+    Unfinished,
 };
 
 /// What became of a segment.
@@ -277,6 +279,7 @@ impl Connection {
         let Some(handle) = unfinished.take(|| Unfinished::new(&settings.shown)) else { return false };
         let Unfinished { parser, reply } = unfinished.get_mut(handle);
         parser.begin_bulk(begun, bytes);
+        let reply = &mut **reply;
         reply.begin_bulk(begun.0);
         reply.begin = piece.from.plus(at as u64);
         reply.t3 = time;
@@ -324,33 +327,45 @@ impl Connection {
         resources: &mut Resources,
     ) -> usize {
         let Resources { usual, requests, counters, .. } = resources;
-        let mut at = 0;
-        // The last two.
-        let [mut before, mut last] = [NONE; 2];
-        while at < bytes.len() && self.queue.len() < PENDING_PER_CONNECTION_MAX {
-            let Some(found) = usual.read(&bytes[at..]) else { break };
+        let mut queue_end = self.queue.open_end();
+        // Those that wait no more; no marks are between them.
+        let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
+        let mut queue_max = FEW_WAIT;
+        let (mut rest, mut begin) = (bytes, from);
+        while !rest.is_empty() {
+            let pipeline = queue_end.elements();
+            if pipeline >= queue_max {
+                queue_max = self.queue_max(pipeline, requests);
+                if pipeline >= queue_max {
+                    break;
+                }
+            }
             // Nothing is queued by MULTI on a plain connection.
-            let Ok(handle) = self.take_request_of(requests, 0) else { break };
+            let Some(found) = usual.read(rest) else { break };
+            let Some(handle) = requests.take(Request::new) else { break };
+            let end = begin.plus((rest.len() - found.rest.len()) as u64);
             let request = requests.get_mut(handle);
             found.fill(request);
             request.t1 = time;
             request.t2 = time;
-            request.begin = from.plus(at as u64);
-            at += found.bytes;
-            request.end = from.plus(at as u64);
+            request.begin = begin;
+            request.end = end;
             request.received = received;
-            request.index = self.requests;
-            request.pipeline = self.queue.len();
-            self.requests += 1;
-            counters.count(Counter::Requests);
+            request.index = answered.wrapping_add(u64::from(pipeline));
+            request.pipeline = pipeline;
+            self.queue.push_at(&mut queue_end, handle, requests);
+            (rest, begin) = (found.rest, end);
+        }
+        let taken = u64::from(queue_end.elements() - self.queue.elements());
+        if taken > 0 {
+            counters.add(Counter::Requests, taken);
             if self.queue.is_empty() {
                 self.head_at = time;
             }
-            self.queue.push(handle, requests);
-            Queue::note_third(before, handle, requests);
-            [before, last] = [last, handle];
+            self.requests += taken;
+            self.queue.close_end(queue_end);
         }
-        at
+        bytes.len() - rest.len()
     }
 
     /// Takes the request of the usual form that some bytes begin with, whatever the connection's state, up to its being complete;
@@ -372,7 +387,7 @@ impl Connection {
         request.t1 = time;
         request.begin = from;
         request.received = received;
-        Ok(found.bytes)
+        Ok(bytes.len() - found.rest.len())
     }
 
     /// A message goes on: if it is a reply that is one long string, it goes on to the end of the bytes, or ends in them, and then
@@ -402,23 +417,26 @@ impl Connection {
         if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
             return 0;
         }
+        let end = from.plus(length as u64);
         let answer = Answer {
             kind: Kind::Bulk,
             begin: reply.begin,
-            end: from.plus(length as u64),
+            end,
+            bytes: end.distance_from(reply.begin),
             t3: reply.t3,
             ack: reply.ack,
         };
-        let Some((outcome, counter)) = self.usual_outcome() else { return 0 };
-        if !self.answer_usual(&answer, outcome, time, resources, recorder) {
+        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
+        let pairing = self.usual_pairing(labels, time);
+        if !self.answer_usual(&answer, &pairing, self.previous, usual, requests, counters, recorder) {
             return 0;
         }
-        count_paired(&mut resources.counters, counter, 1);
         self.drop_unfinished(direction, resources);
+        self.answered_usual(1, self.previous.max(time), time, resources, recorder);
         if !self.facts.has(Facts::PLAIN) {
             return length;
         }
-        length + self.usual_replies(&bytes[length..], answer.end, ack, time, resources, recorder)
+        length + self.usual_replies(&bytes[length..], end, ack, time, resources, recorder)
     }
 
     /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
@@ -437,91 +455,105 @@ impl Connection {
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
-        let Some((outcome, counter)) = self.usual_outcome() else { return 0 };
-        let (mut at, mut paired) = (0, 0);
-        while at < bytes.len() {
-            let Some((kind, length)) = scalar(&bytes[at..]) else { break };
-            let (begin, end) = (from.plus(at as u64), from.plus((at + length) as u64));
-            let answer = Answer { kind, begin, end, t3: time, ack };
-            if !self.answer_usual(&answer, outcome, time, resources, recorder) {
+        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
+        let pairing = self.usual_pairing(labels, time);
+        let first = self.queue.first();
+        let (mut rest, mut here, mut previous) = (bytes, from, self.previous);
+        while !rest.is_empty() {
+            let Some((kind, length)) = scalar(rest) else { break };
+            let Some(behind) = rest.get(length..) else { break };
+            let bytes = length as u64;
+            let answer = Answer { kind, begin: here, end: here.plus(bytes), bytes, t3: time, ack };
+            if !self.answer_usual(&answer, &pairing, previous, usual, requests, counters, recorder) {
                 break;
             }
-            at += length;
-            paired += 1;
-            if !self.facts.has(Facts::PLAIN) {
-                break;
-            }
+            (rest, here, previous) = (behind, answer.end, previous.max(time));
         }
-        count_paired(&mut resources.counters, counter, paired);
-        at
+        let replies = self.queue.first() - first;
+        if replies > 0 {
+            self.answered_usual(replies, previous, time, resources, recorder);
+        }
+        bytes.len() - rest.len()
     }
 
-    /// What becomes of requests that are paired with the next reply, and how that is counted.
+    /// What all requests that are answered by a segment have in common.
     #[inline(always)]
-    fn usual_outcome(&self) -> Option<(Outcome, Counter)> {
-        match self.certainty {
-            Certainty::Exact => Some((Outcome::Exact, Counter::RequestsExact)),
-            Certainty::Assumed(proof) => Some((Outcome::Resynced(proof), Counter::RequestsResynced)),
-            Certainty::Open => None,
-        }
+    fn usual_pairing<'r>(&self, labels: &'r Pool<Labels>, time: Timestamp) -> Pairing<'r> {
+        let labels = (self.labels != NONE).then(|| labels.get(self.labels));
+        Pairing { outcome: self.certainty.outcome(), db: self.db(), labels, time }
     }
 
-    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was. It is
-    /// left to the caller to count it.
+    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
+    /// `previous`: the last byte of the reply before. It is left to the caller to tell [`Connection::answered_usual`].
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     fn answer_usual<R: Recorder>(
         &mut self,
         answer: &Answer,
-        outcome: Outcome,
-        time: Timestamp,
-        resources: &mut Resources,
+        pairing: &Pairing<'_>,
+        previous: Timestamp,
+        usual: &UsualCommands,
+        requests: &mut Pool<Request>,
+        counters: &mut Counters,
         recorder: &mut R,
     ) -> bool {
-        let Answer { kind, begin, end, t3, ack } = *answer;
-        let Some(head) = self.queue.head() else { return false };
-        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
-        let request = requests.get(head);
+        let Answer { kind, begin, end, bytes, t3, ack } = *answer;
+        let Pairing { outcome, db, labels, time } = *pairing;
+        let head = self.queue.head_or_none();
+        let Some(request) = requests.find(head) else { return false };
         if request.timed_out || request.end > ack || !usual.may_answer(request.command, kind) {
             return false;
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
-        self.queue.prefetch_third(requests);
-        self.head_at = time;
+        self.queue.prefetch_third(request, requests);
         self.habit.paired(request.received, end);
-        self.queue.pop(requests);
-        let bytes = end.distance_from(begin);
-        let facts = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
+        self.queue.pop_request(request);
+        let reply = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
         let exchange = Exchange {
             identity: &self.identity,
-            request: requests.get(head),
+            request,
             outcome,
-            reply: Some(&facts),
-            previous: self.previous,
-            db: self.db(),
-            labels: (self.labels != NONE).then(|| labels.get(self.labels)),
+            reply: Some(&reply),
+            previous,
+            db,
+            labels,
             parent: None,
         };
         recorder.decided(&exchange, counters);
         requests.give_back(head);
-        self.previous = self.previous.max(time);
+        true
+    }
+
+    /// So many replies were paired, which have come by now. `previous`: the last byte of any reply.
+    #[inline(always)]
+    fn answered_usual<R: Recorder>(
+        &mut self,
+        replies: u64,
+        previous: Timestamp,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        let counters = &mut resources.counters;
+        counters.add(Counter::Replies, replies);
+        counters.add(Counter::RepliesPaired, replies);
+        let is_exact = self.certainty == Certainty::Exact;
+        counters.add(if is_exact { Counter::RequestsExact } else { Counter::RequestsResynced }, replies);
+        self.head_at = time;
+        self.previous = previous;
         // One that is executed silently is decided as soon as it is the first.
-        if let Some(next) = self.queue.head()
+        if !self.queue.is_empty()
+            && let Some(next) = self.queue.head()
             && resources.act(next) != Act::None
         {
             self.facts.clear(Facts::PLAIN);
             self.execute_silent(resources, recorder);
         }
-        true
     }
 }
 
-/// So many replies were paired.
-#[inline(always)]
-fn count_paired(counters: &mut Counters, outcome: Counter, replies: u64) {
-    counters.add(Counter::Replies, replies);
-    counters.add(Counter::RepliesPaired, replies);
-    counters.add(outcome, replies);
-}
+/// Requests up to which a connection's queue may always grow: it need not be asked how many are left for all.
+const FEW_WAIT: u32 = SHARE - 1;
 
 /// Replies that have more bytes than this are asked for as a whole.
 const LONG_BYTES: usize = 512;
@@ -533,8 +565,18 @@ struct Answer {
     /// Its place.
     begin: Offset,
     end: Offset,
+    bytes: u64,
     /// Its first byte.
     t3: Timestamp,
     /// What the segment with that acknowledged.
     ack: Offset,
+}
+
+/// What replies have in common that answer requests at the same time.
+#[derive(Clone, Copy, Debug)]
+struct Pairing<'r> {
+    outcome: Outcome,
+    db: Option<u32>,
+    labels: Option<&'r Labels>,
+    time: Timestamp,
 }

@@ -234,15 +234,15 @@ impl Text {
     fn append(&mut self, list: Listed<'_>) -> u16 {
         let at = self.taken as usize;
         match list {
-            Listed::Brief(bytes, length) => {
-                if usize::from(length) <= SHORT_LIST_BYTES
+            Listed::Brief(list) => {
+                if let Some((bytes, length)) = list.short_list()
                     && let Some(place) = self.room.get_mut(at..at + SHORT_LIST_BYTES)
                 {
-                    place.copy_from_slice(&bytes[..SHORT_LIST_BYTES]);
+                    place.copy_from_slice(bytes);
                     self.taken += u32::from(length);
                     return u16::from(length);
                 }
-                self.append_any(bytes.get(..usize::from(length)).unwrap_or(bytes))
+                self.append_any(list.list())
             }
             Listed::Any(list) => self.append_any(list),
         }
@@ -383,17 +383,11 @@ impl Texts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::arguments::BRIEF_BYTES;
+    use crate::redis::arguments::Brief;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        let mut wide = [b'w'; BRIEF_BYTES];
-        let listed = match wide.get_mut(..arguments.len()) {
-            Some(place) => {
-                place.copy_from_slice(arguments);
-                Listed::Brief(&wide, arguments.len() as u8)
-            }
-            None => Listed::Any(arguments),
-        };
+        let brief = Brief::of(arguments, index as usize % 16);
+        let listed = brief.as_ref().map_or(Listed::Any(arguments), Listed::Brief);
         let Some((place, texts)) = batch.place() else { return false };
         place.index = index;
         texts.list(listed, place);
@@ -426,7 +420,7 @@ mod tests {
         let mut batch = RecordBatch::default();
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let mut taken = 0;
-        while push(&mut batch, 0, &text[..taken * 7 % 1000]) {
+        while push(&mut batch, taken as u64, &text[..taken * 7 % 1000]) {
             taken += 1;
         }
         let lengths = (0..taken).map(|taken| taken * 7 % 1000);

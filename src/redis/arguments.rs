@@ -76,9 +76,15 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
     }
 }
 
-/// Bytes of a [`Brief`] list, and of the hidden arguments at its end.
-pub const BRIEF_BYTES: usize = 100;
-const HIDDEN_BYTES: usize = 8 * ENTRY_HEADER_BYTES;
+/// Bytes of the place of a [`Brief`] list.
+const BRIEF_BYTES: usize = 100;
+/// Bytes in front of its key there.
+pub const BRIEF_HEAD_BYTES: usize = 16;
+/// Most hidden arguments at its end, and their bytes.
+pub const HIDDEN_MAX: usize = 8;
+const HIDDEN_BYTES: usize = HIDDEN_MAX * ENTRY_HEADER_BYTES;
+/// Most bytes of its key.
+pub const BRIEF_KEY_BYTES: usize = BRIEF_BYTES - BRIEF_HEAD_BYTES - HIDDEN_BYTES;
 const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     let mut entries = [0; HIDDEN_BYTES];
     let mut at = 0;
@@ -92,16 +98,28 @@ const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
 /// How the list of a command with one key begins: with its name, and with all of the key's entry but its length and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct BriefHead {
-    bytes: [u8; BriefHead::BYTES],
-    /// Where the key's name begins.
-    key_at: u8,
+    /// It ends with them, where the key's name begins.
+    bytes: [u8; BRIEF_HEAD_BYTES],
+    /// It begins where this says.
+    start: Start,
+    /// Its bytes.
+    length: u8,
+}
+
+/// Where a list of a command with one key begins in its place, and what the command does with its key.
+#[derive(Clone, Copy, Debug)]
+struct Start {
     role: KeyRole,
+    from: u8,
+}
+
+impl Start {
+    const NONE: Start = Start { role: KeyRole::UNKNOWN, from: BRIEF_HEAD_BYTES as u8 };
 }
 
 impl BriefHead {
-    const BYTES: usize = 16;
     /// No list begins like this.
-    pub const NONE: BriefHead = BriefHead { bytes: [0; BriefHead::BYTES], key_at: 0, role: KeyRole::UNKNOWN };
+    pub const NONE: BriefHead = BriefHead { bytes: [0; BRIEF_HEAD_BYTES], start: Start::NONE, length: 0 };
 
     /// Of a command of this name, as it is spelled; `None` if that is too long.
     pub fn new(name: &[u8], role: KeyRole) -> Option<BriefHead> {
@@ -110,15 +128,16 @@ impl BriefHead {
         let key = list.len();
         append(&mut list, Argument::Key(&[]));
         close(&mut list, key, Some(role), false);
-        let mut bytes = [0; BriefHead::BYTES];
-        bytes.get_mut(..list.len())?.copy_from_slice(&list);
-        Some(BriefHead { bytes, key_at: list.len() as u8, role })
+        let from = BRIEF_HEAD_BYTES.checked_sub(list.len())?;
+        let mut bytes = [0; BRIEF_HEAD_BYTES];
+        bytes[from..].copy_from_slice(&list);
+        Some(BriefHead { bytes, start: Start { role, from: from as u8 }, length: list.len() as u8 })
     }
 
     /// Bytes of the list with a key of so many bytes and so many hidden arguments.
     #[inline(always)]
     pub fn bytes_with(&self, key: usize, hidden: usize) -> usize {
-        usize::from(self.key_at) + key + hidden * ENTRY_HEADER_BYTES
+        usize::from(self.length) + key + hidden * ENTRY_HEADER_BYTES
     }
 }
 
@@ -128,9 +147,9 @@ pub const SHORT_LIST_BYTES: usize = 32;
 /// A list that is to be copied.
 #[derive(Clone, Copy, Debug)]
 pub enum Listed<'a> {
-    /// The first so many of these bytes.
-    Brief(&'a [u8; BRIEF_BYTES], u8),
-    /// All of them.
+    /// A short one.
+    Brief(&'a Brief),
+    /// All of these bytes.
     Any(&'a [u8]),
 }
 
@@ -145,81 +164,107 @@ pub struct KeyPlace {
 }
 
 /// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
+// What all of them have comes first, so that one with a short key takes fewer cache lines.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Brief {
-    role: KeyRole,
-    key_at: u8,
+    start: Start,
     key_length: u8,
     length: u8,
+    /// The key's name has its place, whatever is in front of it.
     bytes: [u8; BRIEF_BYTES],
 }
 
 impl Default for Brief {
     fn default() -> Self {
-        Brief { role: KeyRole::UNKNOWN, key_at: 0, key_length: 0, length: 0, bytes: [0; BRIEF_BYTES] }
+        Brief { start: Start::NONE, key_length: 0, length: 0, bytes: [0; BRIEF_BYTES] }
     }
 }
 
 impl Brief {
-    /// Makes it the list of a command, a key and so many hidden arguments; `false`, and it is none, if they don't fit.
+    /// Makes it the list of a command, a key and so many hidden arguments, at most [`HIDDEN_MAX`]; `false`, and it is none, if the
+    /// key is too long. `last`: the last bytes of the key, or all of it behind whatever else.
     #[inline(always)]
-    pub fn fill(&mut self, head: &BriefHead, key: &[u8], hidden: usize) -> bool {
-        let key_at = usize::from(head.key_at);
-        let (hidden_at, hidden) = (key_at + key.len(), hidden * ENTRY_HEADER_BYTES);
-        self.bytes[..BriefHead::BYTES].copy_from_slice(&head.bytes);
-        // No key has more than 255 bytes here.
-        self.bytes[key_at.wrapping_sub(2) % BriefHead::BYTES] = key.len() as u8;
-        let room = self.bytes.get_mut(key_at..hidden_at + HIDDEN_BYTES);
-        let (Some(room), true) = (room, hidden <= HIDDEN_BYTES) else { return false };
-        // From here on the beginning is written over, and what is behind the end is not part of the list.
-        let (name, behind) = room.split_at_mut(key.len());
-        copy(key, name);
-        if hidden > 0 {
-            behind.copy_from_slice(&HIDDEN_ENTRIES);
+    pub fn fill(&mut self, head: &BriefHead, key: &[u8], last: &[u8; BRIEF_HEAD_BYTES], hidden: usize) -> bool {
+        debug_assert!(hidden <= HIDDEN_MAX);
+        let length = key.len();
+        if length > BRIEF_KEY_BYTES {
+            return false;
         }
-        self.role = head.role;
-        self.key_at = head.key_at;
-        self.key_length = key.len() as u8;
-        self.length = (hidden_at + hidden) as u8;
+        let end = BRIEF_HEAD_BYTES + length;
+        if length > last.len() {
+            copy(key, &mut self.bytes[BRIEF_HEAD_BYTES..end]);
+        } else {
+            // What is not of the key falls before it, where the head comes to lie.
+            self.bytes[length..end].copy_from_slice(last);
+        }
+        self.bytes[..BRIEF_HEAD_BYTES].copy_from_slice(&head.bytes);
+        // No key has more than 255 bytes here.
+        self.bytes[BRIEF_HEAD_BYTES - 2] = length as u8;
+        self.start = head.start;
+        self.key_length = length as u8;
+        self.length = length as u8 + head.length;
+        if hidden > 0 {
+            // What is behind the end is not part of the list.
+            self.bytes[end..end + HIDDEN_BYTES].copy_from_slice(&HIDDEN_ENTRIES);
+            self.length += (hidden * ENTRY_HEADER_BYTES) as u8;
+        }
         true
+    }
+
+    /// Of these bytes, if they fit from there on.
+    #[cfg(test)]
+    pub(crate) fn of(list: &[u8], from: usize) -> Option<Brief> {
+        let mut brief = Brief { bytes: [b'b'; BRIEF_BYTES], ..Brief::default() };
+        brief.bytes.get_mut(from..from + list.len())?.copy_from_slice(list);
+        (brief.start.from, brief.length) = (from as u8, list.len() as u8);
+        Some(brief)
     }
 
     /// The name of the key, and what the command does with it.
     #[inline(always)]
     pub fn key(&self) -> (&[u8], KeyRole) {
-        let at = usize::from(self.key_at);
-        (&self.bytes[at..at + usize::from(self.key_length)], self.role)
+        (&self.bytes[BRIEF_HEAD_BYTES..BRIEF_HEAD_BYTES + usize::from(self.key_length)], self.start.role)
     }
 
     /// The list, to be copied.
     #[inline(always)]
     pub fn listed(&self) -> Listed<'_> {
-        Listed::Brief(&self.bytes, self.length)
+        Listed::Brief(self)
     }
 
     /// Where in the list the name of the key begins, and its length.
     #[inline(always)]
     pub fn key_place(&self) -> KeyPlace {
-        KeyPlace { at: self.key_at, length: self.key_length }
+        KeyPlace { at: (BRIEF_HEAD_BYTES as u8).wrapping_sub(self.start.from), length: self.key_length }
     }
 
     /// The list.
     #[inline(always)]
     pub fn list(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        &self.bytes[usize::from(self.start.from)..][..usize::from(self.length)]
+    }
+
+    /// The list, if it is short, and how many of these bytes it has.
+    #[inline(always)]
+    pub fn short_list(&self) -> Option<(&[u8; SHORT_LIST_BYTES], u8)> {
+        let bytes = self.bytes[usize::from(self.start.from) % BRIEF_HEAD_BYTES..].first_chunk()?;
+        (usize::from(self.length) <= SHORT_LIST_BYTES).then_some((bytes, self.length))
     }
 }
 
 /// Makes a longer one in a buffer.
+#[cold]
 #[inline(never)]
 pub fn fill(list: &mut Vec<u8>, head: &BriefHead, key: &[u8], hidden: usize) {
     list.clear();
     // For whatever it is to hold.
     list.reserve_exact(ARGUMENTS_BYTES_MAX);
-    let at = usize::from(head.key_at).saturating_sub(ENTRY_HEADER_BYTES);
-    list.extend_from_slice(&head.bytes[..at]);
+    let (_, begins) = head.bytes.split_at(usize::from(head.start.from).min(head.bytes.len()));
+    let at = begins.len().saturating_sub(ENTRY_HEADER_BYTES);
+    list.extend_from_slice(&begins[..at]);
     append(list, Argument::Key(key));
-    close(list, at, Some(head.role), false);
+    close(list, at, Some(head.start.role), false);
     for _ in 0..hidden {
         append(list, Argument::Hidden);
     }

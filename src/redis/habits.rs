@@ -43,7 +43,8 @@ impl Habit {
             }
             self.burst = received;
         }
-        self.requests = self.requests.saturating_add(1);
+        // Never beyond 255.
+        self.requests += u8::from(self.requests < u8::MAX);
         self.answered_to = end;
     }
 

@@ -58,12 +58,29 @@ impl Stretch {
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
     head: u32,
+    /// Means something only if there are any.
     tail: u32,
     length: u32,
     /// Marks in it.
     marks: u32,
     /// Position of the head.
     first: u64,
+}
+
+/// The end of a queue, while requests come; the queue is told when no more do.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    before: u32,
+    last: u32,
+    length: u32,
+}
+
+impl End {
+    /// All elements, marks counted.
+    #[inline(always)]
+    pub fn elements(&self) -> u32 {
+        self.length
+    }
 }
 
 impl Default for Queue {
@@ -115,7 +132,7 @@ impl Queue {
     /// The last one's handle.
     #[inline]
     pub fn tail(&self) -> Option<u32> {
-        (self.tail != NONE).then_some(self.tail)
+        (self.length > 0).then_some(self.tail)
     }
 
     /// Asks for the memory of the second element, which is the first one when that has been answered.
@@ -131,10 +148,9 @@ impl Queue {
 
     /// The same of the third, if it is known which one that is: the second one has not come yet, which says that.
     #[inline(always)]
-    pub fn prefetch_third(&self, pool: &Pool<Request>) {
+    pub fn prefetch_third(&self, first: &Request, pool: &Pool<Request>) {
         if self.length > 2
-            && let Some(request) = pool.find_near(self.head)
-            && let Some(third) = pool.find_near(request.ahead)
+            && let Some(third) = pool.find(first.ahead)
         {
             third.prefetch();
         }
@@ -174,22 +190,37 @@ impl Queue {
     /// Puts a request at the end.
     #[inline]
     pub fn push(&mut self, handle: u32, pool: &mut Pool<Request>) {
-        pool.get_mut(handle).next = NONE;
-        if self.tail == NONE {
-            self.head = handle;
-        } else {
-            pool.get_mut(self.tail).next = handle;
-        }
-        self.tail = handle;
-        self.length += 1;
+        let mut end = self.open_end();
+        self.push_at(&mut end, handle, pool);
+        self.close_end(end);
     }
 
-    /// Notes which request is the second behind another, if there is one, so that it can be asked for.
+    /// Its end, to put several requests there, one after the other.
     #[inline(always)]
-    pub fn note_third(first: u32, third: u32, pool: &mut Pool<Request>) {
-        if let Some(first) = pool.find_mut(first) {
-            first.ahead = third;
+    pub fn open_end(&self) -> End {
+        End { before: NONE, last: self.tail().unwrap_or(NONE), length: self.length }
+    }
+
+    /// Puts a request at the end, and notes at the one before the last one that it is the second behind that, so that it can be asked
+    /// for.
+    #[inline(always)]
+    pub fn push_at(&mut self, end: &mut End, handle: u32, pool: &mut Pool<Request>) {
+        pool.get_mut(handle).next = NONE;
+        match pool.find_mut(end.last) {
+            Some(last) => last.next = handle,
+            None => self.head = handle,
         }
+        if let Some(before) = pool.find_mut(end.before) {
+            before.ahead = handle;
+        }
+        *end = End { before: end.last, last: handle, length: end.length + 1 };
+    }
+
+    /// No more come for now.
+    #[inline(always)]
+    pub fn close_end(&mut self, end: End) {
+        self.tail = end.last;
+        self.length = end.length;
     }
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.
@@ -204,14 +235,17 @@ impl Queue {
     pub fn pop(&mut self, pool: &Pool<Request>) -> Option<u32> {
         let handle = self.head()?;
         let request = pool.get(handle);
-        self.head = request.next;
-        if self.head == NONE {
-            self.tail = NONE;
-        }
-        self.length -= 1;
-        self.first += 1;
+        self.pop_request(request);
         self.marks -= u32::from(request.is_mark());
         Some(handle)
+    }
+
+    /// Takes the first one, which is this request; where it is a mark, that is not noted.
+    #[inline(always)]
+    pub fn pop_request(&mut self, first: &Request) {
+        self.head = first.next;
+        self.length -= 1;
+        self.first += 1;
     }
 
     /// The one behind another.

@@ -102,10 +102,7 @@ pub struct Request {
     pub flags: Flags,
     /// It was reported as timed out.
     pub timed_out: bool,
-    /// It was read at once ([`usual`]): the draft is another one's, or an older one's.
-    is_usual: bool,
-    /// The arguments as they may be shown are here, not in the draft.
-    is_brief: bool,
+    form: Form,
     /// Words, the command's counted.
     pub args: u32,
     /// Keys among them.
@@ -118,6 +115,17 @@ pub struct Request {
     pub(super) ahead: u32,
     brief: Brief,
     draft: LateDraft,
+}
+
+/// How a request was read, and what of it is where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// While it streamed by: the draft is its own.
+    Streamed,
+    /// At once ([`usual`]): of the draft only the arguments are its own, the rest is another one's, or an older one's.
+    Usual,
+    /// Likewise, and its arguments are here, not in the draft.
+    Brief,
 }
 
 /// A draft that is made when it is first needed, and stays: of thousands of requests that wait at the same time most are of the
@@ -255,8 +263,7 @@ impl Request {
             ahead: NONE,
             replied_bytes: 0,
             timed_out: false,
-            is_usual: false,
-            is_brief: false,
+            form: Form::Streamed,
             brief: Brief::default(),
             draft: LateDraft::default(),
         }
@@ -274,8 +281,7 @@ impl Request {
         self.confirmations_left = 0;
         self.replied_bytes = 0;
         self.timed_out = false;
-        self.is_usual = false;
-        self.is_brief = false;
+        self.form = Form::Streamed;
         let draft = &mut *self.draft;
         draft.reset();
         draft.make_room(shown);
@@ -290,36 +296,46 @@ impl Request {
     /// The arguments as they may be shown, see [`arguments`].
     #[inline(always)]
     pub fn arguments(&self) -> &[u8] {
-        if self.is_brief { self.brief.list() } else { &self.draft.arguments }
+        if self.is_brief() { self.brief.list() } else { &self.draft.arguments }
     }
 
     /// The same, of one of the usual form that is short; it has no notes.
     #[inline(always)]
     pub fn brief(&self) -> Option<&Brief> {
-        self.is_brief.then_some(&self.brief)
+        self.is_brief().then_some(&self.brief)
     }
 
     /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.
     #[inline(always)]
     pub fn brief_key(&self) -> Option<(&[u8], KeyRole)> {
-        self.is_brief.then(|| self.brief.key())
+        self.is_brief().then(|| self.brief.key())
+    }
+
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.form != Form::Streamed
+    }
+
+    #[inline(always)]
+    fn is_brief(&self) -> bool {
+        self.form == Form::Brief
     }
 
     /// It is no request: here requests may be hidden.
     #[inline]
     pub fn stretch(&self) -> Option<Stretch> {
-        if self.is_usual { None } else { self.draft.stretch }
+        if self.is_usual() { None } else { self.draft.stretch }
     }
 
     /// The same, to change.
     #[inline]
     pub fn stretch_mut(&mut self) -> Option<&mut Stretch> {
-        if self.is_usual { None } else { self.draft.stretch.as_mut() }
+        if self.is_usual() { None } else { self.draft.stretch.as_mut() }
     }
 
     /// Makes an empty one a mark, see [`super::queue::Queue::mark`].
     pub fn make_mark(&mut self, stretch: Stretch) {
-        debug_assert!(!self.is_usual && self.args == 0);
+        debug_assert!(!self.is_usual() && self.args == 0);
         self.draft.stretch = Some(stretch);
     }
 
@@ -341,12 +357,12 @@ impl Request {
 
     /// Whether its command is one that only nodes send one another.
     pub fn is_of_nodes(&self) -> bool {
-        !self.is_usual && self.draft.is_of_nodes
+        !self.is_usual() && self.draft.is_of_nodes
     }
 
     /// No more of it will be seen: nothing is kept of the argument that was streaming in.
     pub fn break_off(&mut self) {
-        if self.is_usual {
+        if self.is_usual() {
             return;
         }
         if let Noting::Entry { at, .. } = std::mem::replace(&mut self.draft.noting, Noting::Nothing) {
@@ -361,7 +377,7 @@ impl Request {
 
     #[inline]
     fn notes(&self) -> &[u8] {
-        if self.is_usual { &[] } else { &self.draft.notes }
+        if self.is_usual() { &[] } else { &self.draft.notes }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -417,7 +433,7 @@ impl Request {
 
     #[inline]
     fn is_named(&self, table: &CommandTable) -> bool {
-        if self.is_usual {
+        if self.is_usual() {
             return true;
         }
         let words = match table.get(self.command) {
@@ -430,7 +446,7 @@ impl Request {
     /// Whether its command is one that carries secrets, so that nothing of its arguments is told.
     #[inline]
     pub fn is_secret(&self) -> bool {
-        !self.is_usual && self.draft.secret
+        !self.is_usual() && self.draft.secret
     }
 
     /// RESP bytes.

@@ -5,19 +5,21 @@
 //! [`super::RequestVisitor`] would have made of it; a test compares them. Of whatever is not of this form [`UsualCommands::read`]
 //! says so, and nothing has happened. Never panics, never allocates.
 
-use crate::resp::parser::{Kind, bulk};
+use crate::limits::ARGUMENTS_BYTES_MAX;
+use crate::resp::parser::{Kind, behind_bulks, bulk_at};
 
-use super::super::arguments::{self, BriefHead, ENTRY_HEADER_BYTES};
+use super::super::arguments::{self, BRIEF_HEAD_BYTES, BRIEF_KEY_BYTES, BriefHead, ENTRY_HEADER_BYTES, HIDDEN_MAX};
 use super::super::command::{CommandId, CommandTable};
 use super::super::pairing::Flags;
 use super::super::possible::{Kinds, Possible};
 use super::super::session::{Act, Acts};
-use super::{Request, Shown};
+use super::{Form, Request, Shown};
 
 /// Lengths of the name of a usual command: as many of its bytes as decide its place are followed by what is always the same.
 const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=8;
 /// Most words of a usual request.
 const WORDS_MAX: usize = 9;
+const _: () = assert!(WORDS_MAX - 2 <= HIDDEN_MAX, "a brief list has room for all but the command and its key");
 /// Numbers of commands, as many of their bits as tell them apart.
 const COMMANDS: usize = 1024;
 /// Places of the table: few enough for the caches, so many that nearly each beginning finds its own.
@@ -42,7 +44,8 @@ struct Shape {
     /// Its length.
     bytes: u8,
     words_min: u8,
-    words_max: u8,
+    /// So many more there may be.
+    words_more: u8,
 }
 
 impl Shape {
@@ -56,7 +59,7 @@ impl Shape {
         command: CommandId::UNKNOWN,
         bytes: 0,
         words_min: 0,
-        words_max: 0,
+        words_more: 0,
     };
 
     /// That of requests with this name, as it is spelled.
@@ -70,6 +73,8 @@ impl Shape {
         mask[..beginning.len()].fill(0xff);
         let [head, name, end] = words_of(&bytes);
         let [_, name_mask, end_mask] = words_of(&mask);
+        let words_min = (*words.start()).max(2);
+        let words_more = (*words.end()).min(WORDS_MAX as u32).checked_sub(words_min)?;
         Some(Shape {
             head: head & !WORDS,
             name,
@@ -79,14 +84,14 @@ impl Shape {
             list,
             command,
             bytes: beginning.len() as u8,
-            words_min: (*words.start()).clamp(2, WORDS_MAX as u32 + 1) as u8,
-            words_max: (*words.end()).min(WORDS_MAX as u32) as u8,
+            words_min: words_min as u8,
+            words_more: words_more as u8,
         })
     }
 
     #[inline(always)]
     fn fits(&self, [head, name, end]: [u64; 3]) -> bool {
-        self.head == head & !WORDS && self.name == name & self.name_mask && self.end == end & self.end_mask
+        self.head ^ head & !WORDS | self.name ^ name & self.name_mask | self.end ^ end & self.end_mask == 0
     }
 }
 
@@ -98,8 +103,6 @@ pub struct UsualCommands {
     /// What commands answer, by number; those that are not answered in the usual way have nothing here. Of unknown ones the number is
     /// beyond the table's.
     answers: Box<[Kinds; COMMANDS]>,
-    /// Most bytes of the list of arguments.
-    list_bytes_max: usize,
 }
 
 /// A request of the usual form.
@@ -107,10 +110,12 @@ pub struct UsualCommands {
 pub struct UsualRequest<'s, 'a> {
     shape: &'s Shape,
     key: &'a [u8],
-    /// Words behind the key.
-    others: usize,
-    /// Its bytes.
-    pub bytes: usize,
+    /// The last bytes up to the key's end.
+    last: &'a [u8; BRIEF_HEAD_BYTES],
+    /// Words, more than one.
+    words: u8,
+    /// What follows it.
+    pub rest: &'a [u8],
 }
 
 impl UsualCommands {
@@ -120,7 +125,7 @@ impl UsualCommands {
         let answers = |id| if acts.of(id) == Act::None { possible.of(id) } else { Kinds::NONE };
         // Where replies are to be shown, more is to be done about each.
         let answers = |id| if shown.payload_bytes > 0 { Kinds::NONE } else { answers(CommandId(id as u16)) };
-        let mut usual = UsualCommands { list_bytes_max: shown.arguments_bytes_max(), ..UsualCommands::none() };
+        let mut usual = UsualCommands::none();
         *usual.answers = std::array::from_fn(answers);
         if !shown.keys || shown.payload_bytes > 0 {
             return usual;
@@ -149,7 +154,7 @@ impl UsualCommands {
     /// No command: nothing has the usual form.
     pub fn none() -> UsualCommands {
         let shapes = vec![Shape::NONE; PLACES].into_boxed_slice().try_into().expect("so many were made");
-        UsualCommands { shapes, answers: Box::new([Kinds::NONE; COMMANDS]), list_bytes_max: 0 }
+        UsualCommands { shapes, answers: Box::new([Kinds::NONE; COMMANDS]) }
     }
 
     fn add(&mut self, shape: Shape) {
@@ -184,47 +189,59 @@ impl UsualCommands {
     /// The request that the input begins with, if it is of the usual form and ends in the input.
     #[inline(always)]
     pub fn read<'s, 'a>(&'s self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
-        let beginning = match input.first_chunk::<BEGINNING_BYTES>() {
-            Some(beginning) => words_of(beginning),
-            None => short_beginning(input),
+        let beginning = if let Some(beginning) = input.first_chunk() {
+            words_of(beginning)
+        } else {
+            // Rebuilt, so that the others need not be in memory.
+            let [head, name, end] = short_beginning(input);
+            [head, name, end]
         };
         let shape = self.find(beginning)?;
         let words = ((beginning[0] & WORDS) >> (8 * WORDS_AT)) as u8;
         let words = words.wrapping_sub(b'0');
-        if words < shape.words_min || words > shape.words_max {
+        if words.wrapping_sub(shape.words_min) > shape.words_more {
             return None;
         }
-        let mut rest = input.get(usize::from(shape.bytes)..)?;
-        let (key, bytes) = bulk(rest)?;
-        let others = usize::from(words) - 2;
+        let (upto, key) = bulk_at(input, usize::from(shape.bytes))?;
+        let found = UsualRequest { shape, key, last: upto.last_chunk()?, words, rest: input.get(upto.len() + 2..)? };
         // With room for the mark that more follow, as one that streams by has it.
-        if shape.list.bytes_with(key.len(), others) + ENTRY_HEADER_BYTES > self.list_bytes_max {
+        if key.len() > BRIEF_KEY_BYTES && found.list_bytes() + ENTRY_HEADER_BYTES > ARGUMENTS_BYTES_MAX {
             return None;
         }
-        rest = &rest[bytes..];
-        for _ in 0..others {
-            let (_, bytes) = bulk(rest)?;
-            rest = &rest[bytes..];
+        let others = found.others();
+        if others == 0 {
+            return Some(found);
         }
-        Some(UsualRequest { shape, key, others, bytes: input.len() - rest.len() })
+        Some(UsualRequest { rest: behind_bulks(found.rest, others)?, ..found })
     }
 }
 
 impl UsualRequest<'_, '_> {
+    /// Words behind the key.
+    #[inline(always)]
+    fn others(&self) -> usize {
+        usize::from(self.words.wrapping_sub(2))
+    }
+
+    /// Bytes of the list of its arguments.
+    fn list_bytes(&self) -> usize {
+        self.shape.list.bytes_with(self.key.len(), self.others())
+    }
+
     /// Fills a used or a new request; where and when it was seen is left to the caller.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
         request.command = self.shape.command;
         request.flags = Flags::default();
         request.timed_out = false;
-        request.is_usual = true;
-        request.args = 2 + self.others as u32;
+        request.form = Form::Brief;
+        request.args = u32::from(self.words);
         request.keys = 1;
         request.replied_bytes = 0;
         request.confirmations_left = 0;
-        request.is_brief = request.brief.fill(&self.shape.list, self.key, self.others);
-        if !request.is_brief {
-            arguments::fill(&mut request.draft.arguments, &self.shape.list, self.key, self.others);
+        if !request.brief.fill(&self.shape.list, self.key, self.last, self.others()) {
+            request.form = Form::Usual;
+            arguments::fill(&mut request.draft.arguments, &self.shape.list, self.key, self.others());
         }
     }
 }
@@ -236,6 +253,7 @@ fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> [u64; 3] {
 }
 
 /// Of an input that is shorter: as if zeros followed.
+#[cold]
 #[inline(never)]
 fn short_beginning(input: &[u8]) -> [u64; 3] {
     let mut beginning = [0; BEGINNING_BYTES];

@@ -2,12 +2,16 @@
 //!
 //! All of it can be read in pieces as well, by [`Parser::feed`], which gives the same. Never panics.
 
+use std::hint::cold_path;
+
 use crate::limits::BULK_BYTES_MAX;
 
 use super::{Kind, NotResp, Parser, State, Step, Visitor};
 
 /// As many as any length or integer that is not negative has at the most, but for a few that are read in pieces.
 const LONG_DIGITS_MAX: usize = 18;
+/// Bytes that a bulk string begins with, of which [`short_header`] reads its length.
+const HEAD_BYTES: usize = 8;
 
 /// The number of up to three digits that begins the input, and how many bytes it takes with its CRLF. Most headers are of this
 /// kind, so that they take one step instead of three.
@@ -22,53 +26,72 @@ pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
     }
 }
 
-/// As [`short_number`], of what begins with the lowest byte of a word.
+/// The length of the bulk string that the input begins with, if that has up to three digits, and the bytes of its header.
 #[inline(always)]
-fn short_number_of(word: u64) -> Option<(usize, usize)> {
-    const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
-    let digit = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0');
-    let ends = |at: u32| (word >> (8 * at)) as u16 == CRLF;
-    if ends(2) {
-        let [a, b] = [digit(0), digit(1)];
-        (a <= 9 && b <= 9).then(|| (usize::from(a) * 10 + usize::from(b), 4))
-    } else if ends(3) {
-        let [a, b, c] = [digit(0), digit(1), digit(2)];
-        let value = usize::from(a) * 100 + usize::from(b) * 10 + usize::from(c);
-        (a <= 9 && b <= 9 && c <= 9).then_some((value, 5))
-    } else {
-        let a = digit(0);
-        (ends(1) && a <= 9).then(|| (usize::from(a), 3))
+fn short_header(input: &[u8; HEAD_BYTES]) -> Option<(usize, usize)> {
+    let [b'$', one, two, three, four, five, ..] = *input else { return None };
+    // A digit is the low half of its byte, whose high half stays 0 if 6 is added.
+    if [three, four] == *b"\r\n" {
+        let digits = u32::from(u16::from_le_bytes([one, two])) ^ 0x3030;
+        return (((digits + 0x0606) | digits) & 0xf0f0 == 0).then(|| (both(digits), 5));
     }
+    let digits = u32::from_le_bytes([one, two, three, four]) ^ u32::from_le_bytes(*b"000\r");
+    if (digits.wrapping_add(0x0006_0606) | digits) & 0xfff0_f0f0 == 0 && five == b'\n' {
+        return Some((both(digits) * 10 + (digits >> 16) as usize, 6));
+    }
+    (one.is_ascii_digit() && [two, three] == *b"\r\n").then(|| (usize::from(one - b'0'), 4))
+}
+
+/// The number of which the lowest byte is the first digit, and the next one the second.
+#[inline(always)]
+fn both(digits: u32) -> usize {
+    (digits.wrapping_mul(0x0a01) >> 8 & 0xff) as usize
 }
 
 /// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
 #[inline(always)]
 pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
-    if let Some(head) = input.first_chunk() {
-        let head = u64::from_le_bytes(*head);
-        if head as u8 != b'$' {
-            return None;
-        }
-        if let Some((length, header)) = short_number_of(head >> 8) {
-            return content(input, length, 1 + header);
-        }
+    let (upto, content) = bulk_at(input, 0)?;
+    Some((content, upto.len() + 2))
+}
+
+/// The content of a bulk string that begins at byte `at` of the input, behind all of the input that is up to its end.
+#[inline(always)]
+pub fn bulk_at(input: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
+    if let Some(head) = input.get(at..at + HEAD_BYTES).and_then(<[u8]>::first_chunk)
+        && let Some((length, header)) = short_header(head)
+    {
+        let upto = upto_end(input, at + header + length)?;
+        return Some((upto, upto.get(at + header..)?));
     }
-    other_bulk(input)
+    let (content, bytes) = other_bulk(input.get(at..)?)?;
+    Some((input.get(..at + bytes - 2)?, content))
+}
+
+/// What follows so many bulk strings that the input begins with.
+#[inline(never)]
+pub fn behind_bulks(mut input: &[u8], count: usize) -> Option<&[u8]> {
+    for _ in 0..count {
+        let (_, bytes) = bulk(input)?;
+        input = input.get(bytes..)?;
+    }
+    Some(input)
 }
 
 /// As [`bulk`], of one whose length has more digits, or which is very short.
+#[cold]
 #[inline(never)]
 fn other_bulk(input: &[u8]) -> Option<(&[u8], usize)> {
     let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
     let (length, header) = long_number(behind)?;
-    content(input, usize::try_from(length).ok()?, 1 + header)
+    let (content, end) = input.get(1 + header..)?.split_at_checked(usize::try_from(length).ok()?)?;
+    end.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
 }
 
-/// A content of this length, behind a header of so many bytes, and how many bytes both have with the end.
+/// What is up to the end of a content, which is there if CRLF follows.
 #[inline(always)]
-fn content(input: &[u8], length: usize, header: usize) -> Option<(&[u8], usize)> {
-    let (content, behind) = input.get(header..)?.split_at_checked(length)?;
-    behind.starts_with(b"\r\n").then_some((content, header + length + 2))
+fn upto_end(input: &[u8], end: usize) -> Option<&[u8]> {
+    if input.get(end..end + 2)? == b"\r\n" { input.get(..end) } else { None }
 }
 
 /// As [`short_number`], of more digits.
@@ -84,13 +107,14 @@ fn long_number(input: &[u8]) -> Option<(u64, usize)> {
 /// `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
 #[inline(always)]
 pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
-    if let Some(head) = input.first_chunk() {
-        let head = u64::from_le_bytes(*head);
-        if head as u8 == b'$'
-            && let Some((length, header)) = short_number_of(head >> 8)
-        {
-            return content(input, length, 1 + header).map(|(_, bytes)| (Kind::Bulk, bytes));
+    if let Some(head) = input.first_chunk()
+        && let Some((length, header)) = short_header(head)
+    {
+        if let Some(upto) = upto_end(input, header + length) {
+            return Some((Kind::Bulk, upto.len() + 2));
         }
+        cold_path();
+        return None;
     }
     other_scalar(input)
 }
@@ -118,9 +142,12 @@ fn integer(input: &[u8]) -> Option<usize> {
 /// The length of the bulk string that the input begins with, and the bytes of its header, if some of its content is not here.
 #[inline]
 pub fn begun_bulk(input: &[u8]) -> Option<(u64, usize)> {
-    let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
-    let (length, bytes) = short_number(behind).or_else(|| long_number(behind))?;
-    let header = 1 + bytes;
+    let (length, header) = if let Some((length, header)) = input.first_chunk().and_then(short_header) {
+        (length as u64, header)
+    } else {
+        let (_, behind) = input.split_first().filter(|&(&first, _)| first == b'$')?;
+        long_number(behind).map(|(length, bytes)| (length, 1 + bytes))?
+    };
     (length <= BULK_BYTES_MAX && length > (input.len() - header) as u64).then_some((length, header))
 }
 
@@ -186,5 +213,48 @@ impl Parser {
             }
         }
         if *at < input.len() { self.start(input, at, visitor) } else { Ok(Step::More) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`short_header`] is to tell.
+    fn plain(head: [u8; HEAD_BYTES]) -> Option<(usize, usize)> {
+        let (_, behind) = head.split_first().filter(|&(&first, _)| first == b'$')?;
+        let (length, bytes) = short_number(behind)?;
+        Some((length as usize, 1 + bytes))
+    }
+
+    #[test]
+    fn a_short_header_is_read_at_once_whatever_each_of_its_bytes_is() {
+        let mut told = 0;
+        for text in [
+            b"$0\r\nabcd",
+            b"$9\r\n\r\n\r\n",
+            b"$09\r\nabc",
+            b"$90\r\n\r\n\r",
+            b"$905\r\nab",
+            b"$000\r\n\r\n",
+            b"$1234\r\n1",
+        ] {
+            // Any two of its bytes are any two.
+            for (first, second) in (0..HEAD_BYTES).flat_map(|first| (0..first).map(move |second| (first, second))) {
+                for bytes in 0..=u16::MAX {
+                    let mut head = *text;
+                    [head[first], head[second]] = bytes.to_le_bytes();
+                    assert_eq!(short_header(&head), plain(head), "{head:?}");
+                    told += usize::from(plain(head).is_some());
+                }
+            }
+        }
+        assert!(told > 0);
+        for length in 0..1000 {
+            let mut head = [b'x'; HEAD_BYTES];
+            let text = format!("${length}\r\n");
+            head[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(short_header(&head), Some((length, text.len())));
+        }
     }
 }
