@@ -479,8 +479,10 @@ impl Connection {
             return Err(Exhausted(Counter::EvictedRequests));
         }
         let handle = std::mem::replace(&mut self.building, NONE);
-        let request = resources.requests.get_mut(handle);
+        let Resources { requests, usual, .. } = &mut *resources;
+        let request = requests.get_mut(handle);
         request.break_off();
+        request.answers = usual.answers(request.command);
         if request.is_of_nodes() {
             resources.requests.give_back(handle);
             self.become_opaque(Foreign::Replication, resources, recorder);

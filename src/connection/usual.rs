@@ -17,7 +17,6 @@ use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::request::Request;
-use crate::redis::request::usual::UsualCommands;
 use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
@@ -426,12 +425,14 @@ impl Connection {
             t3: reply.t3,
             ack: reply.ack,
         };
-        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
+        let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
-        if !self.answer_usual(&answer, &pairing, self.previous, usual, requests, counters, recorder) {
+        if !self.answer_usual(&answer, &pairing, self.previous, requests, counters, recorder) {
             return 0;
         }
-        self.drop_unfinished(direction, resources);
+        // Nothing of it was kept that could have become large.
+        resources.unfinished.give_back(handle);
+        self.unfinished[direction as usize] = NONE;
         self.answered_usual(1, self.previous.max(time), time, resources, recorder);
         if !self.facts.has(Facts::PLAIN) {
             return length;
@@ -455,7 +456,7 @@ impl Connection {
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
-        let Resources { usual, requests, counters, labels, .. } = &mut *resources;
+        let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
         let first = self.queue.first();
         let (mut rest, mut here, mut previous) = (bytes, from, self.previous);
@@ -464,7 +465,7 @@ impl Connection {
             let Some(behind) = rest.get(length..) else { break };
             let bytes = length as u64;
             let answer = Answer { kind, begin: here, end: here.plus(bytes), bytes, t3: time, ack };
-            if !self.answer_usual(&answer, &pairing, previous, usual, requests, counters, recorder) {
+            if !self.answer_usual(&answer, &pairing, previous, requests, counters, recorder) {
                 break;
             }
             (rest, here, previous) = (behind, answer.end, previous.max(time));
@@ -492,7 +493,6 @@ impl Connection {
         answer: &Answer,
         pairing: &Pairing<'_>,
         previous: Timestamp,
-        usual: &UsualCommands,
         requests: &mut Pool<Request>,
         counters: &mut Counters,
         recorder: &mut R,
@@ -501,7 +501,7 @@ impl Connection {
         let Pairing { outcome, db, labels, time } = *pairing;
         let head = self.queue.head_or_none();
         let Some(request) = requests.find(head) else { return false };
-        if request.timed_out || request.end > ack || !usual.may_answer(request.command, kind) {
+        if request.timed_out || request.end > ack || !request.answers.has(kind) {
             return false;
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");

@@ -21,6 +21,7 @@ use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
 use super::keys::KeyRole;
 use super::keys::finder::KeyFinder;
 use super::pairing::Flags;
+use super::possible::Kinds;
 use super::queue::Stretch;
 use super::session::Act;
 
@@ -98,6 +99,8 @@ pub struct Request {
     pub received: Offset,
     /// The command.
     pub command: CommandId,
+    /// Replies that may answer it so that nothing but that is to be done about them, see [`usual::UsualCommands::answers`].
+    pub answers: Kinds,
     /// More facts.
     pub flags: Flags,
     /// It was reported as timed out.
@@ -256,6 +259,7 @@ impl Request {
             end: Offset(0),
             received: Offset(0),
             command: CommandId::UNKNOWN,
+            answers: Kinds::NONE,
             flags: Flags::default(),
             args: 0,
             keys: 0,
@@ -275,6 +279,7 @@ impl Request {
         self.pipeline = 0;
         self.t2 = Timestamp::NONE;
         self.command = CommandId::UNKNOWN;
+        self.answers = Kinds::NONE;
         self.flags = Flags::default();
         self.args = 0;
         self.keys = 0;

@@ -16,7 +16,7 @@ use crate::limits::{BULK_BYTES_MAX, ELEMENTS_MAX, INLINE_BYTES_MAX, RESP_DEPTH_M
 
 use super::inline::{Tokenizer, Word};
 use whole::short_number;
-pub use whole::{BulkEnd, begun_bulk, behind_bulks, bulk, bulk_at, scalar};
+pub use whole::{BulkAt, BulkEnd, begun_bulk, behind_bulks, bulk, bulk_at, scalar};
 
 /// The kind of a RESP value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

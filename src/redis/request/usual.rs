@@ -6,7 +6,7 @@
 //! says so, and nothing has happened. Never panics, never allocates.
 
 use crate::limits::ARGUMENTS_BYTES_MAX;
-use crate::resp::parser::{Kind, behind_bulks, bulk_at};
+use crate::resp::parser::{BulkAt, behind_bulks, bulk_at};
 
 use super::super::arguments::{self, BRIEF_HEAD_BYTES, BRIEF_KEY_BYTES, BriefHead, ENTRY_HEADER_BYTES, HIDDEN_MAX};
 use super::super::command::{CommandId, CommandTable};
@@ -41,6 +41,7 @@ struct Shape {
     end_mask: u64,
     list: BriefHead,
     command: CommandId,
+    answers: Kinds,
     /// Its length.
     bytes: u8,
     words_min: u8,
@@ -57,13 +58,20 @@ impl Shape {
         end_mask: 0,
         list: BriefHead::NONE,
         command: CommandId::UNKNOWN,
+        answers: Kinds::NONE,
         bytes: 0,
         words_min: 0,
         words_more: 0,
     };
 
     /// That of requests with this name, as it is spelled.
-    fn new(name: &[u8], list: BriefHead, command: CommandId, words: &std::ops::RangeInclusive<u32>) -> Option<Shape> {
+    fn new(
+        name: &[u8],
+        list: BriefHead,
+        command: CommandId,
+        answers: Kinds,
+        words: &std::ops::RangeInclusive<u32>,
+    ) -> Option<Shape> {
         if !NAME_BYTES.contains(&name.len()) {
             return None;
         }
@@ -83,6 +91,7 @@ impl Shape {
             end_mask,
             list,
             command,
+            answers,
             bytes: beginning.len() as u8,
             words_min: words_min as u8,
             words_more: words_more as u8,
@@ -140,7 +149,7 @@ impl UsualCommands {
             }
             for name in [command.name.to_ascii_uppercase(), command.name.to_ascii_lowercase()] {
                 let Some(list) = BriefHead::new(name.as_bytes(), role) else { continue };
-                found.extend(Shape::new(name.as_bytes(), list, id, &words));
+                found.extend(Shape::new(name.as_bytes(), list, id, usual.answers(id), &words));
             }
         }
         // Short names, which are used most, get their own places.
@@ -165,25 +174,30 @@ impl UsualCommands {
         self.shapes[at] = shape;
     }
 
-    /// Whether a reply of this kind may answer this command, and nothing but that is to be done about it.
-    #[inline(always)]
-    pub fn may_answer(&self, command: CommandId, kind: Kind) -> bool {
-        self.answers[usize::from(command.0) % COMMANDS].has(kind)
+    /// The kinds of replies that may answer this command so that nothing but that is to be done about them.
+    #[inline]
+    pub fn answers(&self, command: CommandId) -> Kinds {
+        self.answers[usize::from(command.0) % COMMANDS]
     }
 
     #[inline(always)]
     fn find(&self, beginning: [u64; 3]) -> Option<&Shape> {
-        let mut at = place_of(beginning[0], beginning[1]);
-        loop {
-            let shape = &self.shapes[at];
-            if shape.fits(beginning) {
-                return Some(shape);
-            }
-            if shape.head == 0 {
-                return None;
-            }
+        let at = place_of(beginning[0], beginning[1]);
+        let shape = &self.shapes[at];
+        if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, beginning) }
+    }
+
+    /// One that does not have the first of its places.
+    #[cold]
+    #[inline(never)]
+    fn find_farther(&self, mut at: usize, beginning: [u64; 3]) -> Option<&Shape> {
+        while self.shapes[at].head != 0 {
             at = (at + 1) % PLACES;
+            if self.shapes[at].fits(beginning) {
+                return Some(&self.shapes[at]);
+            }
         }
+        None
     }
 
     /// The request that the input begins with, if it is of the usual form and ends in the input.
@@ -202,8 +216,8 @@ impl UsualCommands {
         if words.wrapping_sub(shape.words_min) > shape.words_more {
             return None;
         }
-        let (upto, key) = bulk_at(input, usize::from(shape.bytes))?;
-        let found = UsualRequest { shape, key, last: upto.last_chunk()?, words, rest: input.get(upto.len() + 2..)? };
+        let BulkAt { upto, content: key, behind } = bulk_at(input, usize::from(shape.bytes))?;
+        let found = UsualRequest { shape, key, last: upto.last_chunk()?, words, rest: behind };
         // With room for the mark that more follow, as one that streams by has it.
         if key.len() > BRIEF_KEY_BYTES && found.list_bytes() + ENTRY_HEADER_BYTES > ARGUMENTS_BYTES_MAX {
             return None;
@@ -232,6 +246,7 @@ impl UsualRequest<'_, '_> {
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
         request.command = self.shape.command;
+        request.answers = self.shape.answers;
         request.flags = Flags::default();
         request.timed_out = false;
         request.form = Form::Brief;

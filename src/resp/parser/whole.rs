@@ -29,17 +29,19 @@ pub(super) fn short_number(input: &[u8]) -> Option<(u64, usize)> {
 /// The length of the bulk string that the input begins with, if that has up to three digits, and the bytes of its header.
 #[inline(always)]
 fn short_header(input: &[u8; HEAD_BYTES]) -> Option<(usize, usize)> {
-    let [b'$', one, two, three, four, five, ..] = *input else { return None };
+    if input[0] != b'$' {
+        return None;
+    }
     // A digit is the low half of its byte, whose high half stays 0 if 6 is added.
-    if [three, four] == *b"\r\n" {
-        let digits = u32::from(u16::from_le_bytes([one, two])) ^ 0x3030;
+    if &input[3..5] == b"\r\n" {
+        let digits = u32::from(u16::from_le_bytes([input[1], input[2]])) ^ 0x3030;
         return (((digits + 0x0606) | digits) & 0xf0f0 == 0).then(|| (both(digits), 5));
     }
-    let digits = u32::from_le_bytes([one, two, three, four]) ^ u32::from_le_bytes(*b"000\r");
-    if (digits.wrapping_add(0x0006_0606) | digits) & 0xfff0_f0f0 == 0 && five == b'\n' {
+    let digits = u32::from_le_bytes([input[1], input[2], input[3], input[4]]) ^ u32::from_le_bytes(*b"000\r");
+    if (digits.wrapping_add(0x0006_0606) | digits) & 0xfff0_f0f0 == 0 && input[5] == b'\n' {
         return Some((both(digits) * 10 + (digits >> 16) as usize, 6));
     }
-    (one.is_ascii_digit() && [two, three] == *b"\r\n").then(|| (usize::from(one - b'0'), 4))
+    (input[1].is_ascii_digit() && &input[2..4] == b"\r\n").then(|| (usize::from(input[1] - b'0'), 4))
 }
 
 /// The number of which the lowest byte is the first digit, and the next one the second.
@@ -51,21 +53,40 @@ fn both(digits: u32) -> usize {
 /// The content of a bulk string that the input begins with, and how many bytes it takes with its header and end.
 #[inline(always)]
 pub fn bulk(input: &[u8]) -> Option<(&[u8], usize)> {
-    let (upto, content) = bulk_at(input, 0)?;
-    Some((content, upto.len() + 2))
+    bulk_at(input, 0).map(|BulkAt { upto, content, .. }| (content, upto.len() + 2))
 }
 
-/// The content of a bulk string that begins at byte `at` of the input, behind all of the input that is up to its end.
+/// A bulk string in its input.
+#[derive(Clone, Copy, Debug)]
+pub struct BulkAt<'a> {
+    /// All of the input that is up to its content's end.
+    pub upto: &'a [u8],
+    /// Its content.
+    pub content: &'a [u8],
+    /// What is behind it.
+    pub behind: &'a [u8],
+}
+
+/// The bulk string that begins at byte `at` of the input.
 #[inline(always)]
-pub fn bulk_at(input: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
+pub fn bulk_at(input: &[u8], at: usize) -> Option<BulkAt<'_>> {
     if let Some(head) = input.get(at..at + HEAD_BYTES).and_then(<[u8]>::first_chunk)
         && let Some((length, header)) = short_header(head)
     {
-        let upto = upto_end(input, at + header + length)?;
-        return Some((upto, upto.get(at + header..)?));
+        let (upto, behind) = split_end(input, at + header + length)?;
+        return Some(BulkAt { upto, content: upto.get(at + header..)?, behind });
     }
     let (content, bytes) = other_bulk(input.get(at..)?)?;
-    Some((input.get(..at + bytes - 2)?, content))
+    let (upto, behind) = split_end(input, at + bytes - 2)?;
+    Some(BulkAt { upto, content, behind })
+}
+
+/// What is up to the end of a content, which is there if CRLF follows, and what is behind that.
+#[inline(always)]
+fn split_end(input: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
+    let (with_end, behind) = input.split_at_checked(end + 2)?;
+    let upto = with_end.strip_suffix(b"\r\n")?;
+    Some((upto, behind))
 }
 
 /// What follows so many bulk strings that the input begins with.
@@ -88,12 +109,6 @@ fn other_bulk(input: &[u8]) -> Option<(&[u8], usize)> {
     end.starts_with(b"\r\n").then_some((content, 1 + header + content.len() + 2))
 }
 
-/// What is up to the end of a content, which is there if CRLF follows.
-#[inline(always)]
-fn upto_end(input: &[u8], end: usize) -> Option<&[u8]> {
-    if input.get(end..end + 2)? == b"\r\n" { input.get(..end) } else { None }
-}
-
 /// As [`short_number`], of more digits.
 #[inline(never)]
 fn long_number(input: &[u8]) -> Option<(u64, usize)> {
@@ -110,8 +125,8 @@ pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
     if let Some(head) = input.first_chunk()
         && let Some((length, header)) = short_header(head)
     {
-        if let Some(upto) = upto_end(input, header + length) {
-            return Some((Kind::Bulk, upto.len() + 2));
+        if split_end(input, header + length).is_some() {
+            return Some((Kind::Bulk, header + length + 2));
         }
         cold_path();
         return None;
