@@ -386,7 +386,7 @@ mod tests {
     use crate::redis::arguments::Brief;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        let brief = Brief::of(arguments, index as usize % 16);
+        let brief = Brief::of(arguments, 1 + index as usize % 16);
         let listed = brief.as_ref().map_or(Listed::Any(arguments), Listed::Brief);
         let Some((place, texts)) = batch.place() else { return false };
         place.index = index;

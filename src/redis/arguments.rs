@@ -100,26 +100,29 @@ const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
 pub struct BriefHead {
     /// It ends with them, where the key's name begins.
     bytes: [u8; BRIEF_HEAD_BYTES],
-    /// It begins where this says.
     start: Start,
-    /// Its bytes.
-    length: u8,
 }
 
-/// Where a list of a command with one key begins in its place, and what the command does with its key.
+/// How many bytes the list of a command with one key has before the key's name, and what the command does with the key.
 #[derive(Clone, Copy, Debug)]
 struct Start {
     role: KeyRole,
-    from: u8,
+    bytes: u8,
 }
 
 impl Start {
-    const NONE: Start = Start { role: KeyRole::UNKNOWN, from: BRIEF_HEAD_BYTES as u8 };
+    const NONE: Start = Start { role: KeyRole::UNKNOWN, bytes: 0 };
+
+    /// Where the list begins, whose key has a fixed place: as many bytes before that, which are less than 16.
+    #[inline(always)]
+    fn from(self) -> usize {
+        usize::from(!self.bytes) % BRIEF_HEAD_BYTES + 1
+    }
 }
 
 impl BriefHead {
     /// No list begins like this.
-    pub const NONE: BriefHead = BriefHead { bytes: [0; BRIEF_HEAD_BYTES], start: Start::NONE, length: 0 };
+    pub const NONE: BriefHead = BriefHead { bytes: [0; BRIEF_HEAD_BYTES], start: Start::NONE };
 
     /// Of a command of this name, as it is spelled; `None` if that is too long.
     pub fn new(name: &[u8], role: KeyRole) -> Option<BriefHead> {
@@ -128,16 +131,16 @@ impl BriefHead {
         let key = list.len();
         append(&mut list, Argument::Key(&[]));
         close(&mut list, key, Some(role), false);
-        let from = BRIEF_HEAD_BYTES.checked_sub(list.len())?;
+        let from = BRIEF_HEAD_BYTES.checked_sub(list.len()).filter(|&from| from > 0)?;
         let mut bytes = [0; BRIEF_HEAD_BYTES];
         bytes[from..].copy_from_slice(&list);
-        Some(BriefHead { bytes, start: Start { role, from: from as u8 }, length: list.len() as u8 })
+        Some(BriefHead { bytes, start: Start { role, bytes: list.len() as u8 } })
     }
 
     /// Bytes of the list with a key of so many bytes and so many hidden arguments.
     #[inline(always)]
     pub fn bytes_with(&self, key: usize, hidden: usize) -> usize {
-        usize::from(self.length) + key + hidden * ENTRY_HEADER_BYTES
+        usize::from(self.start.bytes) + key + hidden * ENTRY_HEADER_BYTES
     }
 }
 
@@ -203,7 +206,7 @@ impl Brief {
         self.bytes[BRIEF_HEAD_BYTES - 2] = length as u8;
         self.start = head.start;
         self.key_length = length as u8;
-        self.length = length as u8 + head.length;
+        self.length = head.start.bytes.wrapping_add(length as u8);
         if hidden > 0 {
             // What is behind the end is not part of the list.
             self.bytes[end..end + HIDDEN_BYTES].copy_from_slice(&HIDDEN_ENTRIES);
@@ -212,12 +215,13 @@ impl Brief {
         true
     }
 
-    /// Of these bytes, if they fit from there on.
+    /// Of these bytes, if they fit from there on, which is not the first place.
     #[cfg(test)]
     pub(crate) fn of(list: &[u8], from: usize) -> Option<Brief> {
         let mut brief = Brief { bytes: [b'b'; BRIEF_BYTES], ..Brief::default() };
         brief.bytes.get_mut(from..from + list.len())?.copy_from_slice(list);
-        (brief.start.from, brief.length) = (from as u8, list.len() as u8);
+        brief.start.bytes = (BRIEF_HEAD_BYTES - from) as u8;
+        brief.length = list.len() as u8;
         Some(brief)
     }
 
@@ -236,19 +240,19 @@ impl Brief {
     /// Where in the list the name of the key begins, and its length.
     #[inline(always)]
     pub fn key_place(&self) -> KeyPlace {
-        KeyPlace { at: (BRIEF_HEAD_BYTES as u8).wrapping_sub(self.start.from), length: self.key_length }
+        KeyPlace { at: self.start.bytes, length: self.key_length }
     }
 
     /// The list.
     #[inline(always)]
     pub fn list(&self) -> &[u8] {
-        &self.bytes[usize::from(self.start.from)..][..usize::from(self.length)]
+        &self.bytes[self.start.from()..][..usize::from(self.length)]
     }
 
     /// The list, if it is short, and how many of these bytes it has.
     #[inline(always)]
     pub fn short_list(&self) -> Option<(&[u8; SHORT_LIST_BYTES], u8)> {
-        let bytes = self.bytes[usize::from(self.start.from) % BRIEF_HEAD_BYTES..].first_chunk()?;
+        let bytes = self.bytes[self.start.from()..].first_chunk()?;
         (usize::from(self.length) <= SHORT_LIST_BYTES).then_some((bytes, self.length))
     }
 }
@@ -260,7 +264,7 @@ pub fn fill(list: &mut Vec<u8>, head: &BriefHead, key: &[u8], hidden: usize) {
     list.clear();
     // For whatever it is to hold.
     list.reserve_exact(ARGUMENTS_BYTES_MAX);
-    let (_, begins) = head.bytes.split_at(usize::from(head.start.from).min(head.bytes.len()));
+    let begins = &head.bytes[head.start.from()..];
     let at = begins.len().saturating_sub(ENTRY_HEADER_BYTES);
     list.extend_from_slice(&begins[..at]);
     append(list, Argument::Key(key));

@@ -97,10 +97,10 @@ pub struct Request {
     pub end: Offset,
     /// How far its client had received replies when it sent the first byte.
     pub received: Offset,
-    /// The command.
-    pub command: CommandId,
     /// Replies that may answer it so that nothing but that is to be done about them, see [`usual::UsualCommands::answers`].
     pub answers: Kinds,
+    /// The command.
+    pub command: CommandId,
     /// More facts.
     pub flags: Flags,
     /// It was reported as timed out.

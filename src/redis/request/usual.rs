@@ -24,30 +24,35 @@ const _: () = assert!(WORDS_MAX - 2 <= HIDDEN_MAX, "a brief list has room for al
 const COMMANDS: usize = 1024;
 /// Places of the table: few enough for the caches, so many that nearly each beginning finds its own.
 const PLACES: usize = 2048;
-/// Bytes that are compared: the longest beginning has 19.
-const BEGINNING_BYTES: usize = 24;
+/// Bytes that are compared: the longest beginning has 18.
+const BEGINNING_BYTES: usize = 20;
 /// Where the number of words is in them.
 const WORDS_AT: u32 = 1;
 const WORDS: u64 = 0xff << (8 * WORDS_AT);
 
-/// How a usual request begins: `*n\r\n$n\r\nNAME\r\n`, in words of 8 bytes, and what it is then.
+/// How a request begins, in words.
+type Beginning = (u64, u64, u32);
+
+/// How a usual request begins: `*n\r\n$n\r\nNAME\r\n`, in words, and what it is then.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// All but the number of words; 0: no shape.
     head: u64,
     name: u64,
     name_mask: u64,
-    end: u64,
-    end_mask: u64,
+    end: u32,
+    end_mask: u32,
     list: BriefHead,
-    command: CommandId,
     answers: Kinds,
+    command: CommandId,
     /// Its length.
     bytes: u8,
     words_min: u8,
     /// So many more there may be.
     words_more: u8,
 }
+
+const _: () = assert!(size_of::<Shape>() == 64, "each has a cache line");
 
 impl Shape {
     const NONE: Shape = Shape {
@@ -79,8 +84,8 @@ impl Shape {
         let (mut bytes, mut mask) = ([0; BEGINNING_BYTES], [0; BEGINNING_BYTES]);
         bytes.get_mut(..beginning.len())?.copy_from_slice(&beginning);
         mask[..beginning.len()].fill(0xff);
-        let [head, name, end] = words_of(&bytes);
-        let [_, name_mask, end_mask] = words_of(&mask);
+        let (head, name, end) = words_of(&bytes);
+        let (_, name_mask, end_mask) = words_of(&mask);
         let words_min = (*words.start()).max(2);
         let words_more = (*words.end()).min(WORDS_MAX as u32).checked_sub(words_min)?;
         Some(Shape {
@@ -99,8 +104,8 @@ impl Shape {
     }
 
     #[inline(always)]
-    fn fits(&self, [head, name, end]: [u64; 3]) -> bool {
-        self.head ^ head & !WORDS | self.name ^ name & self.name_mask | self.end ^ end & self.end_mask == 0
+    fn fits(&self, (head, name, end): Beginning) -> bool {
+        self.head == head & !WORDS && self.name == name & self.name_mask && self.end == end & self.end_mask
     }
 }
 
@@ -181,8 +186,8 @@ impl UsualCommands {
     }
 
     #[inline(always)]
-    fn find(&self, beginning: [u64; 3]) -> Option<&Shape> {
-        let at = place_of(beginning[0], beginning[1]);
+    fn find(&self, beginning: Beginning) -> Option<&Shape> {
+        let at = place_of(beginning.0, beginning.1);
         let shape = &self.shapes[at];
         if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, beginning) }
     }
@@ -190,7 +195,7 @@ impl UsualCommands {
     /// One that does not have the first of its places.
     #[cold]
     #[inline(never)]
-    fn find_farther(&self, mut at: usize, beginning: [u64; 3]) -> Option<&Shape> {
+    fn find_farther(&self, mut at: usize, beginning: Beginning) -> Option<&Shape> {
         while self.shapes[at].head != 0 {
             at = (at + 1) % PLACES;
             if self.shapes[at].fits(beginning) {
@@ -207,11 +212,11 @@ impl UsualCommands {
             words_of(beginning)
         } else {
             // Rebuilt, so that the others need not be in memory.
-            let [head, name, end] = short_beginning(input);
-            [head, name, end]
+            let (head, name, end) = short_beginning(input);
+            (head, name, end)
         };
         let shape = self.find(beginning)?;
-        let words = ((beginning[0] & WORDS) >> (8 * WORDS_AT)) as u8;
+        let words = ((beginning.0 & WORDS) >> (8 * WORDS_AT)) as u8;
         let words = words.wrapping_sub(b'0');
         if words.wrapping_sub(shape.words_min) > shape.words_more {
             return None;
@@ -245,8 +250,8 @@ impl UsualRequest<'_, '_> {
     /// Fills a used or a new request; where and when it was seen is left to the caller.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
-        request.command = self.shape.command;
         request.answers = self.shape.answers;
+        request.command = self.shape.command;
         request.flags = Flags::default();
         request.timed_out = false;
         request.form = Form::Brief;
@@ -262,15 +267,16 @@ impl UsualRequest<'_, '_> {
 }
 
 #[inline(always)]
-fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> [u64; 3] {
-    let (words, _) = beginning.as_chunks::<8>();
-    [words[0], words[1], words[2]].map(u64::from_le_bytes)
+fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> Beginning {
+    let (words, end) = beginning.as_chunks::<8>();
+    let end = end.first_chunk().map_or(0, |end| u32::from_le_bytes(*end));
+    (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]), end)
 }
 
 /// Of an input that is shorter: as if zeros followed.
 #[cold]
 #[inline(never)]
-fn short_beginning(input: &[u8]) -> [u64; 3] {
+fn short_beginning(input: &[u8]) -> Beginning {
     let mut beginning = [0; BEGINNING_BYTES];
     let length = input.len().min(BEGINNING_BYTES);
     beginning[..length].copy_from_slice(&input[..length]);
