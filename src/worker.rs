@@ -265,6 +265,7 @@ impl Worker {
                 arrival.guess = guesses.guess(arrival.hash);
             }
             for arrival in asked.iter() {
+                self.recent.prefetch(arrival.print);
                 self.ask_for_request(arrival);
             }
             for arrival in ready.iter() {

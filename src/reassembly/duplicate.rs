@@ -8,6 +8,7 @@
 //! when it is made.
 
 use crate::limits::{COPY_TIME_NS, RECENT_PER_SET, RECENT_SETS};
+use crate::prefetch::prefetch_nth;
 use crate::units::{Direction, Timestamp};
 
 /// Bits of a time that don't count: what is left are units of some 65 µs.
@@ -94,6 +95,12 @@ impl Recent {
     /// A connection begins.
     pub fn connection_begins(&mut self, at: Timestamp) {
         self.certain_from = self.certain_from.max(at.after(COPY_TIME_NS + 1));
+    }
+
+    /// Asks for the memory that is needed to remember a packet.
+    #[inline(always)]
+    pub fn prefetch(&self, print: Print) {
+        prefetch_nth(&self.sets[..], print.set());
     }
 
     /// Whether a packet is a copy of one that was seen shortly before, or after; if it is not, it is remembered. `is_next`: it
