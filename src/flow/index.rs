@@ -139,11 +139,11 @@ impl Index {
         self.entries[place] = tag(hash) | slot;
     }
 
-    /// Makes it anew with room for as many and one more: of all slots in it, with their hashes.
+    /// Makes it anew with room for twice as many: of all slots in it, with their hashes.
     pub fn rebuild(&mut self, count: usize, slots: impl Iterator<Item = (u64, u32)>) {
         let mut places = self.entries.len();
         // At least half of the room is left, so that it is some time until it is made anew again.
-        while (count + 1) * 8 > places * 3 {
+        while count * 8 > places * 3 {
             places *= 2;
         }
         // What was there is not needed for it: so there are never two of them.
@@ -239,5 +239,19 @@ mod tests {
         }
         assert_eq!((index.taken, index.places().guess(3)), (0, NONE));
         assert!(index.entries.iter().all(|&entry| entry == FREE));
+    }
+
+    #[test]
+    fn it_doubles_when_three_quarters_are_taken() {
+        let mut index = Index::default();
+        for slot in 0..1000 {
+            if !index.has_room() {
+                let before = index.entries.len();
+                index.rebuild(slot as usize, (0..slot).map(|slot| (u64::from(slot) * 7919, slot)));
+                assert_eq!((index.entries.len(), index.taken), (2 * before, before * 3 / 4));
+            }
+            index.insert(u64::from(slot) * 7919, slot);
+        }
+        assert_eq!(index.entries.len(), 2048);
     }
 }

@@ -177,7 +177,7 @@ impl<T: Keyed> Table<T> {
         if !index.has_room() {
             let others = (0..slots.span()).filter(|&other| other != slot && slots.peek(other).value.is_some());
             let hashed = others.map(|other| (hash_of(other, slots, tags.as_deref(), *seed), other));
-            index.rebuild(slots.in_use() as usize, hashed);
+            index.rebuild(slots.in_use() as usize - 1, hashed);
         }
         index.insert(hash, slot);
         Some(slot)
