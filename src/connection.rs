@@ -241,21 +241,22 @@ pub struct Labels {
     version: Vec<u8>,
 }
 
-/// Who talks to whom.
+/// Who talks to whom. What statistics and the flow table use comes first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Identity {
-    /// Derived from the tuple and the time of the first packet: the same in every run.
-    pub id: u64,
+    /// The client's number in the worker's statistics.
+    pub client_number: u32,
+    /// The server's.
+    pub server_number: u32,
     /// The client.
     pub client: Endpoint,
     /// The server.
     pub server: Endpoint,
     /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
     pub vlans: [u16; 2],
-    /// The client's number in the worker's statistics.
-    pub client_number: u32,
-    /// The server's.
-    pub server_number: u32,
+    /// Derived from the tuple and the time of the first packet: the same in every run.
+    pub id: u64,
 }
 
 /// A reply, as told to a [`Recorder`].

@@ -18,25 +18,25 @@ pub fn prefetch_nth<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
-/// Asks for the cache lines of `values[index]`; if there is no such value, for whatever is there.
+/// Asks for the cache lines that `values[index]` begins with, of so many bytes; if there is no such value, for whatever is there.
 #[inline(always)]
-pub fn prefetch_all_of_nth<T>(values: &[T], index: usize) {
+pub fn prefetch_begin_of_nth<T>(values: &[T], index: usize, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let first = values.as_ptr().wrapping_add(index).cast::<i8>();
         let mut offset = 0;
-        while offset < size_of::<T>() {
+        while offset + LINE_BYTES < bytes {
             // SAFETY: a prefetch of any address neither reads nor faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(offset)) };
             offset += LINE_BYTES;
         }
-        // It need not begin with a line; then it ends in one more.
+        // Wherever in a line it begins, that is where it ends.
         // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(size_of::<T>().saturating_sub(1))) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(bytes.saturating_sub(1))) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, index);
+    let _ = (values, index, bytes);
 }
 
 /// Asks for all cache lines of some bytes that hold several messages, each of which is read where it begins and ends.

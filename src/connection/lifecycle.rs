@@ -30,6 +30,7 @@ pub enum Admission {
 
 impl Keyed for Connection {
     const BYTES_BESIDE: usize = size_of::<Aside>();
+    const BYTES_USED: usize = std::mem::offset_of!(Connection, identity) + std::mem::offset_of!(Identity, id);
 
     #[inline(always)]
     fn ends(&self) -> (&Endpoint, &Endpoint) {
@@ -43,6 +44,9 @@ impl Keyed for Connection {
         self.facts.has_all(Facts::PLAIN, Facts::IPV4) && ends.are(&self.identity.client, &self.identity.server)
     }
 }
+
+// Slots begin at any multiple of 16 bytes.
+const _: () = assert!((48 + Connection::BYTES_USED).div_ceil(64) == 4, "no usual segment touches five cache lines");
 
 impl Connection {
     /// A connection that begins with `segment`; `None` if it can't: nothing in it tells of requests or replies to come.

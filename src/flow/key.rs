@@ -154,6 +154,8 @@ impl FlowKey {
 pub trait Keyed {
     /// Bytes that one may need elsewhere, of those that the table has for it.
     const BYTES_BESIDE: usize = 0;
+    /// Bytes that it begins with, which are all that a usual segment of it touches.
+    const BYTES_USED: usize;
 
     /// The client's end and the server's, as its key has them.
     fn ends(&self) -> (&Endpoint, &Endpoint);

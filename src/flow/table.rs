@@ -5,7 +5,7 @@
 //! caller is told, and may make room with [`Table::first_of_some`].
 
 use crate::pool::Pool;
-use crate::prefetch::prefetch_all_of_nth;
+use crate::prefetch::prefetch_begin_of_nth;
 
 use super::expiry::{HasLinks, Links, Wheel};
 use super::hash::Seed;
@@ -230,13 +230,13 @@ pub struct Guesses<'t, T> {
     slots: &'t [Slot<T>],
 }
 
-impl<T> Guesses<'_, T> {
+impl<T: Keyed> Guesses<'_, T> {
     /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
     /// it is asked for.
     #[inline(always)]
     pub fn guess(&self, hash: u64) -> u32 {
         let guess = self.places.guess(hash);
-        prefetch_all_of_nth(self.slots, guess as usize);
+        prefetch_begin_of_nth(self.slots, guess as usize, T::BYTES_USED);
         guess
     }
 }
@@ -274,6 +274,8 @@ mod tests {
     struct Entry(FlowKey, u64);
 
     impl Keyed for Entry {
+        const BYTES_USED: usize = size_of::<Entry>();
+
         fn ends(&self) -> (&Endpoint, &Endpoint) {
             (&self.0.client, &self.0.server)
         }
