@@ -61,7 +61,8 @@ impl Connection {
         if self.facts.has(Facts::PLAIN) { Arrived::Done } else { self.arrived(resources) }
     }
 
-    /// The same of one that is the usual next one, which acknowledges up to `ack`. If the connection is plain no more, [`Connection::arrived`] is to be asked.
+    /// The same of one that is the usual next one, which acknowledges up to `ack`. If the connection is plain no more,
+    /// [`Connection::arrived`] is to be asked.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub fn arrive_usual<R: Recorder>(

@@ -145,7 +145,9 @@ fn is_shed_in_whole_connections(mode: &str, stops: u32) -> bool {
     let share_max = summary["input"]["shed"]["share_max"].as_f64().expect("a share");
     let kept = (1.0 - share_max) * f64::from(CONNECTIONS);
     println!("{mode}: {whole} connections are whole of {CONNECTIONS}, {of_packets}, {}", summary["input"]["shed"]);
-    assert!(whole as f64 > 0.9 * kept, "{whole} of {kept}: {of_packets}, {}", summary["connections"]);
+    // Which are kept their hashes decide: of few there are by chance some fewer, hardly ever by three deviations.
+    let least = kept - (0.1 * kept).max(3.0 * kept.sqrt());
+    assert!(whole as f64 > least, "{whole} of {kept}: {of_packets}, {}", summary["connections"]);
     // One that comes back between a request and its reply may have missed one.
     assert!(sum(&of_packets["gaps"]) * 50 <= u64::from(CONNECTIONS), "{of_packets}");
     // In the end all are seen again.
