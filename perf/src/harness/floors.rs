@@ -20,7 +20,7 @@ use crate::frame::SERVER_PORT;
 use crate::generator::Trace;
 
 /// Frames that are taken together.
-const BATCH_FRAMES: usize = 64;
+const BATCH_FRAMES: usize = 32;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 /// Secrets of the hash, which needs none here, but costs no less.
