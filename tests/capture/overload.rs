@@ -145,7 +145,19 @@ fn is_shed_in_whole_connections(mode: &str, stops: u32) -> bool {
     let share_max = summary["input"]["shed"]["share_max"].as_f64().expect("a share");
     let kept = (1.0 - share_max) * f64::from(CONNECTIONS);
     println!("{mode}: {whole} connections are whole of {CONNECTIONS}, {of_packets}, {}", summary["input"]["shed"]);
-    // Which are kept their hashes decide: of few there are by chance some fewer, hardly ever by three deviations.
+    // One that comes back has another identity: whose exchanges have one, from the first to the last, was never left out.
+    let mut identities: HashMap<String, HashSet<&str>> = HashMap::new();
+    for record in &records {
+        let (identity, _) = record["event"]["id"].as_str().and_then(|id| id.rsplit_once('-')).expect("an identity");
+        identities.entry(client(record)).or_default().insert(identity);
+    }
+    let was_kept = |client: &str, all: &[(String, u64, u64)]| {
+        let ends = |told: &Vec<_>| (told.first(), told.last()) == (all.first(), all.last());
+        identities.get(client).is_some_and(|some| some.len() == 1) && told.get(client).is_some_and(ends)
+    };
+    let never_left_out = expected.iter().filter(|(client, all)| was_kept(client, all)).count();
+    assert_eq!(whole, never_left_out, "those that are whole, and those that should be: {of_packets}");
+    // Which these are their hashes decide: of few there are by chance some fewer, hardly ever by three deviations.
     let least = kept - (0.1 * kept).max(3.0 * kept.sqrt());
     assert!(whole as f64 > least, "{whole} of {kept}: {of_packets}, {}", summary["connections"]);
     // One that comes back between a request and its reply may have missed one.
