@@ -14,6 +14,7 @@ pub mod recording;
 mod shed;
 
 use std::cmp::Reverse;
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -288,12 +289,13 @@ impl Worker {
     fn ask_for_request(&self, arrival: &Arrival<'_>) {
         if let Some(connection) = self.table.peek(arrival.guess) {
             connection.prefetch_head(&self.resources);
-            // Of requests all of it is needed, and so it is of what may be several replies; whether it is long can be foretold.
-            let Some(behind) = arrival.sent.payload.get(ASKED_BYTES..) else { return };
-            match arrival.direction {
-                Some(Direction::Request) => prefetch_bytes(behind),
-                _ if connection.awaits_several() && behind.len() > LINE_BYTES => prefetch_bytes_early(behind),
-                _ => {}
+            // Of requests all of it is needed, and so it is of what may be several replies. Which of the two it is, and how long,
+            // can't be foretold: few are asked about that.
+            let is_request = arrival.direction == Some(Direction::Request);
+            let payload = arrival.sent.payload;
+            let of_reply = select_unpredictable(connection.awaits_several(), ASKED_BYTES + LINE_BYTES, usize::MAX);
+            if payload.len() > select_unpredictable(is_request, ASKED_BYTES, of_reply) {
+                if is_request { prefetch_bytes(payload) } else { prefetch_bytes_early(payload) }
             }
         }
     }
@@ -334,10 +336,10 @@ impl Worker {
         let step = frames.get(..STEP_FRAMES).unwrap_or(frames);
         let mut left = step.iter();
         while let Some(frame) = left.next() {
-            if frame.bytes.len() <= SHORT_FRAME_BYTES {
-                // What ends in it, as most replies do, is read to its end.
-                prefetch_nth(frame.bytes, frame.bytes.len().wrapping_sub(1));
-            }
+            // What ends in it, as most replies do, is read to its end; of a long one the beginning has been asked for. No branch: how
+            // long the next one is can't be foretold.
+            let length = frame.bytes.len();
+            prefetch_nth(frame.bytes, if length <= SHORT_FRAME_BYTES { length.wrapping_sub(1) } else { 0 });
             match self.decode_one(frame, only, arrivals, others) {
                 Fate::Arrives => {}
                 // Counted when its fate is known.

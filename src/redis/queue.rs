@@ -149,9 +149,8 @@ impl Queue {
     /// The same of the third, if it is known which one that is: the second one has not come yet, which says that.
     #[inline(always)]
     pub fn prefetch_third(&self, first: &Request, pool: &Pool<Request>) {
-        if self.length > 2
-            && let Some(third) = pool.find(first.ahead)
-        {
+        // Not asked: whether there is one can't be foretold. If there is none, another one is asked for.
+        if let Some(third) = pool.find_near(first.ahead) {
             third.prefetch();
         }
     }

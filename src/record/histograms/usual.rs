@@ -36,7 +36,7 @@ pub struct UsualSample {
 /// Places of which a series may have any: the first that is free, or that of the series that came first.
 const WAYS: usize = if cfg!(test) { 2 } else { 4 };
 /// So many times these.
-const SETS: usize = if cfg!(test) { 2 } else { 64 };
+const SETS: usize = if cfg!(test) { 2 } else { 256 };
 /// In [`Sums::alone`]: none of the parts is all of the latency.
 const MIXED: usize = 3;
 
@@ -112,7 +112,9 @@ impl UsualSeries {
 
     #[inline(always)]
     fn set(&mut self, parts: u64) -> &mut [Sums; WAYS] {
-        let set = parts.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.trailing_zeros());
+        // Servers and commands are small numbers, either of which may be the same for all.
+        let both = parts ^ parts.rotate_left(9);
+        let set = both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SETS.trailing_zeros());
         &mut self.sets[set as usize % SETS]
     }
 
