@@ -4,7 +4,7 @@
 //! between bounds are checked when this file compiles.
 
 /// Frames that a worker takes at a time.
-pub const BATCH_FRAMES: usize = 32;
+pub const BATCH_FRAMES: usize = 64;
 
 /// Tunnels within one another that are looked into.
 pub const TUNNELS_MAX: usize = 4;

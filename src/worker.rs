@@ -4,9 +4,9 @@
 //!  frames ─► decode ─► key, hash ─► flow table, copies ─► connection (reassembly, resp, pairing) ─► recording ─► ring ─► writer
 //! ```
 //!
-//! Frames come in batches, and go from stage to stage a few at a time: they are decoded and hashed, their place in the table is
-//! looked up, then what their connection needs, and only then they are processed. What is needed at a stage is asked for at the one
-//! before, and others are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After
+//! Frames come in batches, and go from stage to stage: they are decoded and hashed, their place in the table is looked up, then what
+//! their connection needs, and only then they are processed. What is needed at a stage is asked for at the one before, and others
+//! are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After
 //! warm-up it allocates nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
 pub mod emission;
@@ -80,8 +80,8 @@ impl<'a> Arrival<'a> {
     }
 }
 
-/// Frames that are on their way together.
-type Step<'a> = ArrayVec<Arrival<'a>, STEP_FRAMES>;
+/// The decoded frames of a batch.
+type Arrivals<'a> = ArrayVec<Arrival<'a>, BATCH_FRAMES>;
 
 /// Frames of another kind than the usual one, each of which has its place among the arrivals.
 #[derive(Default)]
@@ -111,10 +111,14 @@ struct Seen {
     shed_bytes: u64,
 }
 
-/// Frames that go from one stage to the next together: they are decoded, looked up, asked about, processed.
-const STEP_FRAMES: usize = 4;
 /// So many frames before it is decoded a frame's headers are asked for.
-const FRAMES_AHEAD: usize = 2 * STEP_FRAMES;
+const FRAMES_AHEAD: usize = 8;
+/// So many frames after it was decoded a frame's connection is looked up,
+const STEPS_TO_LOOK_UP: usize = 4;
+/// what the connection needs is asked for,
+const STEPS_TO_ASK: usize = 10;
+/// and it arrives there.
+const STEPS_TO_ARRIVE: usize = 12;
 /// So many bytes of a payload have been asked for with the headers before it.
 const ASKED_BYTES: usize = 44;
 /// Of longer frames few are read to their end: they are the middle of something long.
@@ -127,8 +131,10 @@ fn ask_for_headers(frame: &Frame<'_>) {
     prefetch_nth(frame.bytes, LINE_BYTES);
 }
 
+/// After so many frames it is looked whether something is scarce: each may take some of it.
+const RELIEF_FRAMES: usize = 32;
 /// Frames after which counters are published.
-const PUBLISH_FRAMES: usize = 64 * BATCH_FRAMES;
+const PUBLISH_FRAMES: usize = 32 * BATCH_FRAMES;
 
 /// One core's state.
 #[derive(Debug)]
@@ -229,51 +235,59 @@ impl Worker {
 
     /// Processes a batch up to the first fragment in it, or its end; answers how many frames that were.
     ///
-    /// Frames go from stage to stage a few at a time, and while they are processed the memory of those behind them comes.
+    /// With each frame that is decoded one of those before it goes on at each of the stages behind, and while one is processed the
+    /// memory of others comes.
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
-        if self.resources.scarce().is_some()
-            && let Some(first) = frames.first()
-        {
-            self.relieve(first.at);
-        }
         frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
         // Where no connection is left out, and none is told from another one by tags.
         let is_simple = !self.shed.is_at_work() && !self.keying.by_vlan;
         let only = if is_simple { self.keying.ports.only() } else { Only::NONE };
-        let mut steps: [Step<'_>; 4] = Default::default();
-        // Each is on its way through all of the stages, in turn.
-        let mut stages = steps.each_mut();
+        let mut arrivals = Arrivals::new();
         let mut others = Others::default();
         let mut seen = Seen::default();
         // Those that are not decoded yet, up to the fragment or the end.
-        let (mut coming, mut end) = (frames, frames.len());
+        let (mut coming, mut end) = (frames.iter(), frames.len());
+        let mut step = 0_usize;
         loop {
-            let [decoded, looked_up, asked, ready] = &mut stages;
-            if !coming.is_empty() {
-                let done = self.decode(coming, only, decoded, &mut others, &mut seen);
-                let is_whole = done == coming.len().min(STEP_FRAMES);
-                coming = coming.get(done..).unwrap_or_default();
-                if !is_whole {
-                    end -= coming.len();
-                    coming = &[];
+            if let Some(frame) = coming.next() {
+                match self.take_in(frame, coming.as_slice(), only, &mut arrivals, &mut others) {
+                    Fate::Arrives => {}
+                    // Counted when its fate is known.
+                    Fate::Skipped(Skip::Fragment) => {
+                        end -= coming.len() + 1;
+                        coming = [].iter();
+                        continue;
+                    }
+                    Fate::Skipped(skip) => {
+                        seen.skipped += 1;
+                        self.resources.counters.count(skip.counter());
+                        continue;
+                    }
+                    Fate::Shed => {
+                        seen.shed += 1;
+                        seen.shed_bytes += u64::from(frame.wire_len);
+                        continue;
+                    }
                 }
-            } else if looked_up.is_empty() && asked.is_empty() && ready.is_empty() {
+            } else if step >= arrivals.len() + STEPS_TO_ARRIVE {
                 break;
             }
-            let guesses = self.table.guesses();
-            for arrival in looked_up.iter_mut() {
-                arrival.guess = guesses.guess(arrival.hash);
+            if let Some(arrival) = arrivals.get_mut(step.wrapping_sub(STEPS_TO_LOOK_UP)) {
+                arrival.guess = self.table.guess(arrival.hash);
             }
-            for arrival in asked.iter() {
+            if let Some(arrival) = arrivals.get(step.wrapping_sub(STEPS_TO_ASK)) {
                 self.recent.prefetch(arrival.print);
                 self.ask_for_request(arrival);
             }
-            for arrival in ready.iter() {
+            let number = step.wrapping_sub(STEPS_TO_ARRIVE);
+            if let Some(arrival) = arrivals.get(number) {
+                if number.is_multiple_of(RELIEF_FRAMES) && self.resources.scarce().is_some() {
+                    self.relieve(arrival.at);
+                }
                 self.arrive(arrival, &mut others);
             }
-            ready.clear();
-            stages.rotate_right(1);
+            step += 1;
         }
         let bytes: u64 = frames.iter().take(end).map(|frame| u64::from(frame.wire_len)).sum();
         let counters = &mut self.resources.counters;
@@ -321,40 +335,24 @@ impl Worker {
         self.recording.hand_over(&mut self.resources.counters);
     }
 
-    /// Decodes the first few of some frames up to the first fragment among them, and answers how many frames that were; what is no
-    /// segment of interest is counted and left out.
+    /// Takes a frame, with those that come behind it: if it is a segment of interest, it is the next arrival.
     #[inline(always)]
-    fn decode<'a>(
+    fn take_in<'a>(
         &mut self,
-        frames: &[Frame<'a>],
+        frame: &Frame<'a>,
+        behind: &[Frame<'a>],
         only: Only,
-        arrivals: &mut Step<'a>,
+        arrivals: &mut Arrivals<'a>,
         others: &mut Others<'a>,
-        seen: &mut Seen,
-    ) -> usize {
-        frames.iter().skip(FRAMES_AHEAD).take(STEP_FRAMES).for_each(ask_for_headers);
-        let step = frames.get(..STEP_FRAMES).unwrap_or(frames);
-        let mut left = step.iter();
-        while let Some(frame) = left.next() {
-            // What ends in it, as most replies do, is read to its end; of a long one the beginning has been asked for. No branch: how
-            // long the next one is can't be foretold.
-            let length = frame.bytes.len();
-            prefetch_nth(frame.bytes, if length <= SHORT_FRAME_BYTES { length.wrapping_sub(1) } else { 0 });
-            match self.decode_one(frame, only, arrivals, others) {
-                Fate::Arrives => {}
-                // Counted when its fate is known.
-                Fate::Skipped(Skip::Fragment) => return step.len() - left.len() - 1,
-                Fate::Skipped(skip) => {
-                    seen.skipped += 1;
-                    self.resources.counters.count(skip.counter());
-                }
-                Fate::Shed => {
-                    seen.shed += 1;
-                    seen.shed_bytes += u64::from(frame.wire_len);
-                }
-            }
+    ) -> Fate {
+        if let Some(ahead) = behind.get(FRAMES_AHEAD - 1) {
+            ask_for_headers(ahead);
         }
-        step.len()
+        // What ends in it, as most replies do, is read to its end; of a long one the beginning has been asked for. No branch: how long
+        // the next one is can't be foretold.
+        let length = frame.bytes.len();
+        prefetch_nth(frame.bytes, if length <= SHORT_FRAME_BYTES { length.wrapping_sub(1) } else { 0 });
+        self.decode_one(frame, only, arrivals, others)
     }
 
     /// Decodes a frame: at once what nearly all are, of the usual kind, with the only server port.
@@ -363,7 +361,7 @@ impl Worker {
         &mut self,
         frame: &Frame<'a>,
         only: Only,
-        arrivals: &mut Step<'a>,
+        arrivals: &mut Arrivals<'a>,
         others: &mut Others<'a>,
     ) -> Fate {
         if let Some(usual) = Usual::of(frame)
@@ -382,7 +380,12 @@ impl Worker {
 
     /// The same of any frame. A segment, if anybody asked for its ports, becomes an arrival.
     #[inline(never)]
-    fn decode_otherwise<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Step<'a>, others: &mut Others<'a>) -> Fate {
+    fn decode_otherwise<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        arrivals: &mut Arrivals<'a>,
+        others: &mut Others<'a>,
+    ) -> Fate {
         let usual = Usual::of(frame).and_then(|usual| Some((usual, usual.sent()?))).filter(|_| !self.keying.by_vlan);
         let Some((usual, (sent, mark))) = usual else { return self.decode_unusual(frame, arrivals, others) };
         if self.keying.ports.only().is_neither(usual.ports()) {
@@ -405,7 +408,7 @@ impl Worker {
 
     /// The same of a frame of another kind, of which nothing is known yet.
     #[inline(never)]
-    fn decode_unusual<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Step<'a>, others: &mut Others<'a>) -> Fate {
+    fn decode_unusual<'a>(&mut self, frame: &Frame<'a>, arrivals: &mut Arrivals<'a>, others: &mut Others<'a>) -> Fate {
         let packet = match decode(frame) {
             Ok(packet) => packet,
             Err(skip) => return Fate::Skipped(skip),

@@ -2,7 +2,9 @@
 //!
 //! An entry is the number of a slot and, above it, a part of its key's hash, so that hardly any other slot is looked at on the way
 //! to one. What is behind a hash is most likely where the hash says, or next to it: one cache line, which can be asked for as soon
-//! as the hash is known. Whose hash it is only the slot tells. Grows by doubling, when three quarters are taken; never shrinks.
+//! as the hash is known. Whose hash it is only the slot tells. Grows by doubling, when half is taken; never shrinks.
+
+use std::hint::select_unpredictable;
 
 use crate::huge::{self, LARGE_BYTES};
 use crate::pool::NONE;
@@ -24,7 +26,7 @@ const PLACES_MIN: usize = 16;
 /// The index.
 #[derive(Debug)]
 pub struct Index {
-    /// A power of two, of which at least a quarter is free.
+    /// A power of two, of which at least half is free.
     entries: Vec<u32>,
     /// Those that are not free.
     taken: usize,
@@ -42,33 +44,6 @@ fn may_be(entry: u32, hash: u64) -> bool {
     (entry ^ tag(hash)) <= SLOT
 }
 
-/// All places of an index: what is asked of it again and again need not be read from it each time.
-#[derive(Clone, Copy)]
-pub struct Places<'i> {
-    entries: &'i [u32],
-    last: usize,
-}
-
-impl Places<'_> {
-    /// The first slot whose hash may be this one; it may be one that is no more, or a number that no slot has.
-    #[inline(always)]
-    pub fn guess(self, hash: u64) -> u32 {
-        let Places { entries, last } = self;
-        let mut place = hash as usize & last;
-        loop {
-            let entry = entries[place];
-            // A free place may seem to be one: its slot is beyond all others.
-            if may_be(entry, hash) {
-                return entry & SLOT;
-            }
-            if entry == FREE {
-                return NONE;
-            }
-            place = (place + 1) & last;
-        }
-    }
-}
-
 impl Default for Index {
     fn default() -> Index {
         Index { entries: vec![FREE; PLACES_MIN], taken: 0 }
@@ -81,9 +56,9 @@ impl Index {
         size_of_val(&*self.entries)
     }
 
-    /// Bytes for each entry that it may need: where it has just grown three eighths of its places are taken; with room for what the
+    /// Bytes for each entry that it may need: where it has just grown a quarter of its places is taken; with room for what the
     /// allocator makes of that.
-    pub const ENTRY_BYTES: usize = 16;
+    pub const ENTRY_BYTES: usize = 20;
 
     #[inline(always)]
     fn place(&self, hash: u64) -> usize {
@@ -96,10 +71,32 @@ impl Index {
         prefetch_nth(&self.entries, self.place(hash));
     }
 
-    /// All places.
+    /// The first slot whose hash may be this one; it may be one that is no more, or a number that no slot has.
     #[inline(always)]
-    pub fn places(&self) -> Places<'_> {
-        Places { entries: &self.entries, last: self.entries.len() - 1 }
+    pub fn guess(&self, hash: u64) -> u32 {
+        let (entries, last) = (&self.entries[..], self.entries.len() - 1);
+        let place = hash as usize & last;
+        // Without a branch: which of the two it is can't be foretold.
+        let (first, second) = (entries[place], entries[(place + 1) & last]);
+        let entry = select_unpredictable(may_be(first, hash), first, second);
+        if may_be(entry, hash) { entry & SLOT } else { self.guess_farther(hash) }
+    }
+
+    /// The same of one that is neither in the first place nor in the second.
+    #[inline(never)]
+    fn guess_farther(&self, hash: u64) -> u32 {
+        let mut place = self.place(hash);
+        loop {
+            let entry = self.entries[place];
+            // A free place may seem to be one: its slot is beyond all others.
+            if may_be(entry, hash) {
+                return entry & SLOT;
+            }
+            if entry == FREE {
+                return NONE;
+            }
+            place = (place + 1) & (self.entries.len() - 1);
+        }
     }
 
     /// The slot with this hash that is the one.
@@ -125,7 +122,7 @@ impl Index {
     /// Whether there is room for one more; else it is to be [made anew](Index::rebuild) first.
     #[inline]
     pub fn has_room(&self) -> bool {
-        (self.taken + 1) * 4 <= self.entries.len() * 3
+        (self.taken + 1) * 2 <= self.entries.len()
     }
 
     /// Adds a slot that is not there yet. There must be room.
@@ -143,7 +140,7 @@ impl Index {
     pub fn rebuild(&mut self, count: usize, slots: impl Iterator<Item = (u64, u32)>) {
         let mut places = self.entries.len();
         // At least half of the room is left, so that it is some time until it is made anew again.
-        while count * 8 > places * 3 {
+        while count * 4 > places {
             places *= 2;
         }
         // What was there is not needed for it: so there are never two of them.
@@ -204,7 +201,7 @@ mod tests {
                 let expected = model.find(hash, |one| one.0 == hash).map(|one| one.1);
                 prop_assert_eq!(found.is_some(), expected.is_some());
                 if expected.is_none() {
-                    prop_assert!(index.places().guess(hash) >= SLOTS_MAX || model.iter().all(|one| one.0 != hash));
+                    prop_assert!(index.guess(hash) >= SLOTS_MAX || model.iter().all(|one| one.0 != hash));
                 }
                 if is_insert {
                     if !index.has_room() {
@@ -219,11 +216,11 @@ mod tests {
                 }
                 for &(hash, slot) in &model {
                     prop_assert_eq!(index.find(hash, |other| other == slot), Some(slot));
-                    prop_assert!(index.places().guess(hash) < SLOTS_MAX);
+                    prop_assert!(index.guess(hash) < SLOTS_MAX);
                 }
                 let taken = index.entries.iter().filter(|&&entry| entry != FREE).count();
                 prop_assert_eq!(taken, index.taken);
-                prop_assert!(taken * 4 <= index.entries.len() * 3 && index.entries.len() <= (model.len() + 6).next_power_of_two() * 4);
+                prop_assert!(taken * 2 <= index.entries.len() && index.entries.len() <= (model.len() + 4).next_power_of_two() * 4);
             }
         }
     }
@@ -237,18 +234,18 @@ mod tests {
         for slot in [2, 0, 5, 1, 4, 3] {
             index.remove(3, slot);
         }
-        assert_eq!((index.taken, index.places().guess(3)), (0, NONE));
+        assert_eq!((index.taken, index.guess(3)), (0, NONE));
         assert!(index.entries.iter().all(|&entry| entry == FREE));
     }
 
     #[test]
-    fn it_doubles_when_three_quarters_are_taken() {
+    fn it_doubles_when_half_is_taken() {
         let mut index = Index::default();
         for slot in 0..1000 {
             if !index.has_room() {
                 let before = index.entries.len();
                 index.rebuild(slot as usize, (0..slot).map(|slot| (u64::from(slot) * 7919, slot)));
-                assert_eq!((index.entries.len(), index.taken), (2 * before, before * 3 / 4));
+                assert_eq!((index.entries.len(), index.taken), (2 * before, before / 2));
             }
             index.insert(u64::from(slot) * 7919, slot);
         }

@@ -9,7 +9,7 @@ use crate::prefetch::prefetch_begin_of_nth;
 
 use super::expiry::{HasLinks, Links, Wheel};
 use super::hash::Seed;
-use super::index::{Index, Places, SLOTS_MAX};
+use super::index::{Index, SLOTS_MAX};
 use super::key::{FlowKey, Ipv4Ends, Keyed};
 use crate::decode::tags::Tags;
 use crate::units::Timestamp;
@@ -111,7 +111,7 @@ impl<T: Keyed> Table<T> {
         self.index.find(hash, |slot| self.is_keyed(slot, self.get(slot), key))
     }
 
-    /// Asks for what [`Guesses::guess`] needs.
+    /// Asks for what [`Table::guess`] needs.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         self.index.prefetch(hash);
@@ -122,10 +122,13 @@ impl<T: Keyed> Table<T> {
         self.slots.span()
     }
 
-    /// What tells where connections are most likely.
+    /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
+    /// it is asked for.
     #[inline(always)]
-    pub fn guesses(&self) -> Guesses<'_, T> {
-        Guesses { places: self.index.places(), slots: self.slots.all() }
+    pub fn guess(&self, hash: u64) -> u32 {
+        let guess = self.index.guess(hash);
+        prefetch_begin_of_nth(self.slots.all(), guess as usize, T::BYTES_USED);
+        guess
     }
 
     /// The connection in a slot.
@@ -221,23 +224,6 @@ impl<T: Keyed> Table<T> {
             }
         }
         first.map(|(_, slot)| slot)
-    }
-}
-
-/// Tells where connections are most likely.
-pub struct Guesses<'t, T> {
-    places: Places<'t>,
-    slots: &'t [Slot<T>],
-}
-
-impl<T: Keyed> Guesses<'_, T> {
-    /// Where a connection with a key of this hash is most likely, or a number that no slot has; of its slot nothing has been read, but
-    /// it is asked for.
-    #[inline(always)]
-    pub fn guess(&self, hash: u64) -> u32 {
-        let guess = self.places.guess(hash);
-        prefetch_begin_of_nth(self.slots, guess as usize, T::BYTES_USED);
-        guess
     }
 }
 

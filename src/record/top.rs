@@ -13,6 +13,8 @@
 //!
 //! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
 
+use std::hint::select_unpredictable;
+
 use crate::huge::{self, LARGE_BYTES};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::{prefetch, prefetch_nth};
@@ -654,7 +656,9 @@ fn short_of(name: &NameRoom) -> [u8; SHORT_BYTES] {
 #[inline(always)]
 fn find_likely(index: &[Slot], hash: u64) -> Likely {
     let slot = hash as usize & (index.len() - 1);
-    let found = index[slot];
+    // Without a branch: which of the two it is can't be foretold.
+    let (first, second) = (index[slot], index[(slot + 1) & (index.len() - 1)]);
+    let found = select_unpredictable(first.may_be(hash), first, second);
     if found.may_be(hash) { Likely::at(found) } else { find_farther(index, slot, hash) }
 }
 

@@ -53,7 +53,7 @@ enum What {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
         shards: u32,
     },
-    /// Tells how long a worker takes for a batch of 32 frames
+    /// Tells how long a worker takes for a batch of 64 frames
     Latency {
         /// Which traffic
         profile: Profile,
