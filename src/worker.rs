@@ -9,6 +9,7 @@
 //! are processed meanwhile, so that nobody waits for memory. A worker shares nothing with the others. After
 //! warm-up it allocates nothing; it never locks, logs or formats, and reads no clock: time is what the frames and watermarks say.
 
+mod arrival;
 pub mod emission;
 pub mod recording;
 mod shed;
@@ -25,9 +26,9 @@ use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resource
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
 use crate::decode::ports::Only;
-use crate::decode::{Sent, Skip, Usual, decode};
+use crate::decode::{Skip, Usual, decode};
 use crate::flow::hash::Seed;
-use crate::flow::key::{FlowKey, Ipv4Ends, Keying};
+use crate::flow::key::{Ipv4Ends, Keying};
 use crate::flow::table::Table;
 use crate::limits::{BATCH_FRAMES, Budget};
 use crate::pool::NONE;
@@ -37,59 +38,12 @@ use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
 use crate::units::{Direction, Timestamp};
 
+use arrival::{Arrival, Arrivals, Known, Others};
 use recording::Recording;
 use shed::Shed;
 
 /// A batch of frames.
 pub type Batch<'a> = ArrayVec<Frame<'a>, BATCH_FRAMES>;
-
-/// A decoded frame on its way to its connection.
-#[repr(C)]
-struct Arrival<'a> {
-    ends: Ipv4Ends,
-    /// Where its connection is most likely.
-    guess: u32,
-    hash: u64,
-    sent: Sent<'a>,
-    at: Timestamp,
-    /// What copies of it have in common.
-    print: Print,
-    /// `None`: it is none of the usual kind, but the next of the others.
-    direction: Option<Direction>,
-}
-
-/// What is known of a decoded frame of whatever kind.
-struct Known<'a> {
-    sent: Sent<'a>,
-    /// Bytes of it that were cut off.
-    cut: u32,
-    at: Timestamp,
-    direction: Direction,
-    print: Print,
-    hash: u64,
-    key: FlowKey,
-    vlans: [u16; 2],
-}
-
-impl<'a> Arrival<'a> {
-    /// All that is known of one of the usual kind.
-    #[inline(never)]
-    fn known(&self, direction: Direction) -> Known<'a> {
-        let &Arrival { sent, ends, hash, at, print, .. } = self;
-        Known { sent, cut: 0, at, direction, print, hash, key: ends.into(), vlans: [0; 2] }
-    }
-}
-
-/// The decoded frames of a batch.
-type Arrivals<'a> = ArrayVec<Arrival<'a>, BATCH_FRAMES>;
-
-/// Frames of another kind than the usual one, each of which has its place among the arrivals.
-#[derive(Default)]
-struct Others<'a> {
-    all: ArrayVec<Known<'a>, BATCH_FRAMES>,
-    /// Those that have arrived.
-    arrived: usize,
-}
 
 /// What becomes of a frame.
 #[derive(Clone, Copy)]
@@ -119,6 +73,8 @@ const STEPS_TO_LOOK_UP: usize = 4;
 const STEPS_TO_ASK: usize = 10;
 /// and it arrives there.
 const STEPS_TO_ARRIVE: usize = 12;
+/// From so many connections on, of some 240 bytes each, no processor remembers where the pages of most of them are.
+const MANY_CONNECTIONS: u32 = 4 << 20;
 /// So many bytes of a payload have been asked for with the headers before it.
 const ASKED_BYTES: usize = 44;
 /// Of longer frames few are read to their end: they are the middle of something long.
@@ -234,11 +190,28 @@ impl Worker {
     }
 
     /// Processes a batch up to the first fragment in it, or its end; answers how many frames that were.
-    ///
-    /// With each frame that is decoded one of those before it goes on at each of the stages behind, and while one is processed the
-    /// memory of others comes.
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
+        if self.table.span() < MANY_CONNECTIONS {
+            self.process_in_steps::<1>(frames)
+        } else {
+            self.process_many(frames)
+        }
+    }
+
+    /// The same where the pages of each connection are to be found first: for several of them at the same time.
+    #[inline(never)]
+    fn process_many(&mut self, frames: &[Frame<'_>]) -> usize {
+        self.process_in_steps::<4>(frames)
+    }
+
+    /// See [`Worker::process_up_to_fragment`].
+    ///
+    /// With each frame that is decoded one of those before it goes on at each of the stages behind, and while one is processed the
+    /// memory of others comes. So many of them are looked up `TOGETHER`.
+    #[inline(always)]
+    fn process_in_steps<const TOGETHER: usize>(&mut self, frames: &[Frame<'_>]) -> usize {
+        const { assert!(STEPS_TO_LOOK_UP + TOGETHER <= STEPS_TO_ASK) };
         frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
         // Where no connection is left out, and none is told from another one by tags.
         let is_simple = !self.shed.is_at_work() && !self.keying.by_vlan;
@@ -273,8 +246,13 @@ impl Worker {
             } else if step >= arrivals.len() + STEPS_TO_ARRIVE {
                 break;
             }
-            if let Some(arrival) = arrivals.get_mut(step.wrapping_sub(STEPS_TO_LOOK_UP)) {
-                arrival.guess = self.table.guess(arrival.hash);
+            if step.is_multiple_of(TOGETHER) {
+                for before in 0..TOGETHER {
+                    let number = step.wrapping_sub(STEPS_TO_LOOK_UP).wrapping_sub(before);
+                    if let Some(arrival) = arrivals.get_mut(number) {
+                        arrival.guess = self.table.guess(arrival.hash);
+                    }
+                }
             }
             if let Some(arrival) = arrivals.get(step.wrapping_sub(STEPS_TO_ASK)) {
                 self.recent.prefetch(arrival.print);
