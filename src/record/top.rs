@@ -14,12 +14,11 @@
 //! All memory is taken at the beginning (untouched pages cost nothing); nothing allocates but [`Top::absorb`].
 
 use std::hint::select_unpredictable;
+use std::ops::AddAssign;
 
 use crate::huge::{self, LARGE_BYTES};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::{prefetch, prefetch_nth};
-
-use std::ops::AddAssign;
 
 /// What was done with a name, and how it went. A cache line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
