@@ -7,7 +7,7 @@ use crate::redis::pairing::{Flags, Outcome};
 use crate::redis::redact;
 use crate::redis::replication::{Channel, Link, is_deferred, number};
 use crate::redis::reply::Reply;
-use crate::redis::request::Request;
+use crate::redis::request::{Confirmed, Request};
 use crate::redis::session::{Act, Reading};
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
@@ -260,13 +260,13 @@ impl Connection {
         }
         self.left_queue(head, resources);
         let request = resources.requests.get_mut(head);
-        let first_of_several = request.replied_bytes > 0;
+        let (t3, bytes_before) = request.confirmed().map_or((reply.t3, 0), |confirmed| (confirmed.t3, confirmed.bytes));
         let facts = ReplyFacts {
             kind,
             begin: reply.begin,
-            t3: if first_of_several { request.t3() } else { reply.t3 },
+            t3,
             t4: time,
-            bytes: end.distance_from(reply.begin) + request.replied_bytes,
+            bytes: end.distance_from(reply.begin) + bytes_before,
             error: &reply.error,
             response: if act == Act::Exec && !self.shows_items(resources) { &[] } else { &reply.response },
             nulls: Some(reply.nulls),
@@ -327,16 +327,18 @@ impl Connection {
         }
         let act = resources.act(head);
         let subscriptions = self.subscriptions(resources);
-        let request = resources.requests.get_mut(head);
-        if request.confirmations_left == 0 {
-            request.confirmations_left = self.session.confirmations(act, request, subscriptions).max(1);
-            request.set_t3(reply.t3);
+        let request = resources.requests.get(head);
+        if request.confirmed().is_none() {
+            let left = self.session.confirmations(act, request, subscriptions).max(1);
+            let begun = Confirmed { t3: reply.t3, bytes: 0, left };
+            *resources.requests.get_mut(head).confirmed_mut() = Some(begun);
         }
         self.count_subscriptions(reply, resources);
-        let request = resources.requests.get_mut(head);
-        request.confirmations_left -= 1;
-        if request.confirmations_left > 0 {
-            request.replied_bytes += end.distance_from(reply.begin);
+        if let Some(confirmed) = resources.requests.get_mut(head).confirmed_mut()
+            && confirmed.left > 1
+        {
+            confirmed.left -= 1;
+            confirmed.bytes += end.distance_from(reply.begin);
             return resources.counters.count(Counter::RepliesPaired);
         }
         self.pair(reply, outcome, end, time, resources, recorder);

@@ -110,10 +110,6 @@ pub struct Request {
     pub args: u32,
     /// Keys among them.
     pub keys: u32,
-    /// Bytes of the replies before its last one, if there are several.
-    pub replied_bytes: u64,
-    /// Confirmations that are still to come, of a subscription command that has begun to be answered.
-    pub confirmations_left: u32,
     /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
     pub(super) ahead: u32,
     brief: Brief,
@@ -155,13 +151,23 @@ impl DerefMut for LateDraft {
 /// What those are told who ask for a draft that was not made.
 static NO_DRAFT: Draft = Draft::NEW;
 
+/// What has come of the replies of a subscription command, of which each confirms a channel.
+#[derive(Debug)]
+pub struct Confirmed {
+    /// First byte of the first one.
+    pub t3: Timestamp,
+    /// Bytes of those before the last one.
+    pub bytes: u64,
+    /// Confirmations that are still to come.
+    pub left: u32,
+}
+
 /// What is needed while a request streams by, and what only few have.
 #[derive(Debug)]
 struct Draft {
     /// It is no request: here requests may be hidden.
     stretch: Option<Stretch>,
-    /// First byte of its first reply, if there are several.
-    t3: Timestamp,
+    confirmed: Option<Confirmed>,
     /// The arguments as they may be shown, see [`arguments`].
     arguments: Vec<u8>,
     /// Arguments that change the session, see [`Request::note`].
@@ -198,7 +204,7 @@ struct Draft {
 impl Draft {
     const NEW: Draft = Draft {
         stretch: None,
-        t3: Timestamp::NONE,
+        confirmed: None,
         arguments: Vec::new(),
         notes: Vec::new(),
         noting: Noting::Nothing,
@@ -222,6 +228,7 @@ impl Draft {
     /// Empties a used one, which keeps its buffers.
     fn reset(&mut self) {
         self.stretch = None;
+        self.confirmed = None;
         self.arguments.clear();
         self.notes.clear();
         self.noting = Noting::Nothing;
@@ -263,9 +270,7 @@ impl Request {
             flags: Flags::default(),
             args: 0,
             keys: 0,
-            confirmations_left: 0,
             ahead: NONE,
-            replied_bytes: 0,
             timed_out: false,
             form: Form::Streamed,
             brief: Brief::default(),
@@ -283,8 +288,6 @@ impl Request {
         self.flags = Flags::default();
         self.args = 0;
         self.keys = 0;
-        self.confirmations_left = 0;
-        self.replied_bytes = 0;
         self.timed_out = false;
         self.form = Form::Streamed;
         let draft = &mut *self.draft;
@@ -344,14 +347,15 @@ impl Request {
         self.draft.stretch = Some(stretch);
     }
 
-    /// First byte of its first reply; means something only if there are several.
-    pub fn t3(&self) -> Timestamp {
-        self.draft.t3
+    /// What has come of several replies, if that has begun.
+    pub fn confirmed(&self) -> Option<&Confirmed> {
+        if self.is_usual() { None } else { self.draft.confirmed.as_ref() }
     }
 
-    /// The first of several replies has come.
-    pub fn set_t3(&mut self, t3: Timestamp) {
-        self.draft.t3 = t3;
+    /// The same, to change; of a subscription command, which is none of the usual form.
+    pub fn confirmed_mut(&mut self) -> &mut Option<Confirmed> {
+        debug_assert!(!self.is_usual());
+        &mut self.draft.confirmed
     }
 
     /// Whether an inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
@@ -469,7 +473,7 @@ impl Default for Request {
 
 const _: () = assert!(PENDING_PER_CONNECTION_MAX < NONE);
 const _: () = assert!(std::mem::offset_of!(Request, args) == 64, "a queue is read by its requests' first cache line");
-const _: () = assert!(std::mem::offset_of!(Request, draft) == 192, "a usual request has three");
+const _: () = assert!(size_of::<Request>() == 192, "a usual request has two or three, and there are no more");
 
 #[cfg(test)]
 mod tests;

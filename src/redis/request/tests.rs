@@ -283,9 +283,10 @@ fn of_what_a_request_of_the_pool_was_before_a_usual_one_keeps_nothing() {
     let commands = usual::UsualCommands::new(table, &Acts::new(table), &Possible::new(table), &KEYS);
     let bytes = multibulk(&["GET", "key"]);
     let found = commands.read(&bytes).unwrap();
-    let mut request = Request { timed_out: true, replied_bytes: 7, confirmations_left: 3, ..Request::new() };
+    let mut request = Request { timed_out: true, ..Request::new() };
+    *request.confirmed_mut() = Some(Confirmed { t3: Timestamp(1), bytes: 7, left: 3 });
     found.fill(&mut request);
-    assert_eq!((request.timed_out, request.replied_bytes, request.confirmations_left), (false, 0, 0));
+    assert!(!request.timed_out && request.confirmed().is_none());
     let brief = request.brief().unwrap();
     let key = keys(brief.list()).next().unwrap();
     assert_eq!((brief.key(), key.name), ((&b"key"[..], key.role), &b"key"[..]));

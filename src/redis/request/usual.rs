@@ -257,8 +257,6 @@ impl UsualRequest<'_, '_> {
         request.form = Form::Brief;
         request.args = u32::from(self.words);
         request.keys = 1;
-        request.replied_bytes = 0;
-        request.confirmations_left = 0;
         if !request.brief.fill(&self.shape.list, self.key, self.last, self.others()) {
             request.form = Form::Usual;
             arguments::fill(&mut request.draft.arguments, &self.shape.list, self.key, self.others());
