@@ -31,7 +31,7 @@ pub use usual::Arrived;
 
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
-use crate::limits::{self, Budget, items};
+use crate::limits::{Budget, items};
 use crate::pool::{NONE, Pool};
 use crate::reassembly::pages::Pages;
 use crate::reassembly::stream::HalfStream;
@@ -45,9 +45,9 @@ use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
 use crate::redis::request::usual::UsualCommands;
 use crate::redis::request::{Request, Shown};
-use crate::redis::session::{Act, Acts, Session};
+use crate::redis::session::{Act, Acts, Database, Session};
 use crate::resp::parser::{Kind, Parser};
-use crate::units::{Direction, Endpoint, Offset, Timestamp};
+use crate::units::{Conversation, Direction, Offset, Timestamp};
 
 /// What all connections of a worker go by.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ impl Resources {
 
 /// Bytes that a request may need: its item of EXEC's array is one more.
 fn request_bytes(shown: &Shown) -> usize {
-    size_of::<Request>() + limits::NOTES_BYTES_MAX + shown.arguments_bytes_max() + Reply::ITEM_BYTES
+    Request::bytes_max(shown) + Reply::ITEM_BYTES
 }
 
 /// What a connection that resyncs may need.
@@ -241,7 +241,7 @@ pub struct Labels {
     version: Vec<u8>,
 }
 
-/// Who talks to whom. What statistics and the flow table use comes first.
+/// Who talks to whom, and their numbers. What statistics and the flow table use comes first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Identity {
@@ -249,14 +249,8 @@ pub struct Identity {
     pub client_number: u32,
     /// The server's.
     pub server_number: u32,
-    /// The client.
-    pub client: Endpoint,
-    /// The server.
-    pub server: Endpoint,
-    /// The VLAN that its first packet was in, and that inside it (two tags); 0: none.
-    pub vlans: [u16; 2],
-    /// Derived from the tuple and the time of the first packet: the same in every run.
-    pub id: u64,
+    /// Which connection it is, and of whom.
+    pub conversation: Conversation,
 }
 
 /// A reply, as told to a [`Recorder`].
@@ -293,8 +287,8 @@ pub struct Exchange<'a> {
     pub reply: Option<&'a ReplyFacts<'a>>,
     /// Last byte of the reply or push before.
     pub previous: Timestamp,
-    /// The database that it used, where that is known.
-    pub db: Option<u32>,
+    /// The database that it used.
+    pub db: Database,
     /// What is known of the client.
     pub labels: Option<&'a Labels>,
     /// The EXEC that executed it.
@@ -376,8 +370,8 @@ pub struct Connection {
     /// Unfinished messages of both directions.
     unfinished: [u32; 2],
     labels: u32,
-    /// The database that it uses; [`NONE`]: that is not known.
-    db: u32,
+    /// The database that it uses.
+    db: Database,
     /// Who talks to whom.
     pub identity: Identity,
     /// The request that is streaming in.
@@ -410,11 +404,6 @@ impl Connection {
         let head = self.queue.head().filter(is_told);
         let Aside { children, internal, .. } = self.aside(resources);
         u64::from(self.queue.len() + children.len() - internal) - u64::from(head.is_some())
-    }
-
-    /// The database that it uses, where that is known.
-    fn db(&self) -> Option<u32> {
-        (self.db != NONE).then_some(self.db)
     }
 
     /// The direction as this connection knows it, of a segment that goes `direction` by its ports.

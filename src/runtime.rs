@@ -155,7 +155,9 @@ fn analyse<B>(
     let mut replication: Vec<ReplicationLink> =
         reports.iter_mut().flatten().flat_map(|report| std::mem::take(&mut report.replication)).collect();
     // An order that does not depend on the workers.
-    replication.sort_by_key(|link| (link.facts.sync_started, link.identity.client, link.identity.id));
+    replication.sort_by_key(|link| {
+        (link.facts.sync_started, link.identity.conversation.client, link.identity.conversation.id)
+    });
     let keys = reports.iter_mut().flatten().filter_map(|report| report.keys.take()).reduce(|mut all, one| {
         all.absorb(&one);
         all

@@ -158,6 +158,20 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Who talks to whom, in which connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Conversation {
+    /// The client.
+    pub client: Endpoint,
+    /// The server.
+    pub server: Endpoint,
+    /// The VLAN that the connection's first packet was in, and that inside it (two tags); 0: none.
+    pub vlans: [u16; 2],
+    /// Derived from the tuple and the time of the first packet: the same in every run.
+    pub id: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

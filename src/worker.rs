@@ -22,7 +22,7 @@ use arrayvec::ArrayVec;
 
 use crate::capture::Frame;
 use crate::capture::spread::Spread;
-use crate::connection::{Arrived, Connection, Identity, ReplicationLink, Resources, Settings};
+use crate::connection::{Arrived, Connection, ReplicationLink, Resources, Settings};
 use crate::counters::{Counter, Counters, Published};
 use crate::decode::fragment::Fragments;
 use crate::decode::ports::Only;
@@ -36,7 +36,7 @@ use crate::prefetch::{LINE_BYTES, prefetch_bytes, prefetch_bytes_early, prefetch
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::record::keys::KeyStatistics;
 use crate::redis::pairing::Reason;
-use crate::units::{Direction, Timestamp};
+use crate::units::{Conversation, Direction, Timestamp};
 
 use arrival::{Arrival, Arrivals, Known, Others};
 use recording::Recording;
@@ -510,7 +510,7 @@ impl Worker {
     #[inline]
     fn end_if_shed(&mut self, slot: u32) -> bool {
         let connection = self.table.get_mut(slot);
-        let Identity { client, server, .. } = &connection.identity;
+        let Conversation { client, server, .. } = &connection.identity.conversation;
         if !self.shed.has_taken(client, server, connection.last_at()) {
             return false;
         }

@@ -66,7 +66,7 @@ fn run_moved(packets: &[Packet], ports: PortSet, port: u16, low: bool) -> Outcom
 fn told(outcomes: &Outcomes) -> Vec<String> {
     let tell = |record: &common::drive::Record| {
         let transaction = &record.transaction;
-        format!("{:x} {} {:?}", transaction.connection, record.essence(true), transaction.end)
+        format!("{:x} {} {:?}", transaction.conversation.id, record.essence(true), transaction.end)
     };
     let mut told: Vec<String> = outcomes.records.iter().map(tell).collect();
     told.sort();
@@ -598,7 +598,7 @@ fn a_doubtful_connection_that_closes_makes_room_for_the_next_between_the_same_en
     shuffled[2..5].rotate_left(1);
     for packets in [&talk.packets, &shuffled] {
         let named = run_moved(packets, PortSet::new([80]), 80, false);
-        let started = |outcomes: &Outcomes| outcomes.records.last().map(|record| record.transaction.connection);
+        let started = |outcomes: &Outcomes| outcomes.records.last().map(|record| record.transaction.conversation.id);
         assert_eq!(started(&run_moved(packets, any(), 80, false)), started(&named), "the second begins with its SYN");
     }
     let outcomes = talk.run();

@@ -53,7 +53,7 @@ fn borrowed(frames: &Frames) -> Vec<Frame<'_>> {
 fn story(outcomes: &Outcomes) -> Vec<String> {
     let told = outcomes.records.iter().map(|record| {
         let mut transaction = record.transaction;
-        (transaction.vlans, transaction.text_at, transaction.rare) = ([0; 2], 0, 0);
+        (transaction.conversation.vlans, transaction.text_at, transaction.rare) = ([0; 2], 0, 0);
         let texts = [&record.arguments, &record.error, &record.response].map(|text| text.escape_ascii().to_string());
         format!("{transaction:?} {:?} {texts:?}", record.parent)
     });

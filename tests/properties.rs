@@ -509,7 +509,7 @@ fn a_stray_syn_from_the_servers_port_swaps_no_roles() {
     packets.extend_from_slice(live);
     let outcomes = run(&packets, Options::default());
     assert!(!outcomes.records.is_empty());
-    assert!(outcomes.records.iter().all(|record| record.transaction.server.port == 6379));
+    assert!(outcomes.records.iter().all(|record| record.transaction.conversation.server.port == 6379));
 }
 
 #[test]

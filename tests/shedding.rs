@@ -10,9 +10,8 @@ use proptest::prelude::*;
 use resptap::capture::spread::Spread;
 use resptap::counters::Counter;
 use resptap::limits::SHED_PARTS;
-use resptap::record::transaction::Transaction;
 use resptap::redis::pairing::{Outcome, Reason};
-use resptap::units::Timestamp;
+use resptap::units::{Conversation, Timestamp};
 use resptap::worker::Worker;
 
 use common::Random;
@@ -39,7 +38,7 @@ fn run_shedding(packets: &[Packet], secret: u64, watch: impl FnMut(&mut Worker, 
 fn paired(outcomes: &Outcomes, secret: u64) -> BTreeMap<u16, (usize, Vec<String>)> {
     let mut by_client: BTreeMap<u16, (usize, Vec<String>)> = BTreeMap::new();
     for record in outcomes.records.iter().filter(|record| record.is_paired()) {
-        let Transaction { client, server, .. } = &record.transaction;
+        let Conversation { client, server, .. } = &record.transaction.conversation;
         let part = Spread { workers: 1, secret }.part(client, server);
         by_client.entry(client.port).or_insert((part, Vec::new())).1.push(record.essence(true));
     }

@@ -113,7 +113,7 @@ fn told_by_resptap(frames: &[Owned], truth: &Truth, sightings: &Sightings) -> BT
     let outcomes = run_frames(&borrowed(frames), Options::default());
     let is_first = |record: &&Record| !record.transaction.flags.has(Flags::LATE);
     let mut records: Vec<&Record> = outcomes.records.iter().filter(is_first).collect();
-    records.sort_by_key(|record| (record.transaction.client.port, record.transaction.index));
+    records.sort_by_key(|record| (record.transaction.conversation.client.port, record.transaction.index));
     let mut told = BTreeMap::new();
     let mut from = 0;
     for record in records {
@@ -155,7 +155,7 @@ fn could_be(record: &Record, request: &Request) -> bool {
         Argument::KeyCut(text) | Argument::ValueCut(text) => word.starts_with(text),
         Argument::Hidden | Argument::Redacted | Argument::More => true,
     });
-    transaction.client.port == request.port
+    transaction.conversation.client.port == request.port
         && (is_gap || transaction.request_bytes == (request.end - request.begin) as u64)
         && are_shown
 }

@@ -32,7 +32,10 @@ fn told(record: &Record, moved: bool) -> (String, [u64; 2]) {
     transaction.flags = Flags(transaction.flags.0 & !(Flags::RETRANSMIT.0 | Flags::GAP.0));
     let texts = [&record.arguments, &record.error].map(|text| text.escape_ascii().to_string());
     (
-        format!("{:?} {:5} {transaction:?} {:?} {texts:?}", transaction.connection, transaction.index, record.parent),
+        format!(
+            "{:?} {:5} {transaction:?} {:?} {texts:?}",
+            transaction.conversation.id, transaction.index, record.parent
+        ),
         times,
     )
 }
@@ -87,7 +90,10 @@ fn of_a_capture_with_a_snap_length_of_128_no_pair_and_no_latency_differs() {
         let (clean, changed) = (run(&capture), run(&snapped(&capture)));
         let pair = |record: &Record| {
             let transaction = &record.transaction;
-            format!("{} {:?} {:?} {:?}", transaction.client, transaction.reply, transaction.t1, transaction.end)
+            format!(
+                "{} {:?} {:?} {:?}",
+                transaction.conversation.client, transaction.reply, transaction.t1, transaction.end
+            )
         };
         let pairs = |outcomes: &Outcomes| {
             outcomes.records.iter().filter(|record| record.is_paired()).map(pair).collect::<BTreeSet<_>>()

@@ -277,7 +277,7 @@ impl Recorder for Clerk<'_> {
     fn decided(&mut self, told: &Told<'_>, _counters: &mut Counters) {
         self.told += 1;
         let world = self.world;
-        let link = link_of(told.identity.client.port);
+        let link = link_of(told.identity.conversation.client.port);
         let of = &world.links[link];
         let begin = place(told.request.begin, of.isn[0]);
         let exchange = of.exchanges.binary_search_by_key(&begin, |exchange| exchange.request.start).ok();

@@ -8,7 +8,7 @@ use crate::redis::redact;
 use crate::redis::replication::{Channel, Link, is_deferred, number};
 use crate::redis::reply::Reply;
 use crate::redis::request::{Confirmed, Request};
-use crate::redis::session::{Act, Reading};
+use crate::redis::session::{Act, Database, Reading};
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
@@ -501,7 +501,7 @@ impl Connection {
                     self.note_channel(act, child, resources);
                 }
                 if !silent && act == Act::Select {
-                    self.db = NONE;
+                    self.db = Database::UNKNOWN;
                 }
             }
             resources.requests.give_back(child);
@@ -545,10 +545,11 @@ impl Connection {
         let request = requests.get(handle);
         match act {
             Act::Select => {
-                self.db = request.note(0).and_then(number).and_then(|db| u32::try_from(db).ok()).unwrap_or(NONE);
+                let number = request.note(0).and_then(number).and_then(|number| u32::try_from(number).ok());
+                self.db = number.map_or(Database::UNKNOWN, Database::new);
             }
             Act::Reset => {
-                self.db = self.db().map_or(NONE, |_| 0);
+                self.db = self.db.number().map_or(Database::UNKNOWN, |_| Database::FIRST);
                 if self.labels != NONE {
                     let labels = labels.get_mut(self.labels);
                     labels.name.clear();

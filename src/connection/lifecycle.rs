@@ -12,8 +12,8 @@ use crate::reassembly::stream::{HalfStream, Place};
 use crate::redis::habits::Habit;
 use crate::redis::pairing::{Flags, Outcome, Reason};
 use crate::redis::queue::Queue;
-use crate::redis::session::Session;
-use crate::units::{Direction, Endpoint, Timestamp};
+use crate::redis::session::{Database, Session};
+use crate::units::{Conversation, Direction, Endpoint, Timestamp};
 
 use super::{Aside, Certainty, Connection, Exchange, Facts, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
 
@@ -30,18 +30,19 @@ pub enum Admission {
 
 impl Keyed for Connection {
     const BYTES_BESIDE: usize = size_of::<Aside>();
-    const BYTES_USED: usize = std::mem::offset_of!(Connection, identity) + std::mem::offset_of!(Identity, id);
+    const BYTES_USED: usize = std::mem::offset_of!(Connection, identity.conversation.id);
 
     #[inline(always)]
     fn ends(&self) -> (&Endpoint, &Endpoint) {
-        let Identity { client, server, .. } = &self.identity;
+        let Conversation { client, server, .. } = &self.identity.conversation;
         if self.facts.has(Facts::SWAPPED) { (server, client) } else { (client, server) }
     }
 
     #[inline(always)]
     fn is_usual_between(&self, ends: Ipv4Ends) -> bool {
         // A plain one has not been swapped.
-        self.facts.has_all(Facts::PLAIN, Facts::IPV4) && ends.are(&self.identity.client, &self.identity.server)
+        self.facts.has_all(Facts::PLAIN, Facts::IPV4)
+            && ends.are(&self.identity.conversation.client, &self.identity.conversation.server)
     }
 }
 
@@ -100,8 +101,12 @@ impl Connection {
             previous: Timestamp::NONE,
             unfinished: [NONE; 2],
             labels: NONE,
-            db: if known { 0 } else { NONE },
-            identity: Identity { id, client, server, vlans, client_number: 0, server_number: 0 },
+            db: if known { Database::FIRST } else { Database::UNKNOWN },
+            identity: Identity {
+                client_number: 0,
+                server_number: 0,
+                conversation: Conversation { client, server, vlans, id },
+            },
             building: NONE,
             resync: NONE,
             first: Seq::of(streams[Direction::Request as usize].next()),
@@ -422,7 +427,7 @@ impl Connection {
     pub(super) fn forget_session<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         self.session.forget();
         self.forget_channel(resources);
-        self.db = NONE;
+        self.db = Database::UNKNOWN;
         self.drop_children(Outcome::Lost, resources, recorder);
     }
 
@@ -481,8 +486,7 @@ impl Connection {
             });
         }
         let Connection { identity, previous, .. } = self;
-        let exchange =
-            Exchange { identity, request, outcome, reply, previous: *previous, db: self.db(), labels, parent };
+        let exchange = Exchange { identity, request, outcome, reply, previous: *previous, db: self.db, labels, parent };
         recorder.decided(&exchange, counters);
     }
 }

@@ -32,9 +32,9 @@ use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::foreign::Foreign;
 use crate::redis::pairing::Reason;
 use crate::resp::detect::{Answered, Asked, is_requests, look_at_replies, look_at_requests, replies_in};
-use crate::units::{Direction, Timestamp};
+use crate::units::{Conversation, Direction, Timestamp};
 
-use super::{Aside, Certainty, Connection, Facts, Framing, Identity, Recorder, Resources, Start};
+use super::{Aside, Certainty, Connection, Facts, Framing, Recorder, Resources, Start};
 
 /// A segment, but for its payload's bytes. Its direction is that of the ports.
 #[derive(Clone, Copy, Debug)]
@@ -456,11 +456,11 @@ impl Connection {
 
     /// The end that was taken for the server is the client.
     fn swap_ends(&mut self) {
-        let Identity { id, client, server, .. } = self.identity;
+        let Conversation { id, client, server, .. } = self.identity.conversation;
         let of = |client, server| Seed::fixed(0).hash_of(&(client, server, self.head_at.0));
         // What else is part of it remains.
-        self.identity.id = id ^ of(client, server) ^ of(server, client);
-        (self.identity.client, self.identity.server) = (server, client);
+        self.identity.conversation.id = id ^ of(client, server) ^ of(server, client);
+        (self.identity.conversation.client, self.identity.conversation.server) = (server, client);
         self.facts.put(Facts::SWAPPED, !self.facts.has(Facts::SWAPPED));
     }
 

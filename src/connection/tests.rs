@@ -57,6 +57,14 @@ fn what_few_connections_have_takes_a_place_only_while_there_is_any_of_it() {
     }
 }
 
+#[test]
+fn the_reply_to_a_subscription_is_all_of_its_confirmations() {
+    let first = "[*3_$9_subscribe_$1_a_:1_]";
+    let played = play(&format!("C SYN | S SYN | C SUBSCRIBE a b | S {first} | wait 3s | S [*3_$9_subscribe_$1_b_:2_]"));
+    let [[_, bytes, t3, t4]] = played.replies[..] else { panic!("{:?}", played.replies) };
+    assert_eq!((bytes, (t4 - t3) / 1_000_000_000), (2 * 30, 3));
+}
+
 // Row 25.
 
 #[test]

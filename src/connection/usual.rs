@@ -17,7 +17,7 @@ use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::request::Request;
-use crate::redis::session::Act;
+use crate::redis::session::{Act, Database};
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
@@ -482,7 +482,7 @@ impl Connection {
     #[inline(always)]
     fn usual_pairing<'r>(&self, labels: &'r Pool<Labels>, time: Timestamp) -> Pairing<'r> {
         let labels = (self.labels != NONE).then(|| labels.get(self.labels));
-        Pairing { outcome: self.certainty.outcome(), db: self.db(), labels, time }
+        Pairing { outcome: self.certainty.outcome(), db: self.db, labels, time }
     }
 
     /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
@@ -577,7 +577,7 @@ struct Answer {
 #[derive(Clone, Copy, Debug)]
 struct Pairing<'r> {
     outcome: Outcome,
-    db: Option<u32>,
+    db: Database,
     labels: Option<&'r Labels>,
     time: Timestamp,
 }

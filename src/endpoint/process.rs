@@ -140,8 +140,8 @@ impl Processes {
     pub(crate) fn knowing(transaction: &crate::record::transaction::Transaction, process: Process) -> Processes {
         let mut processes = Processes::new(sync_channel(1).0, sync_channel(1).1);
         let ends = [None, Some(Arc::new(process))];
-        let known = Known { client: transaction.client, ends, asks: 1, is_answered: true, again: None };
-        processes.recent.insert(transaction.connection, known);
+        let known = Known { client: transaction.conversation.client, ends, asks: 1, is_answered: true, again: None };
+        processes.recent.insert(transaction.conversation.id, known);
         processes.version = 1;
         processes
     }
@@ -172,9 +172,9 @@ impl Processes {
         }
         let mut last = None;
         for transaction in &batch.transactions {
-            let connection = transaction.connection;
+            let connection = transaction.conversation.id;
             if last.replace(connection) != Some(connection) {
-                let (client, server) = (transaction.client, transaction.server);
+                let (client, server) = (transaction.conversation.client, transaction.conversation.server);
                 is_needed |= self.look_up(Introduction { connection, client, server }, now, &mut asks);
             }
         }

@@ -279,8 +279,8 @@ pub fn to_json(report: &Report<'_>) -> Value {
 fn replication(link: &ReplicationLink) -> Value {
     let facts = &link.facts;
     let mut fields = Map::new();
-    fields.insert("primary".into(), json!(link.identity.server.to_string()));
-    fields.insert("replica".into(), json!(link.identity.client.to_string()));
+    fields.insert("primary".into(), json!(link.identity.conversation.server.to_string()));
+    fields.insert("replica".into(), json!(link.identity.conversation.client.to_string()));
     if let Some(channel) = facts.channel.name() {
         fields.insert("channel".into(), json!(channel));
     }

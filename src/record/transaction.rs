@@ -6,11 +6,12 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
-use crate::redis::arguments::{KeyPlace, Listed, SHORT_LIST_BYTES};
+use crate::redis::arguments::{Brief, KeyPlace, Listed};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
+use crate::redis::session::Database;
 use crate::resp::parser::Kind;
-use crate::units::{Address, Endpoint, Timestamp};
+use crate::units::{Address, Conversation, Endpoint, Timestamp};
 
 /// The parts of a latency, in nanoseconds (SPEC section 2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -52,16 +53,10 @@ impl Times {
 /// One request and what became of it. Plain data; its arguments lie in its batch's buffer from `text_at` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction {
-    /// Identifies the connection: derived from its tuple and the time of its first packet.
-    pub connection: u64,
+    /// The connection; the client asked.
+    pub conversation: Conversation,
     /// Which request of its connection it is, from 0.
     pub index: u64,
-    /// Who asked.
-    pub client: Endpoint,
-    /// Who answered.
-    pub server: Endpoint,
-    /// The VLAN that its connection's first packet was in, and that inside it (two tags); 0: none.
-    pub vlans: [u16; 2],
     /// First byte of the request.
     pub t1: Timestamp,
     /// When the exchange ended: last byte of the reply (never before t2); for a request without a reply t2, or t1 if that is
@@ -79,8 +74,8 @@ pub struct Transaction {
     pub keys: u32,
     /// Earlier requests that were still outstanding at t2.
     pub pipeline: u32,
-    /// The database that it used, where that is known.
-    pub db: Option<u32>,
+    /// The database that it used.
+    pub db: Database,
     /// The command.
     pub command: CommandId,
     /// More facts.
@@ -103,7 +98,8 @@ impl Transaction {
     /// Of which nothing is known but whose it is.
     #[cfg(test)]
     pub(crate) fn bare(connection: u64, client: Endpoint, server: Endpoint) -> Transaction {
-        Transaction { connection, client, server, ..Transaction::EMPTY }
+        let conversation = Conversation { id: connection, client, server, vlans: [0; 2] };
+        Transaction { conversation, ..Transaction::EMPTY }
     }
 
     /// There is nothing that only few have.
@@ -113,11 +109,8 @@ impl Transaction {
     pub const EMPTY: Transaction = {
         let nobody = Endpoint { address: Address([0; 16]), port: 0 };
         Transaction {
-            connection: 0,
+            conversation: Conversation { client: nobody, server: nobody, vlans: [0; 2], id: 0 },
             index: 0,
-            client: nobody,
-            server: nobody,
-            vlans: [0; 2],
             t1: Timestamp::NONE,
             end: Timestamp::NONE,
             times: None,
@@ -134,7 +127,7 @@ impl Transaction {
             arguments_len: 0,
             key: KeyPlace { at: 0, length: 0 },
             rare: Transaction::NOTHING_RARE,
-            db: None,
+            db: Database::UNKNOWN,
         }
     };
 }
@@ -232,19 +225,21 @@ impl Text {
     /// Appends a list; answers how many bytes it has.
     #[inline(always)]
     fn append(&mut self, list: Listed<'_>) -> u16 {
-        let at = self.taken as usize;
         match list {
-            Listed::Brief(list) => {
-                if let Some((bytes, length)) = list.short_list()
-                    && let Some(place) = self.room.get_mut(at..at + SHORT_LIST_BYTES)
-                {
-                    place.copy_from_slice(bytes);
-                    self.taken += u32::from(length);
-                    return u16::from(length);
-                }
-                self.append_any(list.list())
-            }
+            Listed::Brief(list) => self.append_brief(list),
+            Listed::Longer(list) => self.append_brief(list),
             Listed::Any(list) => self.append_any(list),
+        }
+    }
+
+    #[inline(always)]
+    fn append_brief<const BYTES: usize>(&mut self, list: &Brief<BYTES>) -> u16 {
+        match self.room.get_mut(self.taken as usize..).and_then(|room| list.write(room)) {
+            Some(length) => {
+                self.taken += u32::from(length);
+                u16::from(length)
+            }
+            None => self.append_any(&list.made()),
         }
     }
 
@@ -383,15 +378,25 @@ impl Texts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::arguments::Brief;
+    use crate::redis::arguments::{BRIEF_BYTES, BRIEF_HEAD_BYTES, BriefHead};
+    use crate::redis::keys::KeyRole;
 
-    fn push(batch: &mut RecordBatch, index: u64, arguments: &[u8]) -> bool {
-        let brief = Brief::of(arguments, 1 + index as usize % 16);
-        let listed = brief.as_ref().map_or(Listed::Any(arguments), Listed::Brief);
+    fn push(batch: &mut RecordBatch, index: u64, arguments: Listed<'_>) -> bool {
         let Some((place, texts)) = batch.place() else { return false };
         place.index = index;
-        texts.list(listed, place);
+        texts.list(arguments, place);
         true
+    }
+
+    /// A list that is made in its place.
+    fn brief(index: u64) -> Brief<BRIEF_BYTES> {
+        let head = BriefHead::new(b"GET", KeyRole::UNKNOWN).unwrap();
+        let key = index.to_le_bytes();
+        let mut last = [b'x'; BRIEF_HEAD_BYTES];
+        last[BRIEF_HEAD_BYTES - key.len()..].copy_from_slice(&key);
+        let mut brief = Brief::EMPTY;
+        assert!(brief.fill(&head, &key, &last, index as usize % 3));
+        brief
     }
 
     #[test]
@@ -399,14 +404,21 @@ mod tests {
         let mut batch = RecordBatch::default();
         for run in 0..2 {
             for index in 0..RECORD_BATCH as u64 {
-                assert!(push(&mut batch, index, &index.to_le_bytes()));
+                let is_pushed = if index % 3 == run {
+                    push(&mut batch, index, Listed::Brief(&brief(index)))
+                } else {
+                    push(&mut batch, index, Listed::Any(&index.to_le_bytes()))
+                };
+                assert!(is_pushed);
                 if index % 2 == run {
                     batch.add(Rare { parent: Some(index), script: b"script", ..Rare::default() });
                 }
             }
-            assert!(!push(&mut batch, 0, b"") && batch.transactions.len() == RECORD_BATCH);
+            assert!(!push(&mut batch, 0, Listed::Any(b"")) && batch.transactions.len() == RECORD_BATCH);
             for (index, transaction) in (0u64..).zip(&batch.transactions) {
-                assert_eq!((transaction.index, batch.arguments(transaction)), (index, &index.to_le_bytes()[..]));
+                let list = brief(index).made();
+                let arguments = if index % 3 == run { &*list } else { &index.to_le_bytes() };
+                assert_eq!((transaction.index, batch.arguments(transaction)), (index, arguments));
                 let rare = Rare { parent: Some(index), script: b"script", ..Rare::default() };
                 assert_eq!(batch.rare(transaction), if index % 2 == run { rare } else { Rare::default() });
             }
@@ -420,7 +432,7 @@ mod tests {
         let mut batch = RecordBatch::default();
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let mut taken = 0;
-        while push(&mut batch, taken as u64, &text[..taken * 7 % 1000]) {
+        while push(&mut batch, taken as u64, Listed::Any(&text[..taken * 7 % 1000])) {
             taken += 1;
         }
         let lengths = (0..taken).map(|taken| taken * 7 % 1000);

@@ -3,6 +3,8 @@
 //! Layout: one entry after the other, each a kind (1 byte; of a key with its role), a length (2 bytes, little endian) and
 //! that many bytes. An argument that streamed by has one entry, in order; a list holds at most the bytes it was made for; what does not fit ends it with [`Argument::More`].
 
+use std::ops::Deref;
+
 use crate::limits::ARGUMENTS_BYTES_MAX;
 use crate::short::copy;
 
@@ -77,14 +79,16 @@ pub fn append(list: &mut Vec<u8>, argument: Argument<'_>) {
 }
 
 /// Bytes of the place of a [`Brief`] list.
-const BRIEF_BYTES: usize = 100;
+pub const BRIEF_BYTES: usize = 40;
+/// The same of one that is not quite as brief.
+pub const LONGER_BYTES: usize = 88;
 /// Bytes in front of its key there.
 pub const BRIEF_HEAD_BYTES: usize = 16;
+/// Most bytes of the key of one that is not quite as brief.
+pub const LONGER_KEY_BYTES: usize = LONGER_BYTES - BRIEF_HEAD_BYTES;
 /// Most hidden arguments at its end, and their bytes.
 pub const HIDDEN_MAX: usize = 8;
 const HIDDEN_BYTES: usize = HIDDEN_MAX * ENTRY_HEADER_BYTES;
-/// Most bytes of its key.
-pub const BRIEF_KEY_BYTES: usize = BRIEF_BYTES - BRIEF_HEAD_BYTES - HIDDEN_BYTES;
 const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     let mut entries = [0; HIDDEN_BYTES];
     let mut at = 0;
@@ -94,6 +98,9 @@ const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
     }
     entries
 };
+
+/// Room for the longest of these lists.
+const BRIEF_LIST_BYTES: usize = LONGER_BYTES + HIDDEN_BYTES;
 
 /// How the list of a command with one key begins: with its name, and with all of the key's entry but its length and its name.
 #[derive(Clone, Copy, Debug)]
@@ -144,14 +151,13 @@ impl BriefHead {
     }
 }
 
-/// Bytes of a list that is copied in one go.
-pub const SHORT_LIST_BYTES: usize = 32;
-
 /// A list that is to be copied.
 #[derive(Clone, Copy, Debug)]
 pub enum Listed<'a> {
     /// A short one.
-    Brief(&'a Brief),
+    Brief(&'a Brief<BRIEF_BYTES>),
+    /// One that is not quite as short.
+    Longer(&'a Brief<LONGER_BYTES>),
     /// All of these bytes.
     Any(&'a [u8]),
 }
@@ -166,32 +172,31 @@ pub struct KeyPlace {
     pub length: u8,
 }
 
-/// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden.
-// What all of them have comes first, so that one with a short key takes fewer cache lines.
+/// A short list of the usual form, which remembers its key: a word, the key, and arguments that are hidden. It has so many bytes for
+/// the word and the key.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Brief {
+pub struct Brief<const BYTES: usize> {
     start: Start,
     key_length: u8,
-    length: u8,
+    /// Arguments that are hidden, which are not among the bytes.
+    hidden: u8,
     /// The key's name has its place, whatever is in front of it.
-    bytes: [u8; BRIEF_BYTES],
+    bytes: [u8; BYTES],
 }
 
-impl Default for Brief {
-    fn default() -> Self {
-        Brief { start: Start::NONE, key_length: 0, length: 0, bytes: [0; BRIEF_BYTES] }
-    }
-}
+impl<const BYTES: usize> Brief<BYTES> {
+    /// Of nothing.
+    pub const EMPTY: Brief<BYTES> = Brief { start: Start::NONE, key_length: 0, hidden: 0, bytes: [0; BYTES] };
 
-impl Brief {
     /// Makes it the list of a command, a key and so many hidden arguments, at most [`HIDDEN_MAX`]; `false`, and it is none, if the
     /// key is too long. `last`: the last bytes of the key, or all of it behind whatever else.
     #[inline(always)]
     pub fn fill(&mut self, head: &BriefHead, key: &[u8], last: &[u8; BRIEF_HEAD_BYTES], hidden: usize) -> bool {
+        const { assert!(BYTES <= u8::MAX as usize) };
         debug_assert!(hidden <= HIDDEN_MAX);
         let length = key.len();
-        if length > BRIEF_KEY_BYTES {
+        if length > BYTES - BRIEF_HEAD_BYTES {
             return false;
         }
         let end = BRIEF_HEAD_BYTES + length;
@@ -202,27 +207,11 @@ impl Brief {
             self.bytes[length..end].copy_from_slice(last);
         }
         self.bytes[..BRIEF_HEAD_BYTES].copy_from_slice(&head.bytes);
-        // No key has more than 255 bytes here.
         self.bytes[BRIEF_HEAD_BYTES - 2] = length as u8;
         self.start = head.start;
         self.key_length = length as u8;
-        self.length = head.start.bytes.wrapping_add(length as u8);
-        if hidden > 0 {
-            // What is behind the end is not part of the list.
-            self.bytes[end..end + HIDDEN_BYTES].copy_from_slice(&HIDDEN_ENTRIES);
-            self.length += (hidden * ENTRY_HEADER_BYTES) as u8;
-        }
+        self.hidden = hidden as u8;
         true
-    }
-
-    /// Of these bytes, if they fit from there on, which is not the first place.
-    #[cfg(test)]
-    pub(crate) fn of(list: &[u8], from: usize) -> Option<Brief> {
-        let mut brief = Brief { bytes: [b'b'; BRIEF_BYTES], ..Brief::default() };
-        brief.bytes.get_mut(from..from + list.len())?.copy_from_slice(list);
-        brief.start.bytes = (BRIEF_HEAD_BYTES - from) as u8;
-        brief.length = list.len() as u8;
-        Some(brief)
     }
 
     /// The name of the key, and what the command does with it.
@@ -231,29 +220,61 @@ impl Brief {
         (&self.bytes[BRIEF_HEAD_BYTES..BRIEF_HEAD_BYTES + usize::from(self.key_length)], self.start.role)
     }
 
-    /// The list, to be copied.
-    #[inline(always)]
-    pub fn listed(&self) -> Listed<'_> {
-        Listed::Brief(self)
-    }
-
     /// Where in the list the name of the key begins, and its length.
     #[inline(always)]
     pub fn key_place(&self) -> KeyPlace {
         KeyPlace { at: self.start.bytes, length: self.key_length }
     }
 
-    /// The list.
+    /// Writes the list where there is room for any such; answers how many bytes it has, or `None` if there is less room. What is
+    /// behind them is not part of it.
     #[inline(always)]
-    pub fn list(&self) -> &[u8] {
-        &self.bytes[self.start.from()..][..usize::from(self.length)]
+    pub fn write(&self, place: &mut [u8]) -> Option<u8> {
+        let place = place.first_chunk_mut::<BRIEF_LIST_BYTES>()?;
+        let Start { bytes, .. } = self.start;
+        let key_at = usize::from(bytes) % BRIEF_HEAD_BYTES;
+        // What is before the key, and some of that; then all that there may be of the key.
+        place[..BRIEF_HEAD_BYTES].copy_from_slice(&self.bytes[BRIEF_HEAD_BYTES - key_at..][..BRIEF_HEAD_BYTES]);
+        place[key_at..key_at + BYTES - BRIEF_HEAD_BYTES].copy_from_slice(&self.bytes[BRIEF_HEAD_BYTES..]);
+        let shown = bytes.wrapping_add(self.key_length);
+        if self.hidden == 0 {
+            return Some(shown);
+        }
+        let hidden = place.get_mut(usize::from(shown)..)?.first_chunk_mut()?;
+        *hidden = HIDDEN_ENTRIES;
+        Some(shown + self.hidden * ENTRY_HEADER_BYTES as u8)
     }
 
-    /// The list, if it is short, and how many of these bytes it has.
-    #[inline(always)]
-    pub fn short_list(&self) -> Option<(&[u8; SHORT_LIST_BYTES], u8)> {
-        let bytes = self.bytes[self.start.from()..].first_chunk()?;
-        (usize::from(self.length) <= SHORT_LIST_BYTES).then_some((bytes, self.length))
+    /// The list, by itself.
+    pub fn made(&self) -> List<'static> {
+        let mut bytes = [0; BRIEF_LIST_BYTES];
+        let length = self.write(&mut bytes).unwrap_or_default();
+        List::Made { bytes, length: usize::from(length) }
+    }
+}
+
+/// A list, wherever it is.
+#[derive(Clone, Copy, Debug)]
+pub enum List<'a> {
+    /// One that was made just now: so many of these bytes.
+    Made {
+        /// These.
+        bytes: [u8; BRIEF_LIST_BYTES],
+        /// So many.
+        length: usize,
+    },
+    /// One that is kept.
+    Kept(&'a [u8]),
+}
+
+impl Deref for List<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            List::Made { bytes, length } => &bytes[..*length],
+            List::Kept(list) => list,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::pool::NONE;
 use crate::prefetch::prefetch_lines;
 use crate::units::{Offset, Timestamp};
 
-use super::arguments::{self, Argument, Brief, ENTRY_HEADER_BYTES};
+use super::arguments::{self, Argument, BRIEF_BYTES, Brief, ENTRY_HEADER_BYTES, LONGER_BYTES, List};
 use super::command::{CommandId, CommandTable, WORD_BYTES_MAX};
 use super::keys::KeyRole;
 use super::keys::finder::KeyFinder;
@@ -77,9 +77,9 @@ enum Noted {
     Script,
 }
 
-/// A request: in its first bytes what a usual one has, which lies in few cache lines.
+/// A request: two cache lines, which have all that a usual one has.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub struct Request {
     /// The next one in its connection's queue.
     pub(super) next: u32,
@@ -112,8 +112,8 @@ pub struct Request {
     pub keys: u32,
     /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
     pub(super) ahead: u32,
-    brief: Brief,
-    draft: LateDraft,
+    brief: Brief<BRIEF_BYTES>,
+    late: Late,
 }
 
 /// How a request was read, and what of it is where.
@@ -125,26 +125,48 @@ enum Form {
     Usual,
     /// Likewise, and its arguments are here, not in the draft.
     Brief,
+    /// Likewise, and its arguments are where there is room for longer ones.
+    Longer,
 }
 
-/// A draft that is made when it is first needed, and stays: of thousands of requests that wait at the same time most are of the
-/// usual form, and need none.
+/// What is made when it is first needed, and stays: of thousands of requests that wait at the same time most are brief, and need
+/// nothing of it.
 #[derive(Debug, Default)]
-struct LateDraft(Option<Box<Draft>>);
+struct Late(Option<Box<Room>>);
 
-impl Deref for LateDraft {
+/// Room for what is not brief.
+#[derive(Debug)]
+struct Room {
+    /// Arguments of the usual form that are not quite as brief.
+    longer: Brief<LONGER_BYTES>,
+    /// Of requests that stream by.
+    draft: Option<Box<Draft>>,
+}
+
+impl Late {
+    fn room_mut(&mut self) -> &mut Room {
+        self.0.get_or_insert_with(|| Box::new(Room { longer: Brief::EMPTY, draft: None }))
+    }
+
+    fn longer(&self) -> &Brief<LONGER_BYTES> {
+        debug_assert!(self.0.is_some(), "one of this form has been filled");
+        self.0.as_ref().map_or(&Brief::EMPTY, |room| &room.longer)
+    }
+}
+
+impl Deref for Late {
     type Target = Draft;
 
     #[inline]
     fn deref(&self) -> &Draft {
-        self.0.as_deref().unwrap_or(&NO_DRAFT)
+        self.0.as_ref().and_then(|room| room.draft.as_deref()).unwrap_or(&NO_DRAFT)
     }
 }
 
-impl DerefMut for LateDraft {
+impl DerefMut for Late {
     #[inline]
     fn deref_mut(&mut self) -> &mut Draft {
-        self.0.get_or_insert_with(|| Box::new(Draft::NEW))
+        self.room_mut().draft.get_or_insert_with(|| Box::new(Draft::NEW))
     }
 }
 
@@ -273,8 +295,8 @@ impl Request {
             ahead: NONE,
             timed_out: false,
             form: Form::Streamed,
-            brief: Brief::default(),
-            draft: LateDraft::default(),
+            brief: Brief::EMPTY,
+            late: Late::default(),
         }
     }
 
@@ -290,33 +312,56 @@ impl Request {
         self.keys = 0;
         self.timed_out = false;
         self.form = Form::Streamed;
-        let draft = &mut *self.draft;
+        let draft = &mut *self.late;
         draft.reset();
         draft.make_room(shown);
+    }
+
+    /// Bytes that one may need, with all that it points to.
+    pub fn bytes_max(shown: &Shown) -> usize {
+        size_of::<Request>()
+            + size_of::<Brief<LONGER_BYTES>>()
+            + size_of::<Draft>()
+            + NOTES_BYTES_MAX
+            + shown.arguments_bytes_max()
     }
 
     /// Asks for the memory of all but the draft.
     #[inline(always)]
     pub fn prefetch(&self) {
-        prefetch_lines::<_, 3>(self);
+        prefetch_lines::<_, 2>(self);
     }
 
     /// The arguments as they may be shown, see [`arguments`].
-    #[inline(always)]
-    pub fn arguments(&self) -> &[u8] {
-        if self.is_brief() { self.brief.list() } else { &self.draft.arguments }
+    pub fn arguments(&self) -> List<'_> {
+        match self.form {
+            Form::Brief => self.brief.made(),
+            Form::Longer => self.late.longer().made(),
+            Form::Usual | Form::Streamed => List::Kept(&self.late.arguments),
+        }
     }
 
     /// The same, of one of the usual form that is short; it has no notes.
     #[inline(always)]
-    pub fn brief(&self) -> Option<&Brief> {
-        self.is_brief().then_some(&self.brief)
+    pub fn brief(&self) -> Option<&Brief<BRIEF_BYTES>> {
+        (self.form == Form::Brief).then_some(&self.brief)
     }
 
     /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.
     #[inline(always)]
     pub fn brief_key(&self) -> Option<(&[u8], KeyRole)> {
-        self.is_brief().then(|| self.brief.key())
+        if self.form == Form::Brief { Some(self.brief.key()) } else { self.longer_key() }
+    }
+
+    #[inline(never)]
+    fn longer_key(&self) -> Option<(&[u8], KeyRole)> {
+        (self.form == Form::Longer).then(|| self.late.longer().key())
+    }
+
+    /// The same, of one of the usual form that is not quite as short.
+    #[inline(always)]
+    pub fn not_so_brief(&self) -> Option<&Brief<LONGER_BYTES>> {
+        (self.form == Form::Longer).then(|| self.late.longer())
     }
 
     #[inline(always)]
@@ -324,49 +369,44 @@ impl Request {
         self.form != Form::Streamed
     }
 
-    #[inline(always)]
-    fn is_brief(&self) -> bool {
-        self.form == Form::Brief
-    }
-
     /// It is no request: here requests may be hidden.
     #[inline]
     pub fn stretch(&self) -> Option<Stretch> {
-        if self.is_usual() { None } else { self.draft.stretch }
+        if self.is_usual() { None } else { self.late.stretch }
     }
 
     /// The same, to change.
     #[inline]
     pub fn stretch_mut(&mut self) -> Option<&mut Stretch> {
-        if self.is_usual() { None } else { self.draft.stretch.as_mut() }
+        if self.is_usual() { None } else { self.late.stretch.as_mut() }
     }
 
     /// Makes an empty one a mark, see [`super::queue::Queue::mark`].
     pub fn make_mark(&mut self, stretch: Stretch) {
         debug_assert!(!self.is_usual() && self.args == 0);
-        self.draft.stretch = Some(stretch);
+        self.late.stretch = Some(stretch);
     }
 
     /// What has come of several replies, if that has begun.
     pub fn confirmed(&self) -> Option<&Confirmed> {
-        if self.is_usual() { None } else { self.draft.confirmed.as_ref() }
+        if self.is_usual() { None } else { self.late.confirmed.as_ref() }
     }
 
     /// The same, to change; of a subscription command, which is none of the usual form.
     pub fn confirmed_mut(&mut self) -> &mut Option<Confirmed> {
         debug_assert!(!self.is_usual());
-        &mut self.draft.confirmed
+        &mut self.late.confirmed
     }
 
     /// Whether an inline command is believed: what was taken for a boundary after a gap may lie within a value, whose lines look
     /// like inline commands.
     pub fn believe_inline(&mut self, is_believed: bool) {
-        self.draft.inline_is_believed = is_believed;
+        self.late.inline_is_believed = is_believed;
     }
 
     /// Whether its command is one that only nodes send one another.
     pub fn is_of_nodes(&self) -> bool {
-        !self.is_usual() && self.draft.is_of_nodes
+        !self.is_usual() && self.late.is_of_nodes
     }
 
     /// No more of it will be seen: nothing is kept of the argument that was streaming in.
@@ -374,19 +414,19 @@ impl Request {
         if self.is_usual() {
             return;
         }
-        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.draft.noting, Noting::Nothing) {
-            self.draft.notes.truncate(at);
+        if let Noting::Entry { at, .. } = std::mem::replace(&mut self.late.noting, Noting::Nothing) {
+            self.late.notes.truncate(at);
         }
-        if let Collect::Entry { at, .. } = self.draft.collect {
+        if let Collect::Entry { at, .. } = self.late.collect {
             // Its entry began as one that is hidden.
-            self.draft.arguments.truncate(at + ENTRY_HEADER_BYTES);
-            self.draft.collect = Collect::Nothing;
+            self.late.arguments.truncate(at + ENTRY_HEADER_BYTES);
+            self.late.collect = Collect::Nothing;
         }
     }
 
     #[inline]
     fn notes(&self) -> &[u8] {
-        if self.is_usual() { &[] } else { &self.draft.notes }
+        if self.is_usual() { &[] } else { &self.late.notes }
     }
 
     /// The n-th noted argument (from 0) of a command whose arguments change its session. Never a secret.
@@ -446,16 +486,16 @@ impl Request {
             return true;
         }
         let words = match table.get(self.command) {
-            Some(command) if command.flags.container => self.draft.declared.min(2),
+            Some(command) if command.flags.container => self.late.declared.min(2),
             _ => 1,
         };
-        !self.draft.word_cut && self.draft.begun >= words && self.draft.collect != Collect::Word
+        !self.late.word_cut && self.late.begun >= words && self.late.collect != Collect::Word
     }
 
     /// Whether its command is one that carries secrets, so that nothing of its arguments is told.
     #[inline]
     pub fn is_secret(&self) -> bool {
-        !self.is_usual() && self.draft.secret
+        !self.is_usual() && self.late.secret
     }
 
     /// RESP bytes.
@@ -473,7 +513,7 @@ impl Default for Request {
 
 const _: () = assert!(PENDING_PER_CONNECTION_MAX < NONE);
 const _: () = assert!(std::mem::offset_of!(Request, args) == 64, "a queue is read by its requests' first cache line");
-const _: () = assert!(size_of::<Request>() == 192, "a usual request has two or three, and there are no more");
+const _: () = assert!(size_of::<Request>() == 128, "thousands wait, and are in no near cache when they are answered");
 
 #[cfg(test)]
 mod tests;

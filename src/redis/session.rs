@@ -11,6 +11,28 @@ use super::reply::Reply;
 use super::request::Request;
 use crate::resp::parser::Kind;
 
+/// The database that a connection uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Database(u32);
+
+impl Database {
+    /// That is not known.
+    pub const UNKNOWN: Database = Database(u32::MAX);
+    /// The one that connections begin with.
+    pub const FIRST: Database = Database(0);
+
+    /// The one of this number.
+    pub fn new(number: u32) -> Database {
+        Database(number)
+    }
+
+    /// Its number, where that is known.
+    #[inline]
+    pub fn number(self) -> Option<u32> {
+        (self != Database::UNKNOWN).then_some(self.0)
+    }
+}
+
 /// What subscriptions are to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Topic {

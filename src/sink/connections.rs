@@ -83,10 +83,10 @@ impl Connections {
     /// Where the texts of a transaction's connection are, if they are anywhere.
     #[inline(always)]
     pub(super) fn find(&self, transaction: &Transaction) -> Place {
-        let Set { ids, places } = &self.sets[self.set_of(transaction.connection)];
+        let Set { ids, places } = &self.sets[self.set_of(transaction.conversation.id)];
         // Without branches: which of them it is nobody can foresee.
         let ids = ids.iter().enumerate();
-        let way = ids.fold(0, |way, (this, &id)| if id == transaction.connection { this } else { way });
+        let way = ids.fold(0, |way, (this, &id)| if id == transaction.conversation.id { this } else { way });
         Place(places[way] as usize)
     }
 
@@ -113,7 +113,7 @@ impl Connections {
     #[cold]
     #[inline(never)]
     fn make(&mut self, transaction: &Transaction, labels: Option<&Labels>) -> usize {
-        let id = transaction.connection;
+        let id = transaction.conversation.id;
         if self.sets[self.set_of(id)].way_of(id).is_none() {
             self.replaced += 1;
             if self.replaced > self.sets.len() / 4 && self.sets.len() < self.sets_max {
@@ -250,15 +250,16 @@ impl Connection {
             let [[high, low], [other_high, other_low]] = [one, other].map(|end| halves(end).unwrap_or([0; 2]));
             (high ^ other_high) | (low ^ other_low) | u64::from(one.port ^ other.port)
         };
-        let ends = differs(&self.client, &transaction.client) | differs(&self.server, &transaction.server);
-        ends | (self.id ^ transaction.connection) == 0
+        let ends = differs(&self.client, &transaction.conversation.client)
+            | differs(&self.server, &transaction.conversation.server);
+        ends | (self.id ^ transaction.conversation.id) == 0
             && self.labels.as_ref().map(|texts| texts.version) == labels.map(Labels::version)
     }
 
     fn make(&mut self, scratch: &mut Vec<u8>, transaction: &Transaction, labels: Option<&Labels>) {
-        let (client, server) = (transaction.client, transaction.server);
-        if self.is_free() || (self.id, self.client, self.server) != (transaction.connection, client, server) {
-            (self.id, self.client, self.server) = (transaction.connection, client, server);
+        let (client, server) = (transaction.conversation.client, transaction.conversation.server);
+        if self.is_free() || (self.id, self.client, self.server) != (transaction.conversation.id, client, server) {
+            (self.id, self.client, self.server) = (transaction.conversation.id, client, server);
             self.id_text = id_text(self.id);
             self.client_text = end_text(scratch, client);
             self.server_text = end_text(scratch, server);
@@ -353,6 +354,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::names::Names;
+    use crate::units::Conversation;
 
     fn endpoint(address: &str, port: u16) -> Endpoint {
         Endpoint { address: Address::from(address.parse::<std::net::IpAddr>().unwrap()), port }
@@ -367,7 +369,7 @@ mod tests {
     }
 
     fn check(connections: &mut Connections, transaction: &Transaction, labels: Option<&Labels>) {
-        let Transaction { connection, client, server, .. } = *transaction;
+        let Conversation { id: connection, client, server, .. } = transaction.conversation;
         let expected = connections.find(transaction);
         let found = connections.of(transaction, expected, labels);
         assert_eq!(found.id_text, *format!("{connection:016x}-").as_bytes());
@@ -391,7 +393,9 @@ mod tests {
             let mut connections = Connections::new(0);
             let (one, other) = (bare(0), Transaction::bare(0, longest, Endpoint { port: 6380, ..longest }));
             // An identifier could be had twice; that of the first is what a free place has.
-            for transaction in [one, other, one, Transaction::bare(0, one.client, longest), bare(7), other, bare(7)] {
+            for transaction in
+                [one, other, one, Transaction::bare(0, one.conversation.client, longest), bare(7), other, bare(7)]
+            {
                 check(&mut connections, &transaction, labels);
             }
         }

@@ -345,7 +345,7 @@ impl Record<'_> {
         // Of a reply that the capture missed nobody knows the size, nor of an item of EXEC's.
         if matches!(self.transaction.outcome, Outcome::Lost | Outcome::OneSided)
             || self.connection.labels.is_some()
-            || self.transaction.vlans != [0; 2]
+            || self.transaction.conversation.vlans != [0; 2]
         {
             return self.put_unusual_parties(line).turn();
         }
@@ -407,7 +407,7 @@ impl Record<'_> {
 
     /// A tag is a name, so ECS has it as a text. The inner one of two has an object of its own.
     fn put_vlans<L: Line>(&self, mut line: L) -> L {
-        let [vlan, inner_vlan] = self.transaction.vlans.map(u64::from);
+        let [vlan, inner_vlan] = self.transaction.conversation.vlans.map(u64::from);
         if vlan != 0 {
             line = line.field(br#","vlan":{"id":""#, vlan).put(br#""}"#);
         }
@@ -429,7 +429,7 @@ impl Record<'_> {
             }
             _ => self.put_counts(line.piece_but(redis, *counts_bytes), slot).turn(),
         };
-        if let Some(db) = transaction.db {
+        if let Some(db) = transaction.db.number() {
             line = line.field(br#","db":"#, u64::from(db));
         }
         if transaction.rare != Transaction::NOTHING_RARE {
@@ -537,7 +537,7 @@ impl Record<'_> {
             }
         }
         if let Some(parent) = rare.parent {
-            line = line.put(br#","parent":""#).put(&id_text(transaction.connection)).number(parent).put(b"\"");
+            line = line.put(br#","parent":""#).put(&id_text(transaction.conversation.id)).number(parent).put(b"\"");
         }
         line
     }

@@ -143,7 +143,7 @@ impl Page<'_> {
         self.heading("REPLICATION")?;
         for link in report.replication.iter().take(LINKS_SHOWN) {
             let facts = &link.facts;
-            let line = format!("{} follows {}", link.identity.client, link.identity.server);
+            let line = format!("{} follows {}", link.identity.conversation.client, link.identity.conversation.server);
             self.paragraph(&line, false)?;
             let sync = match facts.sync_result {
                 SyncResult::Partial => "went on from where it was".to_owned(),

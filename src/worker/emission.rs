@@ -10,7 +10,7 @@ use crate::redis::command::CommandTable;
 use crate::redis::redact;
 use crate::redis::request::Request;
 use crate::resp::parser::Kind;
-use crate::units::Timestamp;
+use crate::units::{Conversation, Timestamp};
 
 /// What is emitted.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Records {
     /// A connection is new.
     pub(super) fn introduce(&mut self, identity: &Identity) {
         if self.emission.introduces {
-            let Identity { id: connection, client, server, .. } = *identity;
+            let Conversation { id: connection, client, server, .. } = identity.conversation;
             self.batch.introduced.push(Introduction { connection, client, server });
         }
     }
@@ -75,9 +75,9 @@ impl Records {
         {
             let Some((place, texts)) = self.batch.place() else { return false };
             // Its times are known, and so is when it ended.
-            fill(place, exchange, Some(reply), Some(times), request_bytes, reply.t4.max(request.t2));
-            place.key = brief.key_place();
-            texts.list(brief.listed(), place);
+            let ended = reply.t4.max(request.t2);
+            fill(place, exchange, Some(reply), Some(times), request_bytes, ended, brief.key_place());
+            texts.list(Listed::Brief(brief), place);
             return true;
         }
         false
@@ -99,11 +99,18 @@ impl Records {
         }
         let Exchange { request, reply, .. } = *exchange;
         let may_show = self.emission.payload != Payload::None && may_show(request, reply.is_some(), error);
-        let arguments = Listed::Any(if may_show { request.arguments() } else { &[] });
+        let kept;
+        let (arguments, key) = match request.not_so_brief() {
+            Some(longer) if may_show => (Listed::Longer(longer), longer.key_place()),
+            _ => {
+                kept = request.arguments();
+                (Listed::Any(if may_show { &kept } else { &[] }), KeyPlace::default())
+            }
+        };
         let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
         let end = if ended.is_known() { ended } else { request.t1 };
         let Some((place, texts)) = self.batch.place() else { return false };
-        fill(place, exchange, reply, times, request.bytes(), end);
+        fill(place, exchange, reply, times, request.bytes(), end, key);
         texts.list(arguments, place);
         let script = request.noted_script().filter(|_| may_show);
         self.append_rare(exchange, error, script);
@@ -113,19 +120,20 @@ impl Records {
     /// Whether the filter lets it pass.
     fn passes(&self, exchange: &Exchange<'_>, times: Option<Times>, is_error: bool) -> bool {
         let request = exchange.request;
-        let name = arguments::iter(request.arguments()).find_map(|argument| match argument {
+        let arguments = request.arguments();
+        let name = arguments::iter(&arguments).find_map(|argument| match argument {
             Argument::Word(word) => Some(word),
             _ => None,
         });
         self.emission.filter.passes(&Candidate {
             command: request.command,
             name: name.unwrap_or_default(),
-            connection: exchange.identity.id,
-            client: exchange.identity.client,
-            server: exchange.identity.server,
+            connection: exchange.identity.conversation.id,
+            client: exchange.identity.conversation.client,
+            server: exchange.identity.conversation.server,
             latency: times.map(|times| times.latency()),
             is_error,
-            first_key: arguments::first_key(request.arguments()),
+            first_key: arguments::first_key(&arguments),
         })
     }
 
@@ -172,15 +180,13 @@ fn fill(
     made: Option<Times>,
     bytes: u64,
     ended: Timestamp,
+    key_place: KeyPlace,
 ) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.
     let Transaction {
-        connection,
+        conversation,
         index,
-        client,
-        server,
-        vlans,
         t1,
         end,
         times,
@@ -199,10 +205,7 @@ fn fill(
         arguments_len: _,
         rare: _,
     } = place;
-    *connection = identity.id;
-    *client = identity.client;
-    *server = identity.server;
-    *vlans = identity.vlans;
+    *conversation = identity.conversation;
     *index = request.index;
     *t1 = request.t1;
     *times = made;
@@ -217,7 +220,7 @@ fn fill(
     *outcome = exchange.outcome;
     *reply = facts.map(|facts| facts.kind);
     *end = ended;
-    *key = KeyPlace::default();
+    *key = key_place;
 }
 
 /// Whether a reply repeats what other clients sent.

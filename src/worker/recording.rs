@@ -1,6 +1,6 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
-use crate::connection::{Exchange, Identity, Recorder};
+use crate::connection::{Exchange, Identity, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::{OVERALL_BYTES, STATISTICS_BOXES};
@@ -77,8 +77,8 @@ impl Recording {
 
     /// Numbers a new connection's ends.
     pub fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
-        identity.client_number = self.directory.client(identity.client.address, counters);
-        identity.server_number = self.directory.server(identity.server, counters);
+        identity.client_number = self.directory.client(identity.conversation.client.address, counters);
+        identity.server_number = self.directory.server(identity.conversation.server, counters);
         self.records.introduce(identity);
     }
 
@@ -229,7 +229,7 @@ fn count_big(
     reply_bytes: u64,
 ) {
     let Exchange { identity, request, .. } = *exchange;
-    let place = (identity.id, request.index);
+    let place = (identity.conversation.id, request.index);
     for (biggest, bytes) in [(&mut keys.requests, request_bytes), (&mut keys.replies, reply_bytes)] {
         if biggest.wants(bytes, request.t1, place) {
             biggest.insert(big(exchange, error, bytes));
@@ -253,7 +253,7 @@ fn count_keys(
     let counts = !request.flags.has(Flags::LATE);
     let keyed = KeyedRequest {
         command: request.command,
-        arguments: request.arguments(),
+        arguments: &request.arguments(),
         keys: request.keys,
         has_gap: request.flags.has(Flags::GAP),
         request_bytes: if counts { request.bytes() } else { 0 },
@@ -271,15 +271,16 @@ fn big(exchange: &Exchange<'_>, error: Option<&ErrorCode>, bytes: u64) -> Big {
     let Exchange { identity, request, reply, .. } = *exchange;
     let may_tell = may_tell_keys(request, reply.is_some(), error);
     let is_whole = |key: &Key<'_>| !(key.is_cut && request.flags.has(Flags::GAP));
-    let key = arguments::keys(request.arguments()).next().filter(|key| may_tell && is_whole(key));
+    let arguments = request.arguments();
+    let key = arguments::keys(&arguments).next().filter(|key| may_tell && is_whole(key));
     Big {
         bytes,
         at: request.t1,
-        place: (identity.id, request.index),
+        place: (identity.conversation.id, request.index),
         command: request.command,
         key: key.map(|key| Name::new(key.name, key.is_cut)),
-        client: identity.client,
-        server: identity.server,
+        client: identity.conversation.client,
+        server: identity.conversation.server,
     }
 }
 
@@ -295,14 +296,11 @@ impl Recorder for Recording {
 
     #[inline(always)]
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
-        let Exchange { identity, request, reply, previous, .. } = *exchange;
-        let times = match reply {
-            Some(reply) if !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error => {
-                Times::new(request.t1, request.t2, reply.t3, reply.t4, previous)
-            }
-            _ => None,
+        let Exchange { identity, request, reply, .. } = *exchange;
+        let Some(reply) = reply.filter(|reply| !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error) else {
+            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         };
-        let (Some(reply), Some(times)) = (reply, times) else {
+        let Some(times) = times_of(exchange, reply) else {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         };
         let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
@@ -318,7 +316,7 @@ impl Recorder for Recording {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
         if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
-            copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
+            copied(exchange, |exchange| self.emit(exchange, None, counters));
         }
         let Some(keys) = &mut self.keys else { return };
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
@@ -334,6 +332,13 @@ impl Recorder for Recording {
     }
 }
 
+/// The parts of its latency.
+#[inline(always)]
+fn times_of(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> Option<Times> {
+    let request = exchange.request;
+    Times::new(request.t1, request.t2, reply.t3, reply.t4, exchange.previous)
+}
+
 /// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.
 #[inline(always)]
 fn copied<R>(exchange: &Exchange<'_>, show: impl FnOnce(&Exchange<'_>) -> R) -> R {
@@ -347,13 +352,9 @@ const UNUSUAL: Flags = Flags(Flags::LATE.0 | Flags::BLOCKING.0 | Flags::NOT_EXEC
 impl Recording {
     /// Where there are sinks, a request becomes a record.
     #[inline(never)]
-    fn emit(
-        &mut self,
-        exchange: &Exchange<'_>,
-        times: Option<Times>,
-        error: Option<&ErrorCode>,
-        counters: &mut Counters,
-    ) {
+    fn emit(&mut self, exchange: &Exchange<'_>, error: Option<&ErrorCode>, counters: &mut Counters) {
+        // Found again: so the usual ones need not be put together in memory for this.
+        let times = exchange.reply.and_then(|reply| times_of(exchange, reply));
         if !self.records.emit(exchange, times, error, counters) {
             self.send_batch(counters);
             let has_room = self.records.emit(exchange, times, error, counters);
@@ -364,16 +365,16 @@ impl Recording {
     /// The same of any request.
     #[inline(never)]
     fn decided_unusually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
-        let Exchange { identity, request, reply, previous, .. } = *exchange;
-        let times = reply.and_then(|reply| Times::new(request.t1, request.t2, reply.t3, reply.t4, previous));
+        let Exchange { identity, request, reply, .. } = *exchange;
+        let times = reply.and_then(|reply| times_of(exchange, reply));
         let error = match reply {
             Some(reply) if reply.kind == Kind::Error => Some(error_code(reply.error)),
             _ => None,
         };
         let sample = Sample {
-            server: &identity.server,
+            server: &identity.conversation.server,
             server_number: identity.server_number,
-            client: &identity.client.address,
+            client: &identity.conversation.client.address,
             client_number: identity.client_number,
             command: request.command,
             flags: request.flags,
@@ -395,7 +396,7 @@ impl Recording {
             count_keys(keys, exchange, latency_ns, error.as_ref(), counters);
         }
         if self.records.emission.emits {
-            self.emit(exchange, times, error.as_ref(), counters);
+            self.emit(exchange, error.as_ref(), counters);
         }
     }
 }

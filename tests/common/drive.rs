@@ -94,8 +94,8 @@ impl Record {
 
     /// All that does not depend on how the bytes were spread over packets, nor on time.
     pub fn essence(&self, with_pipeline: bool) -> String {
-        let Transaction { index, client, outcome, reply, request_bytes, reply_bytes, args, keys, .. } =
-            self.transaction;
+        let client = self.transaction.conversation.client;
+        let Transaction { index, outcome, reply, request_bytes, reply_bytes, args, keys, .. } = self.transaction;
         let slot = arguments::slot(&self.arguments);
         let flags = Flags(self.transaction.flags.0 & !Flags::RETRANSMIT.0);
         let pipeline = if with_pipeline { self.transaction.pipeline } else { 0 };
@@ -286,7 +286,8 @@ fn check_laws(counters: &Counters, records: &[Record]) {
     for record in records.iter().filter(|record| is_late(record)) {
         let has_first = records.iter().any(|first| {
             let (first, record) = (&first.transaction, &record.transaction);
-            (first.connection, first.index, first.outcome) == (record.connection, record.index, Outcome::TimedOut)
+            (first.conversation.id, first.index, first.outcome)
+                == (record.conversation.id, record.index, Outcome::TimedOut)
         });
         assert!(has_first, "a late reply has timed out before: {record:?}");
     }
@@ -361,7 +362,8 @@ impl<'a> Truth<'a> {
 }
 
 fn is_of(record: &Record, exchange: &Exchange, sightings: Option<&Sightings>) -> bool {
-    let Transaction { client, flags, reply: kind, request_bytes, reply_bytes, end, .. } = record.transaction;
+    let client = record.transaction.conversation.client;
+    let Transaction { flags, reply: kind, request_bytes, reply_bytes, end, .. } = record.transaction;
     let Some(reply) = &exchange.reply else { return false };
     // Of what the capture lost parts of, sizes and kinds may not be known.
     let is_whole = !flags.has(Flags::GAP);

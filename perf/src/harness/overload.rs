@@ -425,8 +425,8 @@ impl Truth {
         if !matches!(record.outcome, Outcome::Exact | Outcome::Resynced(_)) {
             return;
         }
-        let Transaction { client, t1, end, request_bytes, reply_bytes, .. } = record;
-        let connection = self.connections.get_mut(client);
+        let Transaction { conversation, t1, end, request_bytes, reply_bytes, .. } = record;
+        let connection = self.connections.get_mut(&conversation.client);
         let answer = connection.as_ref().and_then(|connection| self.exchanges.remove(&(connection.number, t1.0)));
         match (connection, answer) {
             (Some(connection), Some(answer))
@@ -450,6 +450,8 @@ impl Truth {
 
 #[cfg(test)]
 mod tests {
+    use resptap::units::Conversation;
+
     use super::*;
     use crate::generator::Profile;
 
@@ -496,8 +498,7 @@ mod tests {
         let record = |exchange: &Exchange, reply: &Exchange| {
             let (client, server) = exchange.endpoints();
             Transaction {
-                client,
-                server,
+                conversation: Conversation { client, server, ..Transaction::EMPTY.conversation },
                 t1: Timestamp(exchange.t1),
                 end: Timestamp(reply.t4),
                 request_bytes: exchange.request_bytes.into(),

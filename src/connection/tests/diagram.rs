@@ -34,7 +34,7 @@ pub(super) struct Played {
     pub(super) asides: String,
     facts: Vec<String>,
     /// Where each reply began, its bytes, when its first one came and when its last one.
-    replies: Vec<[u64; 4]>,
+    pub(super) replies: Vec<[u64; 4]>,
     counters: Counters,
 }
 
@@ -242,7 +242,8 @@ struct Told {
 impl Recorder for Told {
     fn decided(&mut self, exchange: &Exchange<'_>, _counters: &mut Counters) {
         let request = exchange.request;
-        let words = arguments::iter(request.arguments()).map(|argument| match argument {
+        let shown = request.arguments();
+        let words = arguments::iter(&shown).map(|argument| match argument {
             Argument::Word(text)
             | Argument::Key(text)
             | Argument::KeyCut(text)

@@ -10,6 +10,11 @@ use crate::resp::parser::{Parser, Step};
 const KEYS: Shown = Shown { keys: true, payload_bytes: 0 };
 const FULL: Shown = Shown { keys: true, payload_bytes: 4096 };
 
+/// The arguments as they may be shown.
+fn list(request: &Request) -> Vec<u8> {
+    request.arguments().to_vec()
+}
+
 fn multibulk(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -40,8 +45,8 @@ fn request(bytes: &[u8], shown: Shown) -> Request {
     for at in 0..bytes.len() {
         let cut = cut(bytes, at, shown);
         assert_eq!(
-            (cut.arguments(), cut.keys, arguments::slot(cut.arguments())),
-            (whole.arguments(), whole.keys, arguments::slot(whole.arguments())),
+            (list(&cut), cut.keys, arguments::slot(&list(&cut))),
+            (list(&whole), whole.keys, arguments::slot(&list(&whole))),
             "cut at {at}"
         );
         assert_eq!((cut.command, cut.flags), (whole.command, whole.flags), "cut at {at}");
@@ -53,58 +58,61 @@ fn sent(words: &str, shown: Shown) -> Request {
     request(&multibulk(&words.split(' ').collect::<Vec<_>>()), shown)
 }
 
-fn key_names(request: &Request) -> Vec<&str> {
-    keys(request.arguments()).map(|key| std::str::from_utf8(key.name).unwrap()).collect()
+fn key_names(request: &Request) -> String {
+    let list = list(request);
+    let names: Vec<_> = keys(&list).map(|key| std::str::from_utf8(key.name).unwrap()).collect();
+    names.join(" ")
 }
 
 #[test]
 fn row_44_every_key_is_kept_with_what_the_command_does_to_it() {
     let copy = sent("COPY from to REPLACE", KEYS);
-    let roles: Vec<_> = keys(copy.arguments()).map(|key| (key.name, key.role.access())).collect();
+    let kept = list(&copy);
+    let roles: Vec<_> = keys(&kept).map(|key| (key.name, key.role.access())).collect();
     assert_eq!(roles, [(&b"from"[..], Access::ReadOnly), (b"to", Access::Overwrite)]);
-    let role = |words| keys(sent(words, KEYS).arguments()).next().unwrap().role;
+    let role = |words| keys(&list(&sent(words, KEYS))).next().unwrap().role;
     assert_eq!(role("SET k v").access(), Access::Overwrite);
     assert_eq!(role("SET k v GET").access(), Access::ReadWrite);
     assert!(role("GETDEL k").deletes_data() && !role("GET k").writes());
     let binary = request(b"*2\r\n$3\r\nGET\r\n$3\r\n\xff\r\n\r\n", KEYS);
-    assert_eq!(keys(binary.arguments()).next().map(|key| key.name), Some(&b"\xff\r\n"[..]), "keys are bytes");
+    assert_eq!(keys(&list(&binary)).next().map(|key| key.name), Some(&b"\xff\r\n"[..]), "keys are bytes");
     assert_eq!(sent("SPUBLISH channel m", KEYS).keys, 0, "a channel is no key");
 }
 
 #[test]
 fn row_32_keys_of_scripts_are_those_that_are_announced() {
     let eval = sent("EVALSHA 55c2 2 a b c", KEYS);
-    assert_eq!((key_names(&eval), eval.keys), (vec!["a", "b"], 2));
+    assert_eq!((key_names(&eval), eval.keys), ("a b".to_owned(), 2));
     assert_eq!(sent("EVALSHA 55c2 0 c", KEYS).keys, 0);
 }
 
 #[test]
 fn row_45_the_slot_is_that_of_the_first_key_that_remains() {
-    assert_eq!(arguments::slot(sent("GET {user1000}.following", KEYS).arguments()), Some(3443));
+    assert_eq!(arguments::slot(&list(&sent("GET {user1000}.following", KEYS))), Some(3443));
     let migrate = request(&multibulk(&["MIGRATE", "h", "1", "", "0", "9", "KEYS", "user:1", "b"]), KEYS);
-    assert_eq!((key_names(&migrate), arguments::slot(migrate.arguments())), (vec!["user:1", "b"], Some(10778)));
-    assert_eq!(arguments::slot(sent("PING", KEYS).arguments()), None);
+    assert_eq!((key_names(&migrate), arguments::slot(&list(&migrate))), ("user:1 b".to_owned(), Some(10778)));
+    assert_eq!(arguments::slot(&list(&sent("PING", KEYS))), None);
 }
 
 #[test]
 fn what_turns_out_to_be_no_key_is_shown_as_any_other_argument() {
     let union = sent("ZUNIONSTORE d 9 a b", KEYS);
-    assert_eq!((union.keys, arguments::slot(union.arguments())), (0, None));
-    assert!(iter(union.arguments()).skip(1).all(|argument| argument == Argument::Hidden));
-    assert_eq!(iter(union.arguments()).count(), 5);
+    assert_eq!((union.keys, arguments::slot(&list(&union))), (0, None));
+    assert!(iter(&list(&union)).skip(1).all(|argument| argument == Argument::Hidden));
+    assert_eq!(iter(&list(&union)).count(), 5);
     let union = sent("ZUNIONSTORE d 9 a", FULL);
-    assert_eq!(iter(union.arguments()).nth(1), Some(Argument::Value(b"d")));
+    assert_eq!(iter(&list(&union)).nth(1), Some(Argument::Value(b"d")));
     let sort = sent("SORT k STORE a LIMIT 0 1 STORE b", KEYS);
-    assert_eq!((key_names(&sort), sort.keys), (vec!["k", "b"], 2));
+    assert_eq!((key_names(&sort), sort.keys), ("k b".to_owned(), 2));
 }
 
 #[test]
 fn an_inline_command_has_the_keys_of_a_multibulk_one() {
     let pop = request(b"BLPOP a b 0\r\n", KEYS);
-    assert_eq!((key_names(&pop), pop.keys), (vec!["a", "b"], 2));
-    assert_eq!(iter(pop.arguments()).last(), Some(Argument::Hidden));
+    assert_eq!((key_names(&pop), pop.keys), ("a b".to_owned(), 2));
+    assert_eq!(iter(&list(&pop)).last(), Some(Argument::Hidden));
     let read = request(b"XREAD STREAMS a b \"0\" 0\n", KEYS);
-    assert_eq!((key_names(&read), read.keys), (vec!["a", "b"], 2));
+    assert_eq!((key_names(&read), read.keys), ("a b".to_owned(), 2));
     assert_eq!(request(b"MSET a\r\n", KEYS).keys, 0, "fewer words than it must have");
 }
 
@@ -114,11 +122,11 @@ fn keys_are_counted_beyond_those_that_the_list_has_room_for() {
     let words: Vec<&str> = std::iter::once("DEL").chain(names.iter().map(String::as_str)).collect();
     let many = cut(&multibulk(&words), 0, KEYS);
     assert_eq!(many.keys, 1000);
-    assert!(key_names(&many).len() > 10 && many.arguments().len() <= KEYS.arguments_bytes_max());
+    assert!(keys(&list(&many)).count() > 10 && list(&many).len() <= KEYS.arguments_bytes_max());
     // The list is full before the first STORE: nothing that is kept may be taken back for the second one.
     let patterns = "GET x ".repeat(200);
     let sort = cut(&multibulk(&format!("SORT k {patterns}STORE a STORE b").split(' ').collect::<Vec<_>>()), 0, KEYS);
-    assert_eq!((key_names(&sort), sort.keys), (vec!["k"], 2));
+    assert_eq!((key_names(&sort), sort.keys), ("k".to_owned(), 2));
 }
 
 #[test]
@@ -126,8 +134,8 @@ fn row_43_the_first_argument_of_an_unknown_command_is_its_key_by_a_marked_guess(
     let search = sent("FT.SEARCH idx query", KEYS);
     assert_eq!(search.command, CommandId::UNKNOWN);
     let guess = Key { name: b"idx", is_cut: false, role: KeyRole::UNKNOWN };
-    assert_eq!(keys(search.arguments()).collect::<Vec<_>>(), [guess]);
-    assert!(search.flags.has(Flags::KEY_GUESSED) && arguments::slot(search.arguments()).is_some() && search.keys == 1);
+    assert_eq!(keys(&list(&search)).collect::<Vec<_>>(), [guess]);
+    assert!(search.flags.has(Flags::KEY_GUESSED) && arguments::slot(&list(&search)).is_some() && search.keys == 1);
     assert!(!sent("GET k", KEYS).flags.has(Flags::KEY_GUESSED));
 }
 
@@ -143,7 +151,7 @@ fn row_70_nothing_is_guessed_where_a_password_could_be_shown() {
     ] {
         let request = request(bytes, KEYS);
         assert!(request.keys == 0 && !request.flags.has(Flags::KEY_GUESSED));
-        assert_eq!(memchr::memmem::find(request.arguments(), b"hunter2"), None, "{:?}", request.arguments());
+        assert_eq!(memchr::memmem::find(&list(&request), b"hunter2"), None, "{:?}", list(&request));
     }
 }
 
@@ -157,7 +165,7 @@ fn row_47_passwords_of_migrate_are_kept_in_no_mode_whatever_its_keys_turn_out_to
     ] {
         for shown in [KEYS, FULL] {
             let request = sent(words, shown);
-            assert_eq!(memchr::memmem::find(request.arguments(), b"hunter2"), None, "{words}");
+            assert_eq!(memchr::memmem::find(&list(&request), b"hunter2"), None, "{words}");
         }
     }
 }
@@ -180,7 +188,7 @@ fn what_is_broken_off_leaves_nothing_of_its_last_argument_and_stays_unknown_with
         Parser::default().feed(bytes, &mut visitor);
         request.break_off();
         let is_known = request.is_known(table, Act::None);
-        (is_known, request.arguments().to_vec())
+        (is_known, list(&request))
     };
     let (is_known, list) = broken_off(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\n\x80\x01\x00h");
     let entries = [Argument::Word(b"SET"), Argument::Key(b"k"), Argument::Hidden];
@@ -201,7 +209,7 @@ fn row_70_no_key_is_guessed_for_a_command_whose_name_misses_bytes() {
     parser.skip(1, &mut visitor).unwrap();
     parser.feed(b"TH\r\n$5\r\nalice\r\n$7\r\nhunter2\r\n", &mut visitor);
     assert_eq!((request.args, request.keys), (3, 0));
-    assert!(iter(request.arguments()).all(|argument| argument == Argument::Hidden));
+    assert!(iter(&list(&request)).all(|argument| argument == Argument::Hidden));
 }
 
 /// What is kept of a request that the usual way reads, and its bytes; `None` if it does not.
@@ -229,11 +237,11 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 let Some((usual, length)) = usual(&behind) else { continue };
                 let long = cut(&bytes, bytes.len(), KEYS);
                 assert_eq!(length, bytes.len(), "{words:?}");
-                assert_eq!((usual.arguments(), usual.notes()), (long.arguments(), long.notes()), "{words:?}");
+                assert_eq!((list(&usual), usual.notes()), (list(&long), long.notes()), "{words:?}");
                 if let Some(brief) = usual.brief() {
                     let place = brief.key_place();
                     let named = (usize::from(place.at), usize::from(place.length));
-                    assert_eq!(Some(named), arguments::key_behind_words(brief.list()), "{words:?}");
+                    assert_eq!(Some(named), arguments::key_behind_words(&list(&usual)), "{words:?}");
                 }
                 assert_eq!((usual.command, usual.args, usual.keys), (long.command, long.args, long.keys), "{words:?}");
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
@@ -242,7 +250,7 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 assert!(
                     !usual.is_mark()
                         && !usual.timed_out
-                        && arguments::slot(usual.arguments()) == arguments::slot(long.arguments()),
+                        && arguments::slot(&list(&usual)) == arguments::slot(&list(&long)),
                     "{words:?}"
                 );
                 for at in 0..bytes.len() {
@@ -287,9 +295,9 @@ fn of_what_a_request_of_the_pool_was_before_a_usual_one_keeps_nothing() {
     *request.confirmed_mut() = Some(Confirmed { t3: Timestamp(1), bytes: 7, left: 3 });
     found.fill(&mut request);
     assert!(!request.timed_out && request.confirmed().is_none());
-    let brief = request.brief().unwrap();
-    let key = keys(brief.list()).next().unwrap();
-    assert_eq!((brief.key(), key.name), ((&b"key"[..], key.role), &b"key"[..]));
+    let kept = list(&request);
+    let key = keys(&kept).next().unwrap();
+    assert_eq!((request.brief_key(), key.name), (Some((&b"key"[..], key.role)), &b"key"[..]));
 }
 
 #[test]
@@ -303,12 +311,9 @@ fn a_usual_request_keeps_what_the_parser_keeps_up_to_where_there_is_hardly_room_
             let bytes = multibulk(&words);
             let Some((usual, _)) = usual(&bytes) else { continue };
             let long = cut(&bytes, bytes.len(), KEYS);
-            assert_eq!(usual.arguments(), long.arguments(), "{length} {others}");
-            if let Some(brief) = usual.brief() {
-                assert_eq!((brief.list(), brief.key().0), (long.arguments(), key.as_bytes()), "{length} {others}");
-                if let Some((bytes, taken)) = brief.short_list() {
-                    assert_eq!(&bytes[..usize::from(taken)], brief.list(), "{length} {others}");
-                }
+            assert_eq!(list(&usual), list(&long), "{length} {others}");
+            if let Some((name, _)) = usual.brief_key() {
+                assert_eq!(name, key.as_bytes(), "{length} {others}");
             }
             read += 1;
         }

@@ -8,7 +8,7 @@
 use crate::limits::ARGUMENTS_BYTES_MAX;
 use crate::resp::parser::{BulkAt, behind_bulks, bulk_at};
 
-use super::super::arguments::{self, BRIEF_HEAD_BYTES, BRIEF_KEY_BYTES, BriefHead, ENTRY_HEADER_BYTES, HIDDEN_MAX};
+use super::super::arguments::{self, BRIEF_HEAD_BYTES, BriefHead, ENTRY_HEADER_BYTES, HIDDEN_MAX, LONGER_KEY_BYTES};
 use super::super::command::{CommandId, CommandTable};
 use super::super::pairing::Flags;
 use super::super::possible::{Kinds, Possible};
@@ -224,7 +224,7 @@ impl UsualCommands {
         let BulkAt { upto, content: key, behind } = bulk_at(input, usize::from(shape.bytes))?;
         let found = UsualRequest { shape, key, last: upto.last_chunk()?, words, rest: behind };
         // With room for the mark that more follow, as one that streams by has it.
-        if key.len() > BRIEF_KEY_BYTES && found.list_bytes() + ENTRY_HEADER_BYTES > ARGUMENTS_BYTES_MAX {
+        if key.len() > LONGER_KEY_BYTES && found.list_bytes() + ENTRY_HEADER_BYTES > ARGUMENTS_BYTES_MAX {
             return None;
         }
         let others = found.others();
@@ -258,8 +258,18 @@ impl UsualRequest<'_, '_> {
         request.args = u32::from(self.words);
         request.keys = 1;
         if !request.brief.fill(&self.shape.list, self.key, self.last, self.others()) {
+            self.fill_longer(request);
+        }
+    }
+
+    /// The arguments that are not so brief go to the draft.
+    #[inline(never)]
+    fn fill_longer(&self, request: &mut Request) {
+        let list = &self.shape.list;
+        request.form = Form::Longer;
+        if !request.late.room_mut().longer.fill(list, self.key, self.last, self.others()) {
             request.form = Form::Usual;
-            arguments::fill(&mut request.draft.arguments, &self.shape.list, self.key, self.others());
+            arguments::fill(&mut request.late.arguments, list, self.key, self.others());
         }
     }
 }

@@ -36,15 +36,15 @@ impl Visitor for RequestVisitor<'_> {
         if depth == 0 {
             if length == UNKNOWN_LENGTH {
                 self.request.flags.set(Flags::INLINE);
-                self.request.draft.veiled = !self.request.draft.inline_is_believed;
+                self.request.late.veiled = !self.request.late.inline_is_believed;
             }
-            self.request.draft.declared = u32::try_from(length).unwrap_or(u32::MAX);
+            self.request.late.declared = u32::try_from(length).unwrap_or(u32::MAX);
             return 0;
         }
-        let index = self.request.draft.begun;
-        self.request.draft.begun += 1;
-        self.request.draft.length = length;
-        self.request.draft.cut = false;
+        let index = self.request.late.begun;
+        self.request.late.begun += 1;
+        self.request.late.length = length;
+        self.request.late.cut = false;
         match index {
             0 => self.collect_word(),
             1 if self.table.get(self.request.command).is_some_and(|command| command.flags.container) => {
@@ -60,7 +60,7 @@ impl Visitor for RequestVisitor<'_> {
     #[inline]
     fn bytes(&mut self, chunk: &[u8]) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         if let Noting::Entry { .. } = draft.noting {
             let room = NOTES_BYTES_MAX.saturating_sub(draft.notes.len());
             draft.notes.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -83,22 +83,22 @@ impl Visitor for RequestVisitor<'_> {
     }
 
     fn missing(&mut self) {
-        self.request.draft.cut = true;
+        self.request.late.cut = true;
     }
 
     #[inline]
     fn end(&mut self, depth: usize) {
         if depth == 0 {
-            self.request.args = self.request.draft.begun;
-            if self.request.draft.declared == u32::MAX {
+            self.request.args = self.request.late.begun;
+            if self.request.late.declared == u32::MAX {
                 self.settle_inline();
             }
             return;
         }
-        if let Noting::Entry { at, what } = self.request.draft.noting {
+        if let Noting::Entry { at, what } = self.request.late.noting {
             self.note_end(at, what);
         }
-        match std::mem::replace(&mut self.request.draft.collect, Collect::Nothing) {
+        match std::mem::replace(&mut self.request.late.collect, Collect::Nothing) {
             Collect::Nothing => {}
             Collect::Word => self.word_end(),
             Collect::Decider => self.decider_end(),
@@ -111,7 +111,7 @@ impl RequestVisitor<'_> {
     #[inline]
     fn collect_word(&mut self) -> usize {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         draft.collect = Collect::Word;
         if draft.begun == 2 {
             // Behind the container's name and a space.
@@ -125,7 +125,7 @@ impl RequestVisitor<'_> {
     #[inline]
     fn word_end(&mut self) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         draft.word_cut |= draft.cut;
         let words = &draft.word[..usize::from(draft.word_length)];
         let word = if draft.begun == 2 { &words[self.table.name(request.command).len() + 1..] } else { words };
@@ -161,7 +161,7 @@ impl RequestVisitor<'_> {
     #[inline]
     fn argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let Some(command) = self.table.get(request.command) else { return self.unknown_argument(index, length) };
         if !self.shown.keys && !command.flags.blocking_option {
             return 0;
@@ -190,8 +190,7 @@ impl RequestVisitor<'_> {
             return 0;
         }
         let request = &self.request;
-        if request.draft.secret || request.draft.veiled || self.shown.payload_bytes == 0 || !request.command.is_known()
-        {
+        if request.late.secret || request.late.veiled || self.shown.payload_bytes == 0 || !request.command.is_known() {
             return self.hide();
         }
         self.entry(length, None)
@@ -200,7 +199,7 @@ impl RequestVisitor<'_> {
     /// Keeps the place of an argument, and nothing of it.
     fn hide(&mut self) -> usize {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         if draft.secret {
             append(&mut draft.arguments, &mut draft.full, self.shown, Argument::Redacted);
         } else {
@@ -212,11 +211,11 @@ impl RequestVisitor<'_> {
     /// Begins an entry of the list with an argument's bytes, as many as there is room for.
     #[inline]
     fn entry(&mut self, length: u64, key: Option<KeyRole>) -> usize {
-        if self.request.draft.veiled {
+        if self.request.late.veiled {
             return self.hide();
         }
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let room = self.shown.arguments_bytes_max().saturating_sub(draft.arguments.len() + 2 * ENTRY_HEADER_BYTES);
         if !self.shown.keys || draft.full || room == 0 && length > 0 {
             append(&mut draft.arguments, &mut draft.full, self.shown, Argument::More);
@@ -231,7 +230,7 @@ impl RequestVisitor<'_> {
     #[inline]
     fn entry_end(&mut self, at: usize, key: Option<KeyRole>) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let text = draft.arguments.len() - at - ENTRY_HEADER_BYTES;
         let known = if draft.length == UNKNOWN_LENGTH { text as u64 } else { draft.length };
         let cut = draft.cut || (text as u64) < known;
@@ -246,7 +245,7 @@ impl RequestVisitor<'_> {
     fn note(&mut self) -> usize {
         let act = self.acts.of(self.request.command);
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let index = draft.begun - 1;
         let last = arguments::iter(&draft.notes).last();
         let is_option = |word: &[u8]| matches!(last, Some(Argument::Word(last)) if last.eq_ignore_ascii_case(word));
@@ -277,7 +276,7 @@ impl RequestVisitor<'_> {
 
     fn note_end(&mut self, at: usize, what: Noted) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         // What a CLIENT REPLY or HELLO changes is in its first argument.
         draft.word_cut |= at == 0 && draft.cut && matches!(self.acts.of(request.command), Act::Reply | Act::Hello);
         match what {
@@ -300,7 +299,7 @@ impl RequestVisitor<'_> {
     /// A word that says where keys are is complete: a keyword, or their number.
     fn decider_end(&mut self) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let text = &draft.word[..usize::from(draft.word_length)];
         let Some(command) = self.table.get(request.command) else { return };
         let whole = draft.length <= text.len() as u64 || draft.length == UNKNOWN_LENGTH;
@@ -328,7 +327,7 @@ impl RequestVisitor<'_> {
     /// Takes back what later arguments have shown to be wrong.
     fn settle(&mut self, settle: Settle) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let instead = no_key(self.shown, draft.secret);
         match settle {
             Settle::Nothing => {}
@@ -347,7 +346,7 @@ impl RequestVisitor<'_> {
     /// Of an inline command the number of arguments is known at its end only: now keys turn out to be none.
     fn settle_inline(&mut self) {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         if let Some(command) = self.table.get(request.command)
             && request.keys > 0
         {
@@ -359,7 +358,7 @@ impl RequestVisitor<'_> {
     /// An argument of a command that the table does not have: the first one is taken for its key, where it may be shown.
     fn unknown_argument(&mut self, index: u32, length: u64) -> usize {
         let request = &mut *self.request;
-        let draft = &mut *request.draft;
+        let draft = &mut *request.late;
         let name = &draft.word[..usize::from(draft.word_length)];
         if index != 1 || !self.shown.keys || draft.word_cut || !guess::has_key(name, draft.declared) {
             return self.value(length);

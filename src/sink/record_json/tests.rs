@@ -12,7 +12,8 @@ use crate::record::transaction::{Rare, Times};
 use crate::redis::command::CommandId;
 use crate::redis::keys::slot;
 use crate::redis::pairing::{Proof, Reason};
-use crate::units::{Address, Endpoint, Timestamp};
+use crate::redis::session::Database;
+use crate::units::{Address, Conversation, Endpoint, Timestamp};
 
 fn table() -> &'static CommandTable {
     static TABLE: std::sync::LazyLock<CommandTable> = std::sync::LazyLock::new(|| {
@@ -36,11 +37,13 @@ const T1: u64 = 1_795_348_800_000_000_123;
 /// SPEC's example: `SET user:1 v`, answered by `+OK`.
 fn set() -> Transaction {
     Transaction {
-        connection: 0x0123_4567_89ab_cdef,
+        conversation: Conversation {
+            client: endpoint("10.0.0.1", 40_001),
+            server: endpoint("10.0.0.9", 6379),
+            vlans: [0; 2],
+            id: 0x0123_4567_89ab_cdef,
+        },
         index: 7,
-        client: endpoint("10.0.0.1", 40_001),
-        server: endpoint("10.0.0.9", 6379),
-        vlans: [0; 2],
         t1: Timestamp(T1),
         end: Timestamp(T1 + 181_200),
         times: Some(Times { send: 1200, queue: 0, server: 180_000, transfer: 0 }),
@@ -57,7 +60,7 @@ fn set() -> Transaction {
         arguments_len: 0,
         key: KeyPlace::default(),
         rare: Transaction::NOTHING_RARE,
-        db: None,
+        db: Database::UNKNOWN,
     }
 }
 
@@ -280,7 +283,9 @@ fn cut_and_redacted_arguments_say_so() {
 #[test]
 fn vlans_are_named_as_ecs_has_them() {
     let network = |vlans| {
-        let text = line(Payload::Keys, Transaction { vlans, ..set() }, &SET, b"", b"");
+        let mut transaction = set();
+        transaction.conversation.vlans = vlans;
+        let text = line(Payload::Keys, transaction, &SET, b"", b"");
         let (_, network) = text.split_once(r#""network":"#).unwrap();
         network.split_once(r#","redis""#).unwrap().0.split_once(r#"KQtw=","#).map(|(_, vlans)| vlans.to_owned())
     };
@@ -352,9 +357,11 @@ fn oracle(
         (query, resource) = (name.to_owned(), None);
     }
     let party = |end: &Endpoint, bytes| json!({"ip": end.address.to_string(), "port": end.port, "bytes": bytes});
-    let (client, server) =
-        (party(&transaction.client, transaction.request_bytes), party(&transaction.server, transaction.reply_bytes));
-    let community = community_id(transaction.client, transaction.server);
+    let (client, server) = (
+        party(&transaction.conversation.client, transaction.request_bytes),
+        party(&transaction.conversation.server, transaction.reply_bytes),
+    );
+    let community = community_id(transaction.conversation.client, transaction.conversation.server);
     let is_error = transaction.reply == Some(Kind::Error);
     let (outcome, status) = if is_error { ("failure", "Error") } else { ("success", "OK") };
     let mut record = Map::new();
@@ -371,7 +378,7 @@ fn oracle(
     record.insert(
         "event".into(),
         json!({
-            "id": format!("{:016x}-{}", transaction.connection, transaction.index), "kind": "event",
+            "id": format!("{:016x}-{}", transaction.conversation.id, transaction.index), "kind": "event",
             "category": ["network"], "dataset": "redis",
             "action": format!("redis.{}", name.to_lowercase().replace(' ', ".")), "outcome": outcome,
             "start": transaction.t1.to_string(), "end": transaction.end.to_string(),
@@ -381,14 +388,14 @@ fn oracle(
     for (role, value) in [("source", &client), ("destination", &server), ("client", &client), ("server", &server)] {
         record.insert(role.into(), value.clone());
     }
-    let kind = if transaction.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
+    let kind = if transaction.conversation.client.address.is_ipv4() { "ipv4" } else { "ipv6" };
     let community = str::from_utf8(&community).unwrap();
     let mut network = json!({"type": kind, "transport": "tcp", "protocol": "redis", "community_id": community});
-    let [vlan, inner_vlan] = transaction.vlans.map(|vlan| json!({"id": vlan.to_string()}));
-    if transaction.vlans[0] != 0 {
+    let [vlan, inner_vlan] = transaction.conversation.vlans.map(|vlan| json!({"id": vlan.to_string()}));
+    if transaction.conversation.vlans[0] != 0 {
         network["vlan"] = vlan;
     }
-    if transaction.vlans[1] != 0 {
+    if transaction.conversation.vlans[1] != 0 {
         network["inner"] = json!({"vlan": inner_vlan});
     }
     record.insert("network".into(), network);
@@ -487,20 +494,22 @@ fn transaction() -> impl Strategy<Value = Transaction> {
         |(numbers, (t1, duration, parts), ipv6, vlans, command, flags, outcome, reply)| {
             let server = if ipv6 { endpoint("2001:db8::9", 6379) } else { endpoint("10.0.0.9", 6379) };
             Transaction {
-                connection: numbers.0,
+                conversation: Conversation {
+                    client: if ipv6 {
+                        endpoint("fe80::1:2", numbers.2 as u16)
+                    } else {
+                        endpoint("10.1.2.3", numbers.4 as u16)
+                    },
+                    server,
+                    vlans,
+                    id: numbers.0,
+                },
                 index: numbers.1,
                 request_bytes: numbers.1 >> 3,
                 reply_bytes: numbers.0 >> 5,
                 args: numbers.2,
                 keys: numbers.3,
                 pipeline: numbers.4,
-                client: if ipv6 {
-                    endpoint("fe80::1:2", numbers.2 as u16)
-                } else {
-                    endpoint("10.1.2.3", numbers.4 as u16)
-                },
-                server,
-                vlans,
                 t1: Timestamp(t1),
                 end: Timestamp(t1 + duration),
                 times: parts.map(|(a, b)| Times { send: a / 3, queue: a, server: b, transfer: a ^ b }),
