@@ -317,13 +317,9 @@ impl Request {
         draft.make_room(shown);
     }
 
-    /// Bytes that one may need, with all that it points to.
+    /// Bytes that one may need, with all that it points to; but for what its draft is itself, as of thousands that wait few have one.
     pub fn bytes_max(shown: &Shown) -> usize {
-        size_of::<Request>()
-            + size_of::<Brief<LONGER_BYTES>>()
-            + size_of::<Draft>()
-            + NOTES_BYTES_MAX
-            + shown.arguments_bytes_max()
+        size_of::<Request>() + size_of::<Room>() + NOTES_BYTES_MAX + shown.arguments_bytes_max()
     }
 
     /// Asks for the memory of all but the draft.
