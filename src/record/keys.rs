@@ -21,7 +21,7 @@ use crate::redis::keys::KeyRole;
 use crate::resp::parser::Kind;
 use crate::units::{Endpoint, Timestamp};
 
-use super::top::{Entry, Hashed, Likely, Name, NameRoom, PerMetric, SHORT_BYTES, Shape, Tally, Top};
+use super::top::{Entry, Hashed, Lately, Likely, Name, NameRoom, PerMetric, SHORT_BYTES, Shape, Tally, Top};
 
 /// What a decided request adds to its keys.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ pub struct KeyedRequest<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Use {
     hash: u64,
-    metrics: PerMetric,
+    metrics: [u32; 4],
     /// Which name of the table it seems to be, once that has been looked up.
     likely: Likely,
     /// Of its name, as far as it is kept.
@@ -98,11 +98,11 @@ const FACTS: [u8; 64] = {
 };
 
 /// What facts add to a tally's reads, writes, hits and misses.
-const ADDED: [[u64; 4]; 16] = {
+const ADDED: [[u32; 4]; 16] = {
     let mut added = [[0; 4]; 16];
     let mut facts = 0;
     while facts < 16 {
-        let all = facts as u64;
+        let all = facts as u32;
         added[facts] = [all & 1, all >> 1 & 1, all >> 2 & 1, all >> 3];
         facts += 1;
     }
@@ -292,6 +292,7 @@ impl KeyStatistics {
     /// Lets a use of a key wait, and counts what has waited long enough.
     #[inline(always)]
     fn push(&mut self, key: &Key<'_>, metrics: PerMetric, facts: u8, counters: &mut Counters) {
+        let Some(metrics) = Lately::metrics(&metrics) else { return self.count_large(key, &metrics, facts, counters) };
         let at = self.come as usize % KEY_BATCH;
         let name = &mut self.names.as_flattened_mut()[at];
         let (hash, shape) = match (key.name.first_chunk::<8>(), key.name.last_chunk::<8>()) {
@@ -325,7 +326,7 @@ impl KeyStatistics {
                 if at < GROUP {
                     let Use { hash, metrics, shape, facts, .. } = &self.waiting[group][at];
                     let name = &self.names[group][at];
-                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *facts)) {
+                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *facts).tally()) {
                         self.count_new(group, at, counters);
                     }
                     at += 1;
@@ -364,15 +365,28 @@ impl KeyStatistics {
     #[cold]
     #[inline(never)]
     fn count_new(&mut self, group: usize, at: usize, counters: &mut Counters) {
-        let KeyStatistics { keys, prefixes, waiting, names, seed, separator, .. } = self;
-        let Use { hash, metrics, shape, facts, .. } = &waiting[group][at];
-        let name = names[group][at].get(..shape.length()).unwrap_or_default();
-        let key = Hashed { hash: *hash, name, is_cut: shape.is_cut() };
-        let tally = keys.tally(&key, |leaving| {
+        let (Use { hash, metrics, shape, facts, .. }, room) = (self.waiting[group][at], self.names[group][at]);
+        self.count(hash, shape, &room, &added(&metrics, facts).tally(), counters);
+    }
+
+    /// Counts a use that is too large to wait.
+    #[cold]
+    #[inline(never)]
+    fn count_large(&mut self, key: &Key<'_>, metrics: &PerMetric, facts: u8, counters: &mut Counters) {
+        let mut room = [0; size_of::<NameRoom>()];
+        let (hash, shape) = keep_long(key.name, key.is_cut, self.seed, &mut room);
+        let mut tally = added(&[0; 4], facts).tally();
+        [tally.operations, tally.bytes_in, tally.bytes_out, tally.latency_ns] = *metrics;
+        self.count(hash, shape, &room, &tally, counters);
+    }
+
+    fn count(&mut self, hash: u64, shape: Shape, room: &NameRoom, added: &Tally, counters: &mut Counters) {
+        let KeyStatistics { keys, prefixes, seed, separator, .. } = self;
+        let key = Hashed { hash, name: room.get(..shape.length()).unwrap_or_default(), is_cut: shape.is_cut() };
+        *keys.tally(&key, |leaving| {
             counters.count(Counter::KeysGivenUp);
             count_prefix(prefixes, leaving, *separator, *seed, counters);
-        });
-        *tally += &added(metrics, *facts);
+        }) += added;
     }
 
     /// Counts all that waits; now the prefixes have all that their keys have.
@@ -382,6 +396,7 @@ impl KeyStatistics {
             self.count_new(at / GROUP, at % GROUP, counters);
         }
         let KeyStatistics { keys, prefixes, separator, seed, .. } = self;
+        keys.settle();
         for entry in keys.iter() {
             count_prefix(prefixes, &entry, *separator, *seed, counters);
         }
@@ -399,20 +414,19 @@ impl KeyStatistics {
 /// Counts uses up to the first that is not of the name that it seems to be; answers how many.
 #[inline(always)]
 fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
-    let mut keys = keys.likely_tallies();
+    let mut keys = keys.likely_names();
     for (at, (Use { hash, metrics, likely, shape, facts }, name)) in uses.iter().zip(names).enumerate() {
-        let Some(tally) = keys.of(*likely, *hash, *shape, name) else { return at };
-        *tally += &added(metrics, *facts);
+        if !keys.add(*likely, *hash, *shape, name, &added(metrics, *facts)) {
+            return at;
+        }
     }
     uses.len()
 }
 
 /// What a use adds.
 #[inline(always)]
-fn added(metrics: &PerMetric, facts: u8) -> Tally {
-    let [operations, bytes_in, bytes_out, latency_ns] = *metrics;
-    let [reads, writes, hits, misses] = ADDED[usize::from(facts) % ADDED.len()];
-    Tally { operations, bytes_in, bytes_out, latency_ns, reads, writes, hits, misses }
+fn added(metrics: &[u32; 4], facts: u8) -> Lately {
+    Lately::new(*metrics, ADDED[usize::from(facts) % ADDED.len()])
 }
 
 /// Keeps of the name of a key what there is room for; answers the hash of all of it.

@@ -20,6 +20,11 @@ use crate::huge::{self, LARGE_BYTES};
 use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::{prefetch, prefetch_nth};
 
+pub use name::{Name, NameRoom, SHORT_BYTES, Shape};
+use name::{is_long, same, short_of};
+
+mod name;
+
 /// What was done with a name, and how it went. A cache line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(C, align(64))]
@@ -80,34 +85,50 @@ impl AddAssign<&Tally> for Tally {
     }
 }
 
-/// A name, or the beginning of a long one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Name {
-    length: u8,
-    is_cut: bool,
-    bytes: [u8; KEY_NAME_BYTES_MAX],
+/// The same in half the room, of late: it is beside the name, and goes to the tally when it gets large.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Lately {
+    metrics: [u32; METRICS.len()],
+    /// Reads, writes, hits and misses.
+    counts: [u32; 4],
 }
 
-const _: () = assert!(KEY_NAME_BYTES_MAX <= u8::MAX as usize);
+impl Lately {
+    /// Numbers from this bit on are large.
+    const LARGE_BIT: u32 = u32::BITS - 1;
+    /// Of nothing.
+    pub const NOTHING: Lately = Lately { metrics: [0; METRICS.len()], counts: [0; 4] };
 
-impl Name {
-    /// A name; `is_cut` if these bytes are its beginning only.
-    pub fn new(name: &[u8], is_cut: bool) -> Name {
-        let length = name.len().min(KEY_NAME_BYTES_MAX);
-        let mut bytes = [0; KEY_NAME_BYTES_MAX];
-        bytes[..length].copy_from_slice(&name[..length]);
-        Name { length: length as u8, is_cut: is_cut || length < name.len(), bytes }
+    /// Of these metrics; `None` if one of them is large.
+    #[inline(always)]
+    pub fn metrics(metrics: &PerMetric) -> Option<[u32; METRICS.len()]> {
+        let is_large = metrics.iter().fold(0, |all, metric| all | metric) >> Self::LARGE_BIT != 0;
+        if is_large { None } else { Some(metrics.map(|metric| metric as u32)) }
     }
 
-    /// Its bytes.
-    #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+    /// What is added, none of which is large.
+    #[inline(always)]
+    pub fn new(metrics: [u32; METRICS.len()], counts: [u32; 4]) -> Lately {
+        Lately { metrics, counts }
     }
 
-    /// Whether these are its beginning only.
-    pub fn is_cut(&self) -> bool {
-        self.is_cut
+    /// Adds another; answers whether it is large now.
+    #[inline(always)]
+    fn add(&mut self, other: &Lately) -> bool {
+        let sums =
+            |one: [u32; 4], other: [u32; 4]| -> [u32; 4] { std::array::from_fn(|n| one[n].wrapping_add(other[n])) };
+        let (metrics, counts) = (sums(self.metrics, other.metrics), sums(self.counts, other.counts));
+        *self = Lately { metrics, counts };
+        let all: [u32; 4] = std::array::from_fn(|n| metrics[n] | counts[n]);
+        (all[0] | all[1] | all[2] | all[3]) >> Self::LARGE_BIT != 0
+    }
+
+    /// As a tally.
+    pub fn tally(&self) -> Tally {
+        let [operations, bytes_in, bytes_out, latency_ns] = self.metrics.map(u64::from);
+        let [reads, writes, hits, misses] = self.counts.map(u64::from);
+        Tally { operations, bytes_in, bytes_out, latency_ns, reads, writes, hits, misses }
     }
 }
 
@@ -135,50 +156,9 @@ pub struct Entry<'a> {
     pub error: PerMetric,
 }
 
-/// Room for a name; behind one that is short there are zeros up to [`SHORT_BYTES`].
-pub type NameRoom = [u8; KEY_NAME_BYTES_MAX.next_power_of_two()];
-
-/// How long a name is, at most [`KEY_NAME_BYTES_MAX`] bytes, and whether it is the beginning of a longer one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Shape(u16);
-
-impl Shape {
-    /// Of no bytes.
-    pub const EMPTY: Shape = Shape(0);
-
-    const CUT: u16 = 0x100;
-
-    /// Of a name.
-    #[inline(always)]
-    pub fn new(length: usize, is_cut: bool) -> Shape {
-        Shape(length as u8 as u16 | u16::from(is_cut) << 8)
-    }
-
-    /// Bytes.
-    #[inline(always)]
-    pub fn length(self) -> usize {
-        usize::from(self.0 as u8)
-    }
-
-    /// Whether it is the beginning of a longer one.
-    #[inline(always)]
-    pub fn is_cut(self) -> bool {
-        self.0 & Self::CUT != 0
-    }
-
-    /// Of a whole name that is no longer than [`SHORT_BYTES`].
-    #[inline(always)]
-    fn is_short(self) -> bool {
-        usize::from(self.0) <= SHORT_BYTES
-    }
-}
-
-/// Names that have no more bytes are kept beside their hashes.
-pub const SHORT_BYTES: usize = 16;
-
-/// A name and its hash. Two of them are a cache line.
+/// A name, its hash and what it had of late. A cache line.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 struct Place {
     hash: u64,
     /// One that is short, and zeros behind it.
@@ -186,7 +166,10 @@ struct Place {
     /// Where in the text another one is.
     name_at: u32,
     shape: Shape,
+    lately: Lately,
 }
+
+const _: () = assert!(size_of::<Place>() == 64);
 
 impl Place {
     /// Where its bytes are in the text, if it is not short.
@@ -194,6 +177,11 @@ impl Place {
     fn range(&self) -> std::ops::Range<usize> {
         let from = self.name_at as usize;
         from..from + self.shape.length()
+    }
+
+    /// What it had of late goes to its tally.
+    fn settle(&mut self, tally: &mut Tally) {
+        *tally += &std::mem::take(&mut self.lately).tally();
     }
 
     #[inline]
@@ -252,14 +240,15 @@ const FREED_PART_MIN: usize = 8;
 /// The shares of the names, in percent, that are tried as light.
 const LIGHT_PERCENT: [usize; 3] = [50, 75, 88];
 
-/// The table. What belongs to a name has one number in all of its parts, which are apart so that counting touches few cache
-/// lines and few pages.
+/// The table. What belongs to a name has one number in all of its parts, which are apart so that counting touches one cache line
+/// of a name, and few pages.
 #[derive(Debug)]
 pub struct Top {
     capacity: usize,
     /// By hash, linear probing; a power of two, at most half full.
     index: Vec<Slot>,
     places: Vec<Place>,
+    /// What each had, but for what it had of late.
     tallies: Vec<Tally>,
     /// What each may have had before it came in, if it is kept: not as long as none has left, as that is nothing.
     errors: Vec<PerMetric>,
@@ -329,6 +318,7 @@ impl Top {
     /// The name that is so far in [`Top::iter`].
     pub fn entry(&self, at: usize) -> Entry<'_> {
         let error = self.errors.get(at).copied().unwrap_or_default();
+        debug_assert_eq!(self.places[at].lately, Lately::NOTHING, "it was settled before anything is told");
         Entry { name: self.name(at), is_cut: self.places[at].shape.is_cut(), tally: &self.tallies[at], error }
     }
 
@@ -352,11 +342,10 @@ impl Top {
     /// See [`Top::prefetch`]. Tells of each hash which name it seems to be of.
     #[inline]
     pub fn prefetch_places<'a>(&self, hashes: impl Iterator<Item = (u64, &'a mut Likely)>) {
-        let (index, places, tallies) = (&self.index[..], &self.places[..], &self.tallies[..]);
+        let (index, places) = (&self.index[..], &self.places[..]);
         for (hash, likely) in hashes {
             *likely = find_likely(index, hash);
             prefetch_nth(places, likely.0 as usize);
-            prefetch_nth(tallies, likely.0 as usize);
         }
     }
 
@@ -386,11 +375,17 @@ impl Top {
         &mut self.tallies[at]
     }
 
-    /// The tallies of the names that are in the table, to look at many.
+    /// The names that are in the table, to add to many.
     #[inline(always)]
-    pub fn likely_tallies(&mut self) -> LikelyTallies<'_> {
-        let names = self.places.len().min(self.tallies.len());
-        LikelyTallies { places: &self.places[..names], text: &self.text, tallies: &mut self.tallies[..names] }
+    pub fn likely_names(&mut self) -> LikelyNames<'_> {
+        LikelyNames { places: &mut self.places, text: &self.text, tallies: &mut self.tallies }
+    }
+
+    /// Adds what names had of late to their tallies: before anything is told.
+    pub fn settle(&mut self) {
+        for (place, tally) in self.places.iter_mut().zip(&mut self.tallies) {
+            place.settle(tally);
+        }
     }
 
     /// Whether there is a name of this number, and it is the one that is wanted.
@@ -448,7 +443,8 @@ impl Top {
         }
         debug_assert!(name[shape.length()..SHORT_BYTES].iter().all(|&byte| byte == 0));
         self.index[slot] = Slot::new(at, hash);
-        self.add(Place { hash, short: short_of(name), name_at: 0, shape }, *tally);
+        let lately = Lately::NOTHING;
+        self.add(Place { hash, short: short_of(name), name_at: 0, shape, lately }, *tally);
         true
     }
 
@@ -458,7 +454,8 @@ impl Top {
         let &Hashed { hash, name, is_cut } = wanted;
         self.index[slot] = Slot::new(at, hash);
         let shape = Shape::new(name.len(), is_cut);
-        let mut place = Place { hash, short: [0; SHORT_BYTES], name_at: self.text.len() as u32, shape };
+        let (short, lately) = ([0; SHORT_BYTES], Lately::NOTHING);
+        let mut place = Place { hash, short, name_at: self.text.len() as u32, shape, lately };
         if shape.is_short() {
             place.short[..name.len()].copy_from_slice(name);
         } else {
@@ -471,7 +468,7 @@ impl Top {
     /// Adds a name that is in the index. When there are many, all that is looked up at random gets huge pages.
     #[inline(always)]
     fn add(&mut self, place: Place, tally: Tally) {
-        if self.places.len() == LARGE_BYTES / size_of::<Tally>() {
+        if self.places.len() == LARGE_BYTES / size_of::<Place>() {
             self.ask_for_huge_pages();
         }
         self.places.push(place);
@@ -482,7 +479,6 @@ impl Top {
     fn ask_for_huge_pages(&self) {
         huge::ask_for_any(&self.index);
         huge::ask_for_any(&self.places);
-        huge::ask_for_any(&self.tallies);
     }
 
     fn free_slot(&self, hash: u64) -> usize {
@@ -496,6 +492,7 @@ impl Top {
 
     /// The lightest leave: those that are light in every metric.
     fn purge(&mut self, mut leaves: impl FnMut(&Entry<'_>)) {
+        self.settle();
         let least = self.capacity.div_ceil(FREED_PART_MIN);
         let mut light = LIGHT_PERCENT.iter().map(|&percent| self.quantiles(percent));
         let frees_enough =
@@ -619,36 +616,42 @@ impl Top {
     }
 }
 
-/// See [`Top::likely_tallies`].
-pub struct LikelyTallies<'a> {
-    places: &'a [Place],
+/// See [`Top::likely_names`].
+pub struct LikelyNames<'a> {
+    places: &'a mut [Place],
     text: &'a [u8],
     tallies: &'a mut [Tally],
 }
 
-impl LikelyTallies<'_> {
-    /// The tally of a name of which it was looked up which one of the table it seems to be, if it is that one.
+impl LikelyNames<'_> {
+    /// Adds to a name of which it was looked up which one of the table it seems to be, if it is that one; else this answers false.
     #[inline(always)]
-    pub fn of(&mut self, likely: Likely, hash: u64, shape: Shape, name: &NameRoom) -> Option<&mut Tally> {
+    pub fn add(&mut self, likely: Likely, hash: u64, shape: Shape, name: &NameRoom, added: &Lately) -> bool {
         let at = likely.0 as usize;
-        let (place, tally) = (self.places.get(at)?, self.tallies.get_mut(at)?);
-        if place.shape != shape {
-            return None;
+        let Some(place) = self.places.get_mut(at).filter(|place| place.shape == shape) else { return false };
+        let is_it = if shape.is_short() {
+            u128::from_ne_bytes(place.short) == u128::from_ne_bytes(short_of(name))
+        } else {
+            // Of a name that is cut the hash says more than what is kept.
+            place.hash == hash && is_long(self.text.get(place.range()).unwrap_or_default(), &name[..shape.length()])
+        };
+        if !is_it {
+            return false;
         }
-        if shape.is_short() {
-            let differs = u128::from_ne_bytes(place.short) ^ u128::from_ne_bytes(short_of(name));
-            return if differs == 0 { Some(tally) } else { None };
+        if place.lately.add(added) {
+            self.settle(at);
         }
-        // Of a name that is cut the hash says more than what is kept.
-        let is_it = place.hash == hash && is_long(self.text.get(place.range())?, name.get(..shape.length())?);
-        is_it.then_some(tally)
+        true
     }
-}
 
-/// A short name, and the zeros behind it.
-#[inline(always)]
-fn short_of(name: &NameRoom) -> [u8; SHORT_BYTES] {
-    std::array::from_fn(|byte| name[byte])
+    /// What a name had of late is large.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self, at: usize) {
+        if let (Some(place), Some(tally)) = (self.places.get_mut(at), self.tallies.get_mut(at)) {
+            place.settle(tally);
+        }
+    }
 }
 
 /// The name that this hash is of, unless it is not in the table. Another one hardly ever.
@@ -672,24 +675,6 @@ fn find_farther(index: &[Slot], mut slot: usize, hash: u64) -> Likely {
         }
         slot = (slot + 1) & (index.len() - 1);
     }
-}
-
-/// Whether two names are the same. Eight bytes at a time, none beyond their ends: the library's comparison reads 32, which may
-/// lie in a cache line that was not asked for.
-#[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(end_of_a), Some(end_of_b)) => {
-            let (chunks_of_a, chunks_of_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-            a.len() == b.len() && end_of_a == end_of_b && chunks_of_a.iter().zip(chunks_of_b).all(|(a, b)| a == b)
-        }
-        _ => a == b,
-    }
-}
-
-#[inline(never)]
-fn is_long(a: &[u8], b: &[u8]) -> bool {
-    same(a, b)
 }
 
 fn add(sum: &mut PerMetric, other: &PerMetric) {

@@ -98,6 +98,49 @@ fn an_operation_counts_for_each_key_and_bytes_and_latency_for_the_first() {
 }
 
 #[test]
+fn what_gets_large_is_counted_whole() {
+    const LARGE: u64 = 1 << 31;
+    let names = ["k", "a name that is longer", &"n".repeat(200)];
+    for large in 0..3 {
+        let mut kept = Kept::new();
+        let mut sum = Tally::default();
+        // Enough that each name is found in the table, and that what it had of late gets large several times.
+        for round in 0..200 {
+            let mut metrics = [7, 5, 3];
+            metrics[large] = [LARGE - 1, LARGE / 3, LARGE, 9 * LARGE][round % 4];
+            let [request_bytes, reply_bytes, latency_ns] = metrics;
+            for name in names {
+                let list = list(&[name], RO);
+                let large =
+                    KeyedRequest { request_bytes, reply_bytes, latency_ns, ..request("GET", &list, Kind::Bulk) };
+                kept.record(&large);
+            }
+            let (bytes_in, bytes_out) = (request_bytes, reply_bytes);
+            sum += &Tally { operations: 1, bytes_in, bytes_out, latency_ns, reads: 1, hits: 1, ..Tally::default() };
+        }
+        let Kept { statistics: KeyStatistics { keys, .. }, .. } = kept.finished();
+        for entry in keys.iter() {
+            assert_eq!(*entry.tally, sum, "{large}: {}", entry.name.escape_ascii());
+        }
+        assert_eq!(keys.len(), names.len());
+    }
+}
+
+#[test]
+fn what_keys_had_of_late_stays_theirs_when_others_leave() {
+    let mut kept = Kept::new();
+    for number in 0..5000 {
+        let name = if number % 2 == 0 { format!("hot:{}", number % 6) } else { format!("cold:{number}") };
+        kept.record(&request("GET", &list(&[&name], RO), Kind::Bulk));
+    }
+    let Kept { statistics: KeyStatistics { keys, prefixes, .. }, counters } = kept.finished();
+    assert!(counters[Counter::KeysGivenUp] > 0);
+    let operations = |top: &Top, name| of(top, name).operations;
+    assert_eq!(["hot:0", "hot:2", "hot:4"].map(|name| operations(&keys, name)), [834, 833, 833]);
+    assert_eq!((operations(&prefixes, "hot:"), operations(&prefixes, "cold:")), (2500, 2500));
+}
+
+#[test]
 fn a_null_is_a_miss_and_a_value_is_a_hit_where_the_data_of_one_key_is_read() {
     for (command, role, reply, nulls, expected) in [
         ("GET", RO, Kind::Null, Some(0), (0, 1)),

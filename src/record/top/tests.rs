@@ -229,7 +229,7 @@ fn what_a_name_seems_to_be_is_looked_at_from_end_to_end() {
         let (name, is_cut, hash) = wanted;
         let mut room = [0; size_of::<NameRoom>()];
         room[..name.len()].copy_from_slice(name);
-        top.likely_tallies().of(likely, hash, Shape::new(name.len(), is_cut), &room).is_some()
+        top.likely_names().add(likely, hash, Shape::new(name.len(), is_cut), &room, &Lately::NOTHING)
     };
     for length in [1, 8, 9, 15, 16, 17, 40, KEY_NAME_BYTES_MAX] {
         let name = vec![b'n'; length];
@@ -267,13 +267,12 @@ fn what_comes_after_others_were_added_has_the_room_of_both() {
 fn a_table_with_many_names_is_in_huge_pages() {
     use crate::huge::tests::were_asked_for;
 
-    let many = (LARGE_BYTES / size_of::<Tally>()) as u32;
+    let many = (LARGE_BYTES / size_of::<Place>()) as u32;
     let mut watched = Watched::new(1 << 17);
-    let asked =
-        |top: &Top| [were_asked_for(&top.index[0]), were_asked_for(&top.places[0]), were_asked_for(&top.tallies[0])];
+    let asked = |top: &Top| [were_asked_for(&top.index[0]), were_asked_for(&top.places[0])];
     (0..many).for_each(|number| watched.add(number, tally(1, 0, 0, 0)));
-    assert_eq!(asked(&watched.top), [false; 3]);
+    assert_eq!(asked(&watched.top), [false; 2]);
     watched.add(many, tally(1, 0, 0, 0));
-    assert_eq!(asked(&watched.top), [true; 3]);
+    assert_eq!(asked(&watched.top), [true; 2]);
     watched.check();
 }
