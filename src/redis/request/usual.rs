@@ -262,7 +262,7 @@ impl UsualRequest<'_, '_> {
         }
     }
 
-    /// The arguments that are not so brief go to the draft.
+    /// The arguments are not so brief: they go where there is room for them.
     #[inline(never)]
     fn fill_longer(&self, request: &mut Request) {
         let list = &self.shape.list;
