@@ -316,7 +316,7 @@ impl Recorder for Recording {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
         if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
-            copied(exchange, |exchange| self.emit(exchange, None, counters));
+            copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
         let Some(keys) = &mut self.keys else { return };
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
@@ -352,9 +352,13 @@ const UNUSUAL: Flags = Flags(Flags::LATE.0 | Flags::BLOCKING.0 | Flags::NOT_EXEC
 impl Recording {
     /// Where there are sinks, a request becomes a record.
     #[inline(never)]
-    fn emit(&mut self, exchange: &Exchange<'_>, error: Option<&ErrorCode>, counters: &mut Counters) {
-        // Found again: so the usual ones need not be put together in memory for this.
-        let times = exchange.reply.and_then(|reply| times_of(exchange, reply));
+    fn emit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        times: Option<Times>,
+        error: Option<&ErrorCode>,
+        counters: &mut Counters,
+    ) {
         if !self.records.emit(exchange, times, error, counters) {
             self.send_batch(counters);
             let has_room = self.records.emit(exchange, times, error, counters);
@@ -396,7 +400,7 @@ impl Recording {
             count_keys(keys, exchange, latency_ns, error.as_ref(), counters);
         }
         if self.records.emission.emits {
-            self.emit(exchange, error.as_ref(), counters);
+            self.emit(exchange, times, error.as_ref(), counters);
         }
     }
 }
