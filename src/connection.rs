@@ -300,6 +300,12 @@ pub trait Recorder {
     /// A request's fate is decided. A late reply comes as a second exchange of its request, with the flag `LATE`.
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters);
 
+    /// The same of one whose reply came with the one before.
+    #[inline(always)]
+    fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        self.decided(exchange, counters);
+    }
+
     /// A connection is one of Redis's, which was not known from its beginning: its ends are numbered.
     fn introduce(&mut self, identity: &mut Identity, counters: &mut Counters) {
         let _ = (identity, counters);

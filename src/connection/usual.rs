@@ -417,6 +417,7 @@ impl Connection {
         if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
             return 0;
         }
+        let first = self.queue.first();
         let end = from.plus(length as u64);
         let answer = Answer {
             kind: Kind::Bulk,
@@ -428,17 +429,18 @@ impl Connection {
         };
         let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
-        if !self.answer_usual(&answer, &pairing, self.previous, requests, counters, recorder) {
+        if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
             return 0;
         }
         // Nothing of it was kept that could have become large.
         resources.unfinished.give_back(handle);
         self.unfinished[direction as usize] = NONE;
-        self.answered_usual(1, self.previous.max(time), time, resources, recorder);
-        if !self.facts.has(Facts::PLAIN) {
-            return length;
+        let mut taken = length;
+        if taken < bytes.len() {
+            taken += self.usual_replies_behind(&bytes[taken..], end, ack, time, resources, recorder);
         }
-        length + self.usual_replies(&bytes[length..], end, ack, time, resources, recorder)
+        self.answered_usual(first, time, resources, recorder);
+        taken
     }
 
     /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
@@ -460,20 +462,39 @@ impl Connection {
         let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
         let first = self.queue.first();
-        let (mut rest, mut here, mut previous) = (bytes, from, self.previous);
+        let Some(answer) = usual_reply(bytes, from, ack, time) else { return 0 };
+        if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
+            return 0;
+        }
+        let mut taken = answer.bytes as usize;
+        if taken < bytes.len() {
+            taken += self.usual_replies_behind(&bytes[taken..], answer.end, ack, time, resources, recorder);
+        }
+        self.answered_usual(first, time, resources, recorder);
+        taken
+    }
+
+    /// The same of those behind the first reply of a segment.
+    #[inline(never)]
+    fn usual_replies_behind<R: Recorder>(
+        &mut self,
+        bytes: &[u8],
+        from: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> usize {
+        let Resources { requests, counters, labels, .. } = &mut *resources;
+        let pairing = Pairing { previous: self.previous.max(time), ..self.usual_pairing(labels, time) };
+        let (mut rest, mut here) = (bytes, from);
         while !rest.is_empty() {
-            let Some((kind, length)) = scalar(rest) else { break };
-            let Some(behind) = rest.get(length..) else { break };
-            let bytes = length as u64;
-            let answer = Answer { kind, begin: here, end: here.plus(bytes), bytes, t3: time, ack };
-            if !self.answer_usual(&answer, &pairing, previous, requests, counters, recorder) {
+            let Some(answer) = usual_reply(rest, here, ack, time) else { break };
+            let Some(behind) = rest.get(answer.bytes as usize..) else { break };
+            if !self.answer_usual::<true, _>(&answer, &pairing, requests, counters, recorder) {
                 break;
             }
-            (rest, here, previous) = (behind, answer.end, previous.max(time));
-        }
-        let replies = self.queue.first() - first;
-        if replies > 0 {
-            self.answered_usual(replies, previous, time, resources, recorder);
+            (rest, here) = (behind, answer.end);
         }
         bytes.len() - rest.len()
     }
@@ -482,24 +503,22 @@ impl Connection {
     #[inline(always)]
     fn usual_pairing<'r>(&self, labels: &'r Pool<Labels>, time: Timestamp) -> Pairing<'r> {
         let labels = (self.labels != NONE).then(|| labels.get(self.labels));
-        Pairing { outcome: self.certainty.outcome(), db: self.db, labels, time }
+        Pairing { outcome: self.certainty.outcome(), db: self.db, labels, previous: self.previous, time }
     }
 
     /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
-    /// `previous`: the last byte of the reply before. It is left to the caller to tell [`Connection::answered_usual`].
+    /// `IS_BEHIND`: it came with the one before. It is left to the caller to tell [`Connection::answered_usual`].
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn answer_usual<R: Recorder>(
+    fn answer_usual<const IS_BEHIND: bool, R: Recorder>(
         &mut self,
         answer: &Answer,
         pairing: &Pairing<'_>,
-        previous: Timestamp,
         requests: &mut Pool<Request>,
         counters: &mut Counters,
         recorder: &mut R,
     ) -> bool {
         let Answer { kind, begin, end, bytes, t3, ack } = *answer;
-        let Pairing { outcome, db, labels, time } = *pairing;
+        let Pairing { outcome, db, labels, previous, time } = *pairing;
         let head = self.queue.head_or_none();
         let Some(request) = requests.find(head) else { return false };
         if request.timed_out || request.end > ack || !request.answers.has(kind) {
@@ -520,28 +539,32 @@ impl Connection {
             labels,
             parent: None,
         };
-        recorder.decided(&exchange, counters);
+        if IS_BEHIND {
+            recorder.decided_behind(&exchange, counters);
+        } else {
+            recorder.decided(&exchange, counters);
+        }
         requests.give_back(head);
         true
     }
 
-    /// So many replies were paired, which have come by now. `previous`: the last byte of any reply.
+    /// Requests from position `first` on were paired with replies that have come by now.
     #[inline(always)]
     fn answered_usual<R: Recorder>(
         &mut self,
-        replies: u64,
-        previous: Timestamp,
+        first: u64,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
+        let replies = self.queue.first() - first;
         let counters = &mut resources.counters;
         counters.add(Counter::Replies, replies);
         counters.add(Counter::RepliesPaired, replies);
         let is_exact = self.certainty == Certainty::Exact;
         counters.add(if is_exact { Counter::RequestsExact } else { Counter::RequestsResynced }, replies);
         self.head_at = time;
-        self.previous = previous;
+        self.previous = self.previous.max(time);
         // One that is executed silently is decided as soon as it is the first.
         if !self.queue.is_empty()
             && let Some(next) = self.queue.head()
@@ -579,5 +602,15 @@ struct Pairing<'r> {
     outcome: Outcome,
     db: Database,
     labels: Option<&'r Labels>,
+    /// Last byte of the reply before.
+    previous: Timestamp,
     time: Timestamp,
+}
+
+/// A reply of the usual form that bytes begin with, which have come at `time` and acknowledge up to `ack`.
+#[inline(always)]
+fn usual_reply(bytes: &[u8], begin: Offset, ack: Offset, time: Timestamp) -> Option<Answer> {
+    let (kind, length) = scalar(bytes)?;
+    let length = length as u64;
+    Some(Answer { kind, begin, end: begin.plus(length), bytes: length, t3: time, ack })
 }

@@ -22,10 +22,12 @@ use super::cells::{Cells, Fine, PartCells, Place};
 use super::room::{self, Absorbing, Bounded, Claim, Growing, Room, add_always, record_always};
 use super::transaction::Times;
 pub use directory::Directory;
+use together::Together;
 use usual::UsualSeries;
 use waiting::Waiting;
 
 mod directory;
+pub mod together;
 pub mod usual;
 mod waiting;
 
@@ -385,6 +387,7 @@ pub struct Statistics {
     /// By error code, redirects among them.
     pub errors: Entries<(Option<ErrorCode>, u64)>,
     usual: UsualSeries,
+    together: Together,
     waiting: Waiting,
     room: Room,
 }
@@ -413,6 +416,7 @@ impl Statistics {
             clients: Entries::default(),
             errors: Entries::default(),
             usual: UsualSeries::default(),
+            together: Together::NONE,
             waiting: Waiting::default(),
             room,
         }

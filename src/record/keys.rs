@@ -79,6 +79,8 @@ const HIT: u8 = 4;
 const MISS: u8 = 8;
 /// It depends on the reply whether it is a hit or a miss.
 const ASKS: u8 = 16;
+/// So many arrays' items do.
+const FROM_ARRAY: u8 = 32;
 
 /// Facts of a use by the bits of its key's role.
 const FACTS: [u8; 64] = {
@@ -95,6 +97,31 @@ const FACTS: [u8; 64] = {
         bits += 1;
     }
     facts
+};
+
+/// Facts of a use of a request's only key by the bits of its role and the kind of the reply; [`FROM_ARRAY`] is beside them where
+/// an array is to be looked into.
+const FACTS_OF_REPLY: [[u8; 64]; Kind::ALL.len()] = {
+    let mut of_reply = [FACTS; Kind::ALL.len()];
+    let mut number = 0;
+    while number < of_reply.len() {
+        assert!(Kind::ALL[number] as usize == number);
+        let kind = Kind::ALL[number];
+        let mut bits = 0;
+        while bits < 64 {
+            if FACTS[bits] & ASKS != 0 {
+                of_reply[number][bits] |= match kind {
+                    Kind::Array => FROM_ARRAY,
+                    Kind::Null => MISS,
+                    _ if kind.is_value() => HIT,
+                    _ => 0,
+                };
+            }
+            bits += 1;
+        }
+        number += 1;
+    }
+    of_reply
 };
 
 /// What facts add to a tally's reads, writes, hits and misses.
@@ -276,23 +303,22 @@ impl KeyStatistics {
     /// an array says of a key is for [`KeyStatistics::record`] to see.
     #[inline(always)]
     pub fn record_usual(&mut self, key: &Key<'_>, reply: Kind, metrics: PerMetric, counters: &mut Counters) -> bool {
-        let facts = FACTS[usize::from(key.role.bits()) % FACTS.len()];
-        let hit_or_miss = match reply {
-            _ if facts & ASKS == 0 => 0,
-            Kind::Array => return false,
-            Kind::Null => MISS,
-            kind if kind.is_value() => HIT,
-            _ => 0,
-        };
+        let facts = FACTS_OF_REPLY[reply as usize][usize::from(key.role.bits()) % FACTS.len()];
+        if facts & FROM_ARRAY != 0 {
+            return false;
+        }
         counters.count(Counter::KeyOperations);
-        self.push(key, metrics, facts | hit_or_miss, counters);
+        self.push(key, metrics, facts, counters);
         true
     }
 
     /// Lets a use of a key wait, and counts what has waited long enough.
     #[inline(always)]
     fn push(&mut self, key: &Key<'_>, metrics: PerMetric, facts: u8, counters: &mut Counters) {
-        let Some(metrics) = Lately::metrics(&metrics) else { return self.count_large(key, &metrics, facts, counters) };
+        let Some(metrics) = Lately::metrics(&metrics) else {
+            // Copies: so they need not be put together in memory for all others.
+            return self.count_large(&{ *key }, &{ metrics }, facts, counters);
+        };
         let at = self.come as usize % KEY_BATCH;
         let name = &mut self.names.as_flattened_mut()[at];
         let (hash, shape) = match (key.name.first_chunk::<8>(), key.name.last_chunk::<8>()) {

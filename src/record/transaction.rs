@@ -43,6 +43,12 @@ impl Times {
         Some(Times { send: t2.since(t1), queue, server, transfer })
     }
 
+    /// Those of a request and a reply that came at once, the reply with the one before.
+    #[inline(always)]
+    pub fn queued(sent: Timestamp, answered: Timestamp) -> Times {
+        Times { send: 0, queue: answered.since(sent), server: 0, transfer: 0 }
+    }
+
     /// Last byte of the request to last byte of the reply.
     #[inline]
     pub fn latency(&self) -> u64 {

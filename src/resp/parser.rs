@@ -51,8 +51,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All, each in the place of its number.
+    pub const ALL: [Kind; 13] = {
+        use Kind::{Array, BigNumber, Boolean, Bulk, Double, Error, Integer, Map, Null, Push, Set, Simple, Verbatim};
+        [Simple, Error, Integer, Bulk, Null, Array, Map, Set, Push, Double, Boolean, BigNumber, Verbatim]
+    };
+
     /// Whether it is one value: neither aggregate nor null, and no word about how it went.
-    pub fn is_value(self) -> bool {
+    pub const fn is_value(self) -> bool {
         matches!(self, Kind::Integer | Kind::Bulk | Kind::Double | Kind::Boolean | Kind::BigNumber | Kind::Verbatim)
     }
 

@@ -5,6 +5,7 @@ use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::{OVERALL_BYTES, STATISTICS_BOXES};
 use crate::record::Message;
+use crate::record::histograms::together::Alike;
 use crate::record::histograms::usual::UsualSample;
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
@@ -296,13 +297,49 @@ impl Recorder for Recording {
 
     #[inline(always)]
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        if !self.decided_usually(exchange, counters) {
+            copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        }
+    }
+
+    #[inline(always)]
+    fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, .. } = *exchange;
-        let Some(reply) = reply.filter(|reply| !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error) else {
+        let Some(reply) = reply.filter(|reply| is_usual(request, reply) && came_together(exchange, reply)) else {
             return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         };
-        let Some(times) = times_of(exchange, reply) else {
-            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        let alike = Alike {
+            server_number: identity.server_number,
+            client_number: identity.client_number,
+            command: request.command,
+            sent: request.t2,
+            answered: reply.t4,
         };
+        if self.statistics.record_alike(&alike, request.bytes(), reply.bytes) {
+            self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), counters);
+        } else {
+            copied(exchange, |exchange| self.decided_first(exchange, alike, counters));
+        }
+    }
+}
+
+impl Recording {
+    /// The first of those that may be alike.
+    #[inline(never)]
+    fn decided_first(&mut self, exchange: &Exchange<'_>, alike: Alike, counters: &mut Counters) {
+        if self.decided_usually(exchange, counters) {
+            self.statistics.expect_alike(alike);
+        } else {
+            self.decided_unusually(exchange, counters);
+        }
+    }
+
+    /// Whether it was of the usual kind; else nothing has happened.
+    #[inline(always)]
+    fn decided_usually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) -> bool {
+        let Exchange { identity, request, reply, .. } = *exchange;
+        let Some(reply) = reply.filter(|reply| is_usual(request, reply)) else { return false };
+        let Some(times) = times_of(exchange, reply) else { return false };
         let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
         let sample = UsualSample {
             server_number: identity.server_number,
@@ -312,9 +349,18 @@ impl Recorder for Recording {
             reply_bytes,
             times,
         };
-        if !self.statistics.record_usual(&sample, &mut self.directory, counters) {
-            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+        let is_counted = self.statistics.record_usual(&sample, &mut self.directory, counters);
+        if is_counted {
+            self.tell_usual(exchange, reply, times, counters);
         }
+        is_counted
+    }
+
+    /// What a usual request, which was counted, is apart from that: a record, and a use of its key.
+    #[inline(always)]
+    fn tell_usual(&mut self, exchange: &Exchange<'_>, reply: &ReplyFacts<'_>, times: Times, counters: &mut Counters) {
+        let request = exchange.request;
+        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
         if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
             copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
@@ -337,6 +383,19 @@ impl Recorder for Recording {
 fn times_of(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> Option<Times> {
     let request = exchange.request;
     Times::new(request.t1, request.t2, reply.t3, reply.t4, exchange.previous)
+}
+
+/// Whether a request that has this reply may be of the usual kind.
+#[inline(always)]
+fn is_usual(request: &Request, reply: &ReplyFacts<'_>) -> bool {
+    !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error
+}
+
+/// Whether request and reply came at once, and the reply with the one before.
+#[inline(always)]
+fn came_together(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> bool {
+    let Exchange { request, previous, .. } = *exchange;
+    previous == reply.t4 && reply.t3 == reply.t4 && request.t1 == request.t2 && reply.t4.is_known()
 }
 
 /// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::super::totals::{Command, Totals, Whose};
+use super::together::Alike;
 use super::usual::UsualSample;
 use super::*;
 use crate::flow::hash::Seed;
@@ -84,8 +85,18 @@ impl Worker {
         };
         if let (true, Some(times), None, false) = (self.is_quick, request.times, error, request.blocking) {
             let Sample { command, request_bytes, reply_bytes, .. } = sample;
+            // What has waited in the queue, and took no time then, came with the reply before.
+            let (sent, answered) = (Timestamp(1), Timestamp(1 + times.latency()));
+            let alike = Alike { server_number, client_number, command, sent, answered };
+            let may_be_alike = times.queue > 0 && times.queue == times.latency();
+            if may_be_alike && self.statistics.record_alike(&alike, request_bytes, reply_bytes) {
+                return;
+            }
             let usual = UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times };
             if self.statistics.record_usual(&usual, &mut self.directory, &mut self.counters) {
+                if may_be_alike {
+                    self.statistics.expect_alike(alike);
+                }
                 return;
             }
         }
@@ -292,7 +303,7 @@ proptest! {
 
     #[test]
     fn usual_requests_counted_at_once_add_what_they_add_one_by_one(
-        requests in proptest::collection::vec((request(), 0u32..40), 0..80),
+        requests in proptest::collection::vec((request(), 1usize..4, 0u32..40), 0..80),
         bounds in prop_oneof![Just((100, 100)), (0usize..3, 0usize..8)],
         room in prop_oneof![2 => Just(u64::MAX), 1 => 0u64..1 << 20, 1 => 0u64..8 << 20],
     ) {
@@ -307,9 +318,10 @@ proptest! {
             assert_eq!(quick.counters, plain.counters);
             assert_eq!(format!("{:?}", quick.totals()), format!("{:?}", plain.totals()));
         };
-        for (request, then) in requests {
-            quick.record(request);
-            plain.record(request);
+        for (request, times, then) in requests {
+            for worker in [&mut quick, &mut plain] {
+                (0..times).for_each(|_| worker.record(request));
+            }
             // An interval is told, and ends, or goes on.
             if then < 2 {
                 same(&mut quick, &mut plain);

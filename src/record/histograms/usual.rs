@@ -37,21 +37,25 @@ pub struct UsualSample {
 const WAYS: usize = if cfg!(test) { 2 } else { 4 };
 /// So many times these.
 const SETS: usize = if cfg!(test) { 2 } else { 256 };
-/// In [`Sums::alone`]: none of the parts is all of the latency.
+/// In [`Sums::alone`]: a part of the latency.
+pub(super) const QUEUE: usize = 0;
+const SERVER: usize = 1;
+const TRANSFER: usize = 2;
+/// Likewise: none of the parts is all of the latency.
 const MIXED: usize = 3;
 
 /// What usual requests of a series have added since it came here. A cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Sums {
+pub(super) struct Sums {
     /// Server and command, as one number.
     parts: u64,
     /// The series' number.
     series: u32,
     /// The command's number.
     command: u32,
-    request_bytes: u64,
-    reply_bytes: u64,
+    pub(super) request_bytes: u64,
+    pub(super) reply_bytes: u64,
     /// Requests by the part that was all of the latency, so that the other two took no time.
     alone: [u64; MIXED + 1],
 }
@@ -119,7 +123,7 @@ impl UsualSeries {
     }
 
     #[inline(always)]
-    fn find(&mut self, parts: u64) -> Option<&mut Sums> {
+    pub(super) fn find(&mut self, parts: u64) -> Option<&mut Sums> {
         self.set(parts).iter_mut().find(|sums| sums.parts == parts)
     }
 
@@ -131,7 +135,7 @@ impl UsualSeries {
 
 /// Server and command, as one number.
 #[inline(always)]
-fn parts(server_number: u32, command: CommandId) -> u64 {
+pub(super) fn parts(server_number: u32, command: CommandId) -> u64 {
     u64::from(server_number) << 32 | u64::from(command.0)
 }
 
@@ -140,6 +144,8 @@ impl Statistics {
     /// answers false, and nothing has happened.
     #[inline(always)]
     pub fn record_usual(&mut self, sample: &UsualSample, directory: &mut Directory, counters: &mut Counters) -> bool {
+        self.count_alike();
+        self.forget_alike();
         let Statistics { usual, commands, parts: of_all, series: all_series, .. } = self;
         let UsualSample { server_number, client_number: client, command, request_bytes, reply_bytes, times } = *sample;
         let Some(sums) = usual.find(parts(server_number, command)) else { return false };
@@ -150,9 +156,9 @@ impl Statistics {
             return false;
         }
         let is_counted = match times.latency() {
-            all if all == times.server => count_alone::<1>(commands, of_all, sums, latency),
-            all if all == times.queue => count_alone::<0>(commands, of_all, sums, latency),
-            all if all == times.transfer => count_alone::<2>(commands, of_all, sums, latency),
+            all if all == times.server => count_alone::<SERVER>(commands, of_all, sums, latency, 1),
+            all if all == times.queue => count_alone::<QUEUE>(commands, of_all, sums, latency, 1),
+            all if all == times.transfer => count_alone::<TRANSFER>(commands, of_all, sums, latency, 1),
             _ => count_mixed(commands, of_all, sums, times.queue, times.server, times.transfer),
         };
         if !is_counted {
@@ -160,7 +166,7 @@ impl Statistics {
         }
         sums.request_bytes += request_bytes;
         sums.reply_bytes += reply_bytes;
-        let addition = Addition { client, series, latency, request_bytes, reply_bytes };
+        let addition = Addition { client, series, latency, count: 1, request_bytes, reply_bytes };
         self.wait(addition, directory, counters);
         true
     }
@@ -168,20 +174,15 @@ impl Statistics {
     /// Adds to a client that has had no requests in this interval, or whose latency has no room for this one.
     #[cold]
     #[inline(never)]
-    pub(super) fn record_client(
-        &mut self,
-        name: Option<Address>,
-        number: u32,
-        request_bytes: u64,
-        reply_bytes: u64,
-        latency: Place,
-        counters: &mut Counters,
-    ) {
+    pub(super) fn record_client(&mut self, name: Option<Address>, addition: &Addition, counters: &mut Counters) {
+        let Addition { client: number, latency, count, request_bytes, reply_bytes, .. } = *addition;
         let Statistics { clients, room, .. } = self;
         let client = clients.touch(number, || PartyEntry::new(name));
-        client.counts.merge(&Counts { count: 1, errors: 0, request_bytes, reply_bytes });
-        if client.latency.record(latency, Claim::Named, room).is_err() {
-            counters.count(Counter::EvictedSeries);
+        client.counts.merge(&Counts { count: u64::from(count), errors: 0, request_bytes, reply_bytes });
+        for _ in 0..count {
+            if client.latency.record(latency, Claim::Named, room).is_err() {
+                counters.count(Counter::EvictedSeries);
+            }
         }
     }
 
@@ -210,22 +211,23 @@ impl Statistics {
     }
 }
 
-/// Counts the part that is all of the latency, for its command and for all. If one of these has no place for it, this answers
-/// false, and nothing has happened.
+/// Counts so many times the part that is all of the latency, for its command and for all. If one of these has no place for it, this
+/// answers false, and nothing has happened.
 #[inline(always)]
-fn count_alone<const PART: usize>(
+pub(super) fn count_alone<const PART: usize>(
     commands: &mut Entries<CommandEntry>,
     of_all: &mut PartCells<DIGITS>,
     sums: &mut Sums,
     latency: Place,
+    count: u64,
 ) -> bool {
     let Some(command) = commands.touched_mut(sums.command) else { return false };
     let Some(parts) = command.parts.kept_mut() else { return false };
     let Some(in_command) = parts.count_mut(PART, latency) else { return false };
     let Some(in_all) = of_all.count_mut(PART, latency) else { return false };
-    *in_command += 1;
-    *in_all += 1;
-    sums.alone[PART] += 1;
+    *in_command += count;
+    *in_all += count;
+    sums.alone[PART] += count;
     true
 }
 

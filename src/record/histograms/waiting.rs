@@ -8,6 +8,7 @@
 use crate::counters::Counters;
 
 use super::super::cells::Place;
+use super::together::Together;
 use super::{Directory, OTHER, Statistics};
 
 /// What waits of a request. There is a place for it in its series.
@@ -19,9 +20,11 @@ pub(super) struct Addition {
     pub series: u32,
     /// The place of its latency.
     pub latency: Place,
-    /// RESP bytes of the request.
+    /// Requests that it stands for: itself, and those that are [alike](super::together).
+    pub count: u32,
+    /// RESP bytes of the requests.
     pub request_bytes: u64,
-    /// RESP bytes of the reply.
+    /// RESP bytes of the replies.
     pub reply_bytes: u64,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct Waiting {
 impl Default for Waiting {
     fn default() -> Self {
         let latency = Place::of(0);
-        let none = Addition { client: OTHER, series: 0, latency, request_bytes: 0, reply_bytes: 0 };
+        let none = Addition { client: OTHER, series: 0, latency, count: 0, request_bytes: 0, reply_bytes: 0 };
         Waiting { additions: Box::new([[none; GROUP]; GROUPS]), come: 0, counted: 0 }
     }
 }
@@ -59,6 +62,13 @@ impl Statistics {
         if come.is_multiple_of(GROUP) {
             self.advance(directory, counters);
         }
+    }
+
+    /// The last one that came, which still waits.
+    pub(super) fn last_waiting(&mut self) -> &mut Addition {
+        let Waiting { additions, come, counted } = &mut self.waiting;
+        debug_assert!(counted < come, "nothing waits");
+        &mut additions.as_flattened_mut()[come.wrapping_sub(1) % (GROUP * GROUPS)]
     }
 
     /// A group has come.
@@ -81,6 +91,8 @@ impl Statistics {
     #[inline]
     pub fn count_waiting(&mut self, directory: &mut Directory, counters: &mut Counters) {
         if !self.is_settled() {
+            self.count_alike();
+            self.forget_alike();
             self.count_until(self.waiting.come, directory, counters);
         }
     }
@@ -92,9 +104,9 @@ impl Statistics {
 
     #[inline(never)]
     fn count_until(&mut self, until: usize, directory: &mut Directory, counters: &mut Counters) {
-        while let Some(Addition { client, latency, request_bytes, reply_bytes, .. }) = self.count_known(until) {
-            let name = directory.client_name(client);
-            self.record_client(name, client, request_bytes, reply_bytes, latency, counters);
+        while let Some(addition) = self.count_known(until) {
+            let name = directory.client_name(addition.client);
+            self.record_client(name, &addition, counters);
         }
     }
 
@@ -109,13 +121,13 @@ impl Statistics {
             let count = of_series.and_then(|cells| cells.count_mut(latency));
             debug_assert!(count.is_some(), "a series has its place when a request waits");
             if let Some(count) = count {
-                *count += 1;
+                *count += u64::from(addition.count);
             }
             if let Some(client) = clients.touched_mut(addition.client)
                 && let Some(count) = client.latency.kept_mut().and_then(|cells| cells.count_mut(latency))
             {
-                *count += 1;
-                client.counts.count += 1;
+                *count += u64::from(addition.count);
+                client.counts.count += u64::from(addition.count);
                 client.counts.request_bytes += addition.request_bytes;
                 client.counts.reply_bytes += addition.reply_bytes;
             } else {
@@ -129,6 +141,7 @@ impl Statistics {
 
     /// Forgets all that waits.
     pub(super) fn forget_waiting(&mut self) {
+        self.together = Together::NONE;
         self.waiting.come = 0;
         self.waiting.counted = 0;
     }

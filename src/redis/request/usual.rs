@@ -189,16 +189,16 @@ impl UsualCommands {
     fn find(&self, beginning: Beginning) -> Option<&Shape> {
         let at = place_of(beginning.0, beginning.1);
         let shape = &self.shapes[at];
-        if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, beginning) }
+        if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, &{ beginning }) }
     }
 
     /// One that does not have the first of its places.
     #[cold]
     #[inline(never)]
-    fn find_farther(&self, mut at: usize, beginning: Beginning) -> Option<&Shape> {
+    fn find_farther(&self, mut at: usize, beginning: &Beginning) -> Option<&Shape> {
         while self.shapes[at].head != 0 {
             at = (at + 1) % PLACES;
-            if self.shapes[at].fits(beginning) {
+            if self.shapes[at].fits(*beginning) {
                 return Some(&self.shapes[at]);
             }
         }
@@ -258,7 +258,8 @@ impl UsualRequest<'_, '_> {
         request.args = u32::from(self.words);
         request.keys = 1;
         if !request.brief.fill(&self.shape.list, self.key, self.last, self.others()) {
-            self.fill_longer(request);
+            // A copy: so it need not be put together in memory for all others.
+            { *self }.fill_longer(request);
         }
     }
 

@@ -125,11 +125,12 @@ pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
     if let Some(head) = input.first_chunk()
         && let Some((length, header)) = short_header(head)
     {
-        if split_end(input, header + length).is_some() {
-            return Some((Kind::Bulk, header + length + 2));
-        }
-        cold_path();
-        return None;
+        let end = header + length;
+        let Some(b"\r\n") = input.get(end..end + 2) else {
+            cold_path();
+            return None;
+        };
+        return Some((Kind::Bulk, end + 2));
     }
     other_scalar(input)
 }
