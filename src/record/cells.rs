@@ -213,14 +213,14 @@ impl<const D: u8> PartCells<D> {
         self.parts.iter().zip(places).all(|(cells, place)| Cells::<D>::at(place) < cells.counts.len())
     }
 
-    /// Counts a value in each part, all of which have their places.
+    /// Counts a value in each part so many times, all of which have their places.
     #[inline]
-    pub fn count(&mut self, places: [Place; 3]) {
+    pub fn count(&mut self, places: [Place; 3], times: u32) {
         for ((cells, place), zeros) in self.parts.iter_mut().zip(places).zip(&mut self.zeros) {
             let count = if place.fine == 0 { Some(zeros) } else { cells.count_mut(place) };
             debug_assert!(count.is_some(), "there is a place");
             if let Some(count) = count {
-                *count += 1;
+                *count += u64::from(times);
             }
         }
     }

@@ -442,7 +442,7 @@ impl Statistics {
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
-        self.count_waiting(directory, counters);
+        self.count_waiting(table, directory, counters);
         let counts = Counts {
             count: u64::from(sample.counts),
             errors: u64::from(sample.error.is_some_and(|code| !code.is_redirect())),

@@ -118,7 +118,7 @@ impl Recording {
         // One that found no box before goes on to here.
         self.statistics.to =
             if self.statistics.to.is_known() { interval(now) } else { self.statistics.from.after(interval_ns) };
-        self.statistics.count_waiting(&mut self.directory, counters);
+        self.statistics.count_waiting(self.table, &mut self.directory, counters);
         let Some(fresh) = self.empty_box() else {
             // The interval becomes longer.
             self.statistics.to = interval(now);
@@ -163,7 +163,7 @@ impl Recording {
         if self.statistics.from.is_known() && !self.statistics.to.is_known() {
             self.statistics.to = self.statistics.from.after(self.interval_ns.unwrap_or_default());
         }
-        self.statistics.count_waiting(&mut self.directory, counters);
+        self.statistics.count_waiting(self.table, &mut self.directory, counters);
         let statistics = std::mem::take(&mut self.statistics);
         self.send(Message::Statistics(statistics));
         // The last ones are waited for.
@@ -315,25 +315,16 @@ impl Recorder for Recording {
             sent: request.t2,
             answered: reply.t4,
         };
-        if self.statistics.record_alike(&alike, request.bytes(), reply.bytes) {
-            self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), counters);
-        } else {
-            copied(exchange, |exchange| self.decided_first(exchange, alike, counters));
+        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
+        if !self.statistics.record_alike(&alike, request_bytes, reply_bytes) {
+            let Recording { statistics, table, directory, .. } = self;
+            statistics.begin_alike(&{ alike }, request_bytes, reply_bytes, table, directory, counters);
         }
+        self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), counters);
     }
 }
 
 impl Recording {
-    /// The first of those that may be alike.
-    #[inline(never)]
-    fn decided_first(&mut self, exchange: &Exchange<'_>, alike: Alike, counters: &mut Counters) {
-        if self.decided_usually(exchange, counters) {
-            self.statistics.expect_alike(alike);
-        } else {
-            self.decided_unusually(exchange, counters);
-        }
-    }
-
     /// Whether it was of the usual kind; else nothing has happened.
     #[inline(always)]
     fn decided_usually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) -> bool {
@@ -349,7 +340,7 @@ impl Recording {
             reply_bytes,
             times,
         };
-        let is_counted = self.statistics.record_usual(&sample, &mut self.directory, counters);
+        let is_counted = self.statistics.record_usual(&sample, self.table, &mut self.directory, counters);
         if is_counted {
             self.tell_usual(exchange, reply, times, counters);
         }
@@ -395,7 +386,8 @@ fn is_usual(request: &Request, reply: &ReplyFacts<'_>) -> bool {
 #[inline(always)]
 fn came_together(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> bool {
     let Exchange { request, previous, .. } = *exchange;
-    previous == reply.t4 && reply.t3 == reply.t4 && request.t1 == request.t2 && reply.t4.is_known()
+    let is_known = request.t2.is_known() && reply.t4.is_known();
+    is_known && previous == reply.t4 && reply.t3 == reply.t4 && request.t1 == request.t2
 }
 
 /// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.

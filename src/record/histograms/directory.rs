@@ -121,6 +121,11 @@ impl Directory {
         number_or_other(self.servers.number(server), counters)
     }
 
+    /// The server of a number.
+    pub(super) fn server_name(&self, number: u32) -> Option<Endpoint> {
+        self.servers.name(number)
+    }
+
     /// The client of a number.
     pub(super) fn client_name(&self, number: u32) -> Option<Address> {
         self.clients.name(number)

@@ -89,14 +89,15 @@ impl Worker {
             let (sent, answered) = (Timestamp(1), Timestamp(1 + times.latency()));
             let alike = Alike { server_number, client_number, command, sent, answered };
             let may_be_alike = times.queue > 0 && times.queue == times.latency();
-            if may_be_alike && self.statistics.record_alike(&alike, request_bytes, reply_bytes) {
+            let Worker { statistics, directory, counters, .. } = self;
+            if may_be_alike {
+                if !statistics.record_alike(&alike, request_bytes, reply_bytes) {
+                    statistics.begin_alike(&alike, request_bytes, reply_bytes, &table(), directory, counters);
+                }
                 return;
             }
             let usual = UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times };
-            if self.statistics.record_usual(&usual, &mut self.directory, &mut self.counters) {
-                if may_be_alike {
-                    self.statistics.expect_alike(alike);
-                }
+            if statistics.record_usual(&usual, &table(), directory, counters) {
                 return;
             }
         }
@@ -104,7 +105,7 @@ impl Worker {
     }
 
     fn settle(&mut self) {
-        self.statistics.count_waiting(&mut self.directory, &mut self.counters);
+        self.statistics.count_waiting(&table(), &mut self.directory, &mut self.counters);
     }
 
     fn totals(&mut self) -> Totals {

@@ -2,15 +2,17 @@
 //!
 //! Where a client sends several requests at once, a segment brings the replies to several of them. Each but the first of these came
 //! with the one before, so that all of its latency was in the queue; and if the requests were of one command and came in one
-//! segment too, that latency is the same. The first of such requests is counted like any other
-//! ([`Statistics::record_usual`]), and how many were like it is noted here until one comes that is not. Never panics.
+//! segment too, that latency is the same. How many have been alike is noted here until one comes that is not like them, or
+//! anything is told. Never panics, allocates nothing but what [`Statistics::record`] does.
 
-use crate::redis::command::CommandId;
-use crate::units::Timestamp;
+use crate::counters::Counters;
+use crate::redis::command::{CommandId, CommandTable};
+use crate::redis::pairing::Flags;
+use crate::units::{Address, Endpoint, Timestamp};
 
-use super::super::cells::Place;
-use super::usual::{QUEUE, count_alone, parts};
-use super::{Counts, OTHER, Statistics};
+use super::super::transaction::Times;
+use super::usual::UsualSample;
+use super::{Counts, Directory, OTHER, Sample, Statistics};
 
 /// What requests have in common that took the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,85 +23,117 @@ pub struct Alike {
     pub client_number: u32,
     /// The command.
     pub command: CommandId,
-    /// First and last byte of the request.
+    /// First and last byte of the request; known.
     pub sent: Timestamp,
     /// First and last byte of the reply, and the last one of the reply before; known.
     pub answered: Timestamp,
 }
 
-/// Those of late.
+/// Those of late, which are alike.
 #[derive(Debug)]
 pub(super) struct Together {
-    /// The usual request that came last, which waits; when it was answered is not known if none can be like it.
-    last: Alike,
-    /// Those that were like it, and are not counted yet.
-    more: Counts,
+    /// When they were answered is not known if there are none.
+    alike: Alike,
+    /// How many they are.
+    counts: Counts,
 }
 
 impl Together {
     pub(super) const NONE: Together = Together {
-        last: Alike {
+        alike: Alike {
             server_number: OTHER,
             client_number: OTHER,
             command: CommandId::UNKNOWN,
             sent: Timestamp::NONE,
             answered: Timestamp::NONE,
         },
-        more: Counts { count: 0, errors: 0, request_bytes: 0, reply_bytes: 0 },
+        counts: Counts { count: 0, errors: 0, request_bytes: 0, reply_bytes: 0 },
     };
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.count == 0
+    }
 }
 
 impl Statistics {
-    /// Adds a usual request if the last one was like it; else this answers false, and nothing has happened.
+    /// Adds a request if it is like those of late; else this answers false, and nothing has happened.
     #[inline(always)]
     pub fn record_alike(&mut self, alike: &Alike, request_bytes: u64, reply_bytes: u64) -> bool {
-        let Together { last, more } = &mut self.together;
+        let Together { alike: last, counts } = &mut self.together;
         let is_alike = last == alike;
         if is_alike {
-            more.count += 1;
-            more.request_bytes += request_bytes;
-            more.reply_bytes += reply_bytes;
+            counts.count += 1;
+            counts.request_bytes += request_bytes;
+            counts.reply_bytes += reply_bytes;
         }
         is_alike
     }
 
-    /// The request that was recorded just now, as a usual one, is such that others may be like it.
-    #[inline(always)]
-    pub fn expect_alike(&mut self, alike: Alike) {
-        self.together.last = alike;
+    /// Adds a request that is not like those of late: others may be like it.
+    #[inline(never)]
+    pub fn begin_alike(
+        &mut self,
+        alike: &Alike,
+        request_bytes: u64,
+        reply_bytes: u64,
+        table: &CommandTable,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) {
+        self.count_alike(table, directory, counters);
+        self.together = Together { alike: *alike, counts: Counts { count: 1, errors: 0, request_bytes, reply_bytes } };
     }
 
-    /// Counts those that were like the last one: before another one comes.
+    /// Counts those of late: before another one comes, or anything is told.
     #[inline(always)]
-    pub(super) fn count_alike(&mut self) {
-        if self.together.more.count > 0 {
-            self.add_alike();
+    pub(super) fn count_alike(&mut self, table: &CommandTable, directory: &mut Directory, counters: &mut Counters) {
+        if !self.together.is_empty() {
+            self.add_alike(table, directory, counters);
         }
     }
 
     #[inline(never)]
-    fn add_alike(&mut self) {
-        let Together { last, more } = std::mem::replace(&mut self.together, Together::NONE);
-        let Counts { count, request_bytes, reply_bytes, .. } = more;
-        let latency = Place::of(last.answered.since(last.sent));
-        let Statistics { usual, commands, parts: of_all, .. } = self;
-        let sums = usual.find(parts(last.server_number, last.command));
-        let is_counted = sums.is_some_and(|sums| {
-            sums.request_bytes += request_bytes;
-            sums.reply_bytes += reply_bytes;
-            count_alone::<QUEUE>(commands, of_all, sums, latency, count)
-        });
-        debug_assert!(is_counted, "the first one, which waits, was of a usual series, and had its places");
-        let first = self.last_waiting();
-        first.count += count as u32;
-        first.request_bytes += request_bytes;
-        first.reply_bytes += reply_bytes;
+    fn add_alike(&mut self, table: &CommandTable, directory: &mut Directory, counters: &mut Counters) {
+        let Together { alike, counts } = std::mem::replace(&mut self.together, Together::NONE);
+        let Alike { server_number, client_number, command, sent, answered } = alike;
+        let Counts { count, request_bytes, reply_bytes, .. } = counts;
+        let times = Times::queued(sent, answered);
+        let sample = UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times };
+        if !u32::try_from(count).is_ok_and(|count| self.add_usual(&sample, count, directory, counters)) {
+            self.add_one_by_one(&sample, count, table, directory, counters);
+        }
     }
 
-    /// Those that come are not like the last one.
-    #[inline(always)]
-    pub(super) fn forget_alike(&mut self) {
-        debug_assert!(self.together.more.count == 0, "they have been counted");
-        self.together.last.answered = Timestamp::NONE;
+    /// There is no place for them yet.
+    #[cold]
+    fn add_one_by_one(
+        &mut self,
+        usual: &UsualSample,
+        count: u64,
+        table: &CommandTable,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) {
+        let UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times } = *usual;
+        // Nobody asks for the names of those that have none.
+        let server = directory.server_name(server_number).unwrap_or(Endpoint { address: Address::default(), port: 0 });
+        let client = directory.client_name(client_number).unwrap_or_default();
+        for number in 0..count {
+            let of_all = |bytes| if number == 0 { bytes } else { 0 };
+            let sample = Sample {
+                server: &server,
+                server_number,
+                client: &client,
+                client_number,
+                command,
+                flags: Flags::default(),
+                request_bytes: of_all(request_bytes),
+                reply_bytes: of_all(reply_bytes),
+                times: Some(times),
+                error: None,
+                counts: true,
+            };
+            self.record(&sample, table, directory, counters);
+        }
     }
 }

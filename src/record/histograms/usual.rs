@@ -8,7 +8,7 @@
 //! [`Statistics::record`]. Never panics, allocates nothing but what that does.
 
 use crate::counters::{Counter, Counters};
-use crate::redis::command::CommandId;
+use crate::redis::command::{CommandId, CommandTable};
 
 use super::super::cells::{PartCells, Place};
 use super::super::room::Claim;
@@ -16,7 +16,7 @@ use super::super::transaction::Times;
 use super::waiting::Addition;
 use super::{Address, CommandEntry, Counts, DIGITS, Directory, Endpoint, Entries, PartyEntry, Statistics};
 
-/// What a request of the usual kind adds.
+/// What a request of the usual kind adds, or several that took the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct UsualSample {
     /// The server's number.
@@ -38,7 +38,7 @@ const WAYS: usize = if cfg!(test) { 2 } else { 4 };
 /// So many times these.
 const SETS: usize = if cfg!(test) { 2 } else { 256 };
 /// In [`Sums::alone`]: a part of the latency.
-pub(super) const QUEUE: usize = 0;
+const QUEUE: usize = 0;
 const SERVER: usize = 1;
 const TRANSFER: usize = 2;
 /// Likewise: none of the parts is all of the latency.
@@ -47,15 +47,15 @@ const MIXED: usize = 3;
 /// What usual requests of a series have added since it came here. A cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Sums {
+struct Sums {
     /// Server and command, as one number.
     parts: u64,
     /// The series' number.
     series: u32,
     /// The command's number.
     command: u32,
-    pub(super) request_bytes: u64,
-    pub(super) reply_bytes: u64,
+    request_bytes: u64,
+    reply_bytes: u64,
     /// Requests by the part that was all of the latency, so that the other two took no time.
     alone: [u64; MIXED + 1],
 }
@@ -123,7 +123,7 @@ impl UsualSeries {
     }
 
     #[inline(always)]
-    pub(super) fn find(&mut self, parts: u64) -> Option<&mut Sums> {
+    fn find(&mut self, parts: u64) -> Option<&mut Sums> {
         self.set(parts).iter_mut().find(|sums| sums.parts == parts)
     }
 
@@ -135,7 +135,7 @@ impl UsualSeries {
 
 /// Server and command, as one number.
 #[inline(always)]
-pub(super) fn parts(server_number: u32, command: CommandId) -> u64 {
+fn parts(server_number: u32, command: CommandId) -> u64 {
     u64::from(server_number) << 32 | u64::from(command.0)
 }
 
@@ -143,9 +143,26 @@ impl Statistics {
     /// Adds a request, if its series has had requests in this interval, and there is a place for each part of its latency; else this
     /// answers false, and nothing has happened.
     #[inline(always)]
-    pub fn record_usual(&mut self, sample: &UsualSample, directory: &mut Directory, counters: &mut Counters) -> bool {
-        self.count_alike();
-        self.forget_alike();
+    pub fn record_usual(
+        &mut self,
+        sample: &UsualSample,
+        table: &CommandTable,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) -> bool {
+        self.count_alike(table, directory, counters);
+        self.add_usual(sample, 1, directory, counters)
+    }
+
+    /// The same of so many requests that took the same time. The sample has the bytes of all.
+    #[inline(always)]
+    pub(super) fn add_usual(
+        &mut self,
+        sample: &UsualSample,
+        count: u32,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) -> bool {
         let Statistics { usual, commands, parts: of_all, series: all_series, .. } = self;
         let UsualSample { server_number, client_number: client, command, request_bytes, reply_bytes, times } = *sample;
         let Some(sums) = usual.find(parts(server_number, command)) else { return false };
@@ -156,17 +173,17 @@ impl Statistics {
             return false;
         }
         let is_counted = match times.latency() {
-            all if all == times.server => count_alone::<SERVER>(commands, of_all, sums, latency, 1),
-            all if all == times.queue => count_alone::<QUEUE>(commands, of_all, sums, latency, 1),
-            all if all == times.transfer => count_alone::<TRANSFER>(commands, of_all, sums, latency, 1),
-            _ => count_mixed(commands, of_all, sums, times.queue, times.server, times.transfer),
+            all if all == times.server => count_alone::<SERVER>(commands, of_all, sums, latency, count),
+            all if all == times.queue => count_alone::<QUEUE>(commands, of_all, sums, latency, count),
+            all if all == times.transfer => count_alone::<TRANSFER>(commands, of_all, sums, latency, count),
+            _ => count_mixed(commands, of_all, sums, &times, count),
         };
         if !is_counted {
             return false;
         }
         sums.request_bytes += request_bytes;
         sums.reply_bytes += reply_bytes;
-        let addition = Addition { client, series, latency, count: 1, request_bytes, reply_bytes };
+        let addition = Addition { client, series, latency, count, request_bytes, reply_bytes };
         self.wait(addition, directory, counters);
         true
     }
@@ -214,13 +231,14 @@ impl Statistics {
 /// Counts so many times the part that is all of the latency, for its command and for all. If one of these has no place for it, this
 /// answers false, and nothing has happened.
 #[inline(always)]
-pub(super) fn count_alone<const PART: usize>(
+fn count_alone<const PART: usize>(
     commands: &mut Entries<CommandEntry>,
     of_all: &mut PartCells<DIGITS>,
     sums: &mut Sums,
     latency: Place,
-    count: u64,
+    count: u32,
 ) -> bool {
+    let count = u64::from(count);
     let Some(command) = commands.touched_mut(sums.command) else { return false };
     let Some(parts) = command.parts.kept_mut() else { return false };
     let Some(in_command) = parts.count_mut(PART, latency) else { return false };
@@ -237,18 +255,17 @@ fn count_mixed(
     commands: &mut Entries<CommandEntry>,
     of_all: &mut PartCells<DIGITS>,
     sums: &mut Sums,
-    queue: u64,
-    server: u64,
-    transfer: u64,
+    times: &Times,
+    count: u32,
 ) -> bool {
-    let places = [queue, server, transfer].map(Place::of);
+    let places = [times.queue, times.server, times.transfer].map(Place::of);
     let Some(command) = commands.touched_mut(sums.command) else { return false };
     let Some(parts) = command.parts.kept_mut() else { return false };
     if !parts.has(places) || !of_all.has(places) {
         return false;
     }
-    parts.count(places);
-    of_all.count(places);
-    sums.alone[MIXED] += 1;
+    parts.count(places, count);
+    of_all.count(places, count);
+    sums.alone[MIXED] += u64::from(count);
     true
 }

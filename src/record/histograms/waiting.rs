@@ -6,6 +6,7 @@
 //! Never panics, allocates nothing but what a client's first requests do.
 
 use crate::counters::Counters;
+use crate::redis::command::CommandTable;
 
 use super::super::cells::Place;
 use super::together::Together;
@@ -64,13 +65,6 @@ impl Statistics {
         }
     }
 
-    /// The last one that came, which still waits.
-    pub(super) fn last_waiting(&mut self) -> &mut Addition {
-        let Waiting { additions, come, counted } = &mut self.waiting;
-        debug_assert!(counted < come, "nothing waits");
-        &mut additions.as_flattened_mut()[come.wrapping_sub(1) % (GROUP * GROUPS)]
-    }
-
     /// A group has come.
     #[inline(never)]
     fn advance(&mut self, directory: &mut Directory, counters: &mut Counters) {
@@ -89,17 +83,16 @@ impl Statistics {
 
     /// Counts all that waits: before anything is told, and before a histogram is given up.
     #[inline]
-    pub fn count_waiting(&mut self, directory: &mut Directory, counters: &mut Counters) {
+    pub fn count_waiting(&mut self, table: &CommandTable, directory: &mut Directory, counters: &mut Counters) {
+        self.count_alike(table, directory, counters);
         if !self.is_settled() {
-            self.count_alike();
-            self.forget_alike();
             self.count_until(self.waiting.come, directory, counters);
         }
     }
 
     /// Whether nothing waits.
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.counted == self.waiting.come
+        self.together.is_empty() && self.waiting.counted == self.waiting.come
     }
 
     #[inline(never)]

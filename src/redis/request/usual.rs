@@ -189,16 +189,17 @@ impl UsualCommands {
     fn find(&self, beginning: Beginning) -> Option<&Shape> {
         let at = place_of(beginning.0, beginning.1);
         let shape = &self.shapes[at];
-        if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, &{ beginning }) }
+        let (head, name, end) = beginning;
+        if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, head, name, end) }
     }
 
     /// One that does not have the first of its places.
     #[cold]
     #[inline(never)]
-    fn find_farther(&self, mut at: usize, beginning: &Beginning) -> Option<&Shape> {
+    fn find_farther(&self, mut at: usize, head: u64, name: u64, end: u32) -> Option<&Shape> {
         while self.shapes[at].head != 0 {
             at = (at + 1) % PLACES;
-            if self.shapes[at].fits(*beginning) {
+            if self.shapes[at].fits((head, name, end)) {
                 return Some(&self.shapes[at]);
             }
         }
@@ -208,13 +209,8 @@ impl UsualCommands {
     /// The request that the input begins with, if it is of the usual form and ends in the input.
     #[inline(always)]
     pub fn read<'s, 'a>(&'s self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
-        let beginning = if let Some(beginning) = input.first_chunk() {
-            words_of(beginning)
-        } else {
-            // Rebuilt, so that the others need not be in memory.
-            let (head, name, end) = short_beginning(input);
-            (head, name, end)
-        };
+        // Only one with an empty key is shorter.
+        let beginning = words_of(input.first_chunk()?);
         let shape = self.find(beginning)?;
         let words = ((beginning.0 & WORDS) >> (8 * WORDS_AT)) as u8;
         let words = words.wrapping_sub(b'0');
@@ -280,16 +276,6 @@ fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> Beginning {
     let (words, end) = beginning.as_chunks::<8>();
     let end = end.first_chunk().map_or(0, |end| u32::from_le_bytes(*end));
     (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]), end)
-}
-
-/// Of an input that is shorter: as if zeros followed.
-#[cold]
-#[inline(never)]
-fn short_beginning(input: &[u8]) -> Beginning {
-    let mut beginning = [0; BEGINNING_BYTES];
-    let length = input.len().min(BEGINNING_BYTES);
-    beginning[..length].copy_from_slice(&input[..length]);
-    words_of(&beginning)
 }
 
 /// By the first word, but for the number of words, and the first five bytes of the second, which hold nothing of the key.
