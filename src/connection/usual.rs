@@ -17,6 +17,7 @@ use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::request::Request;
+use crate::redis::request::usual::{UsualCommands, UsualRequest};
 use crate::redis::session::{Act, Database};
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
@@ -327,12 +328,41 @@ impl Connection {
         resources: &mut Resources,
     ) -> usize {
         let Resources { usual, requests, counters, .. } = resources;
+        // Nothing is queued by MULTI on a plain connection.
+        let Some(found) = usual.read(bytes) else { return 0 };
+        let came = Came { received, time };
+        if !self.queue.is_empty() || !found.rest.is_empty() {
+            return self.usual_requests_in_a_row(bytes, &{ found }, from, came, usual, requests, counters);
+        }
+        let Some(handle) = requests.take(Request::new) else { return 0 };
+        let end = from.plus(bytes.len() as u64);
+        came.fill(requests.get_mut(handle), &found, from, end, self.requests, 0);
+        self.queue.push_first(handle, requests);
+        counters.count(Counter::Requests);
+        self.head_at = time;
+        self.requests += 1;
+        bytes.len()
+    }
+
+    /// The same of several, or where others wait. `first`: the first of them.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments)]
+    fn usual_requests_in_a_row(
+        &mut self,
+        bytes: &[u8],
+        first: &UsualRequest<'_, '_>,
+        from: Offset,
+        came: Came,
+        usual: &UsualCommands,
+        requests: &mut Pool<Request>,
+        counters: &mut Counters,
+    ) -> usize {
         let mut queue_end = self.queue.open_end();
         // Those that wait no more; no marks are between them.
         let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
         let mut queue_max = FEW_WAIT;
-        let (mut rest, mut begin) = (bytes, from);
-        while !rest.is_empty() {
+        let (mut rest, mut begin, mut found) = (bytes, from, *first);
+        loop {
             let pipeline = queue_end.elements();
             if pipeline >= queue_max {
                 queue_max = self.queue_max(pipeline, requests);
@@ -340,27 +370,20 @@ impl Connection {
                     break;
                 }
             }
-            // Nothing is queued by MULTI on a plain connection.
-            let Some(found) = usual.read(rest) else { break };
             let Some(handle) = requests.take(Request::new) else { break };
             let end = begin.plus((rest.len() - found.rest.len()) as u64);
-            let request = requests.get_mut(handle);
-            found.fill(request);
-            request.t1 = time;
-            request.t2 = time;
-            request.begin = begin;
-            request.end = end;
-            request.received = received;
-            request.index = answered.wrapping_add(u64::from(pipeline));
-            request.pipeline = pipeline;
+            let index = answered.wrapping_add(u64::from(pipeline));
+            came.fill(requests.get_mut(handle), &found, begin, end, index, pipeline);
             self.queue.push_at(&mut queue_end, handle, requests);
             (rest, begin) = (found.rest, end);
+            let Some(next) = usual.read(rest) else { break };
+            found = next;
         }
         let taken = u64::from(queue_end.elements() - self.queue.elements());
         if taken > 0 {
             counters.add(Counter::Requests, taken);
             if self.queue.is_empty() {
-                self.head_at = time;
+                self.head_at = came.time;
             }
             self.requests += taken;
             self.queue.close_end(queue_end);
@@ -581,6 +604,29 @@ const FEW_WAIT: u32 = SHARE - 1;
 
 /// Replies that have more bytes than this are asked for as a whole.
 const LONG_BYTES: usize = 512;
+
+/// What requests have in common that come in one segment.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    /// How far their client had received replies.
+    received: Offset,
+    time: Timestamp,
+}
+
+impl Came {
+    /// Fills a request of them.
+    #[inline(always)]
+    fn fill(self, request: &mut Request, found: &UsualRequest<'_, '_>, begin: Offset, end: Offset, index: u64, pipeline: u32) {
+        found.fill(request);
+        request.t1 = self.time;
+        request.t2 = self.time;
+        request.begin = begin;
+        request.end = end;
+        request.received = self.received;
+        request.index = index;
+        request.pipeline = pipeline;
+    }
+}
 
 /// A reply of the usual form.
 #[derive(Clone, Copy, Debug)]

@@ -194,6 +194,16 @@ impl Queue {
         self.close_end(end);
     }
 
+    /// Puts a request into an empty queue.
+    #[inline(always)]
+    pub fn push_first(&mut self, handle: u32, pool: &mut Pool<Request>) {
+        debug_assert!(self.is_empty());
+        pool.get_mut(handle).next = NONE;
+        self.head = handle;
+        self.tail = handle;
+        self.length = 1;
+    }
+
     /// Its end, to put several requests there, one after the other.
     #[inline(always)]
     pub fn open_end(&self) -> End {
