@@ -440,7 +440,6 @@ impl Connection {
         if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
             return 0;
         }
-        let first = self.queue.first();
         let end = from.plus(length as u64);
         let answer = Answer {
             kind: Kind::Bulk,
@@ -450,6 +449,7 @@ impl Connection {
             t3: reply.t3,
             ack: reply.ack,
         };
+        self.queue.prefetch_next_two(&resources.requests);
         let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
         if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
@@ -458,12 +458,10 @@ impl Connection {
         // Nothing of it was kept that could have become large.
         resources.unfinished.give_back(handle);
         self.unfinished[direction as usize] = NONE;
-        let mut taken = length;
-        if taken < bytes.len() {
-            taken += self.usual_replies_behind(&bytes[taken..], end, ack, time, resources, recorder);
-        }
-        self.answered_usual(first, time, resources, recorder);
-        taken
+        let behind = &bytes[length..];
+        let (taken, replies) = self.usual_replies_behind(behind, end, ack, time, resources, recorder);
+        self.answered_usual(1 + replies, time, resources, recorder);
+        length + taken
     }
 
     /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
@@ -478,26 +476,27 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> usize {
-        self.queue.prefetch_second(&resources.requests);
+        self.queue.prefetch_next_two(&resources.requests);
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
         let Resources { requests, counters, labels, .. } = &mut *resources;
         let pairing = self.usual_pairing(labels, time);
-        let first = self.queue.first();
         let Some(answer) = usual_reply(bytes, from, ack, time) else { return 0 };
         if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
             return 0;
         }
-        let mut taken = answer.bytes as usize;
+        let (mut taken, mut replies) = (answer.bytes as usize, 1);
         if taken < bytes.len() {
-            taken += self.usual_replies_behind(&bytes[taken..], answer.end, ack, time, resources, recorder);
+            let behind = self.usual_replies_behind(&bytes[taken..], answer.end, ack, time, resources, recorder);
+            taken += behind.0;
+            replies += behind.1;
         }
-        self.answered_usual(first, time, resources, recorder);
+        self.answered_usual(replies, time, resources, recorder);
         taken
     }
 
-    /// The same of those behind the first reply of a segment.
+    /// The same of those behind the first reply of a segment; answers how many they are, too.
     #[inline(never)]
     fn usual_replies_behind<R: Recorder>(
         &mut self,
@@ -507,8 +506,9 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
-    ) -> usize {
+    ) -> (usize, u64) {
         let Resources { requests, counters, labels, .. } = &mut *resources;
+        let first = self.queue.first();
         let pairing = Pairing { previous: self.previous.max(time), ..self.usual_pairing(labels, time) };
         let (mut rest, mut here) = (bytes, from);
         while !rest.is_empty() {
@@ -519,7 +519,7 @@ impl Connection {
             }
             (rest, here) = (behind, answer.end);
         }
-        bytes.len() - rest.len()
+        (bytes.len() - rest.len(), self.queue.first() - first)
     }
 
     /// What all requests that are answered by a segment have in common.
@@ -548,7 +548,9 @@ impl Connection {
             return false;
         }
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
-        self.queue.prefetch_third(request, requests);
+        if IS_BEHIND {
+            self.queue.prefetch_third(request, requests);
+        }
         self.habit.paired(request.received, end);
         self.queue.pop_request(request);
         let reply = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
@@ -571,16 +573,15 @@ impl Connection {
         true
     }
 
-    /// Requests from position `first` on were paired with replies that have come by now.
+    /// So many replies were paired, which have come by now.
     #[inline(always)]
     fn answered_usual<R: Recorder>(
         &mut self,
-        first: u64,
+        replies: u64,
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
     ) {
-        let replies = self.queue.first() - first;
         let counters = &mut resources.counters;
         counters.add(Counter::Replies, replies);
         counters.add(Counter::RepliesPaired, replies);
@@ -616,7 +617,15 @@ struct Came {
 impl Came {
     /// Fills a request of them.
     #[inline(always)]
-    fn fill(self, request: &mut Request, found: &UsualRequest<'_, '_>, begin: Offset, end: Offset, index: u64, pipeline: u32) {
+    fn fill(
+        self,
+        request: &mut Request,
+        found: &UsualRequest<'_, '_>,
+        begin: Offset,
+        end: Offset,
+        index: u64,
+        pipeline: u32,
+    ) {
         found.fill(request);
         request.t1 = self.time;
         request.t2 = self.time;

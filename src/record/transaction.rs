@@ -6,7 +6,7 @@
 use std::ops::Deref;
 
 use crate::limits::{RECORD_BATCH, RECORD_TEXT_BYTES};
-use crate::redis::arguments::{Brief, KeyPlace, Listed};
+use crate::redis::arguments::{BRIEF_LIST_BYTES, Brief, KeyPlace, Listed};
 use crate::redis::command::CommandId;
 use crate::redis::pairing::{Flags, Outcome};
 use crate::redis::session::Database;
@@ -240,7 +240,9 @@ impl Text {
 
     #[inline(always)]
     fn append_brief<const BYTES: usize>(&mut self, list: &Brief<BYTES>) -> u16 {
-        match self.room.get_mut(self.taken as usize..).and_then(|room| list.write(room)) {
+        let at = self.taken as usize;
+        let room = self.room.get_mut(at..at + BRIEF_LIST_BYTES).and_then(<[u8]>::first_chunk_mut);
+        match room.and_then(|room| list.write(room)) {
             Some(length) => {
                 self.taken += u32::from(length);
                 u16::from(length)

@@ -100,7 +100,7 @@ const HIDDEN_ENTRIES: [u8; HIDDEN_BYTES] = {
 };
 
 /// Room for the longest of these lists.
-const BRIEF_LIST_BYTES: usize = LONGER_BYTES + HIDDEN_BYTES;
+pub const BRIEF_LIST_BYTES: usize = LONGER_BYTES + HIDDEN_BYTES;
 
 /// How the list of a command with one key begins: with its name, and with all of the key's entry but its length and its name.
 #[derive(Clone, Copy, Debug)]
@@ -226,11 +226,10 @@ impl<const BYTES: usize> Brief<BYTES> {
         KeyPlace { at: self.start.bytes, length: self.key_length }
     }
 
-    /// Writes the list where there is room for any such; answers how many bytes it has, or `None` if there is less room. What is
-    /// behind them is not part of it.
+    /// Writes the list where there is room for any such; answers how many bytes it has, or `None` if its hidden arguments are too many.
+    /// What is behind them is not part of it.
     #[inline(always)]
-    pub fn write(&self, place: &mut [u8]) -> Option<u8> {
-        let place = place.first_chunk_mut::<BRIEF_LIST_BYTES>()?;
+    pub fn write(&self, place: &mut [u8; BRIEF_LIST_BYTES]) -> Option<u8> {
         let Start { bytes, .. } = self.start;
         let key_at = usize::from(bytes) % BRIEF_HEAD_BYTES;
         // What is before the key, and some of that; then all that there may be of the key.

@@ -135,14 +135,15 @@ impl Queue {
         (self.length > 0).then_some(self.tail)
     }
 
-    /// Asks for the memory of the second element, which is the first one when that has been answered.
+    /// Asks for the memory of the second element, which is the first one when that has been answered, and of the third.
     #[inline(always)]
-    pub fn prefetch_second(&self, pool: &Pool<Request>) {
+    pub fn prefetch_next_two(&self, pool: &Pool<Request>) {
         if self.length > 1
             && let Some(request) = pool.find_near(self.head)
             && let Some(second) = pool.find_near(request.next)
         {
             second.prefetch();
+            self.prefetch_third(request, pool);
         }
     }
 

@@ -35,16 +35,31 @@ pub(super) struct Records {
     pub(super) emission: Emission,
     /// Those that the writer does not have yet.
     pub(super) batch: Box<RecordBatch>,
-    /// Of usual requests there is nothing to decide: all are emitted, and their keys shown.
-    takes_usual: bool,
+    /// Which usual requests are emitted.
+    pub(super) usual: Usual,
     /// What is known of a record's client, while it is put together.
     client: Vec<u8>,
 }
 
+/// Which usual requests are emitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Usual {
+    /// None: there are no sinks.
+    Nothing,
+    /// There is nothing to decide: all are, and their keys shown.
+    All,
+    /// It is to be decided, or what is shown of them.
+    Some,
+}
+
 impl Records {
     pub(super) fn new(table: &'static CommandTable, emission: Emission) -> Records {
-        let takes_usual = emission.filter.is_open() && emission.payload == Payload::Keys;
-        Records { table, emission, batch: Box::default(), takes_usual, client: Vec::new() }
+        let usual = match &emission {
+            Emission { emits: false, .. } => Usual::Nothing,
+            Emission { payload: Payload::Keys, filter, .. } if filter.is_open() => Usual::All,
+            _ => Usual::Some,
+        };
+        Records { table, emission, batch: Box::default(), usual, client: Vec::new() }
     }
 
     /// A connection is new.
@@ -55,8 +70,8 @@ impl Records {
         }
     }
 
-    /// A request's fate is decided. If it is short and of the usual form, nothing is to be decided about it, and the batch has room,
-    /// it is appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
+    /// A request's fate is decided, of which [`Usual::All`] are emitted. If it is short and of the usual form, and the batch has room, it
+    /// is appended there; else the answer is `false`, and [`Records::emit`] does what there is to do.
     #[inline(always)]
     pub(super) fn emit_usual(
         &mut self,
@@ -68,8 +83,7 @@ impl Records {
         let request = exchange.request;
         // Looked at before anything is written, so that all that is known goes from where it is into the record. What is brief is of
         // a command that is known.
-        if self.takes_usual
-            && exchange.labels.is_none()
+        if exchange.labels.is_none()
             && exchange.parent.is_none()
             && let Some(brief) = request.brief()
         {

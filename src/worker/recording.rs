@@ -20,7 +20,7 @@ use crate::resp::parser::Kind;
 use crate::ring::{Outbox, pause};
 use crate::units::Timestamp;
 
-use super::emission::{Emission, Records, may_show};
+use super::emission::{Emission, Records, Usual, may_show};
 
 const _: () = assert!(Statistics::RESERVED_BYTES <= OVERALL_BYTES * 5 / 6, "what is always whole has its room");
 
@@ -320,7 +320,7 @@ impl Recorder for Recording {
             let Recording { statistics, table, directory, .. } = self;
             statistics.begin_alike(&{ alike }, request_bytes, reply_bytes, table, directory, counters);
         }
-        self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), counters);
+        self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), request_bytes, counters);
     }
 }
 
@@ -342,17 +342,26 @@ impl Recording {
         };
         let is_counted = self.statistics.record_usual(&sample, self.table, &mut self.directory, counters);
         if is_counted {
-            self.tell_usual(exchange, reply, times, counters);
+            self.tell_usual(exchange, reply, times, request_bytes, counters);
         }
         is_counted
     }
 
     /// What a usual request, which was counted, is apart from that: a record, and a use of its key.
     #[inline(always)]
-    fn tell_usual(&mut self, exchange: &Exchange<'_>, reply: &ReplyFacts<'_>, times: Times, counters: &mut Counters) {
-        let request = exchange.request;
-        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
-        if self.records.emission.emits && !self.records.emit_usual(exchange, reply, times, request_bytes) {
+    fn tell_usual(
+        &mut self,
+        exchange: &Exchange<'_>,
+        reply: &ReplyFacts<'_>,
+        times: Times,
+        request_bytes: u64,
+        counters: &mut Counters,
+    ) {
+        let (request, reply_bytes) = (exchange.request, reply.bytes);
+        let usual = self.records.usual;
+        if usual != Usual::Nothing
+            && !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes))
+        {
             copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
         let Some(keys) = &mut self.keys else { return };
