@@ -156,8 +156,12 @@ proptest! {
         let mut packets = packet::cut(&scene.packets, 1, 3000, &mut random);
         if lossy {
             packets = packet::drop_some(&packet::shake(&packets, &mut random), 0.01, 0.01, &mut random);
+            let mut set_back = 0;
             for packet in &mut packets {
                 make_odd(packet, &mut random);
+                // A clock is set back, in the middle of what belongs together.
+                set_back += if random.chance(0.01) { random.within(0, 20 * packet::MILLISECOND) } else { 0 };
+                packet.at = packet.at.saturating_sub(set_back);
             }
         }
         let bytes: Vec<Vec<u8>> = packets.iter().map(Packet::frame).collect();

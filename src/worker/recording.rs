@@ -306,7 +306,7 @@ impl Recorder for Recording {
     fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, .. } = *exchange;
         let Some(reply) = reply.filter(|reply| is_usual(request, reply) && came_together(exchange, reply)) else {
-            return copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+            return copied(exchange, |exchange| self.decided_apart(exchange, counters));
         };
         let alike = Alike {
             server_number: identity.server_number,
@@ -325,6 +325,12 @@ impl Recorder for Recording {
 }
 
 impl Recording {
+    /// One whose reply is behind others did not come together with another one after all.
+    #[inline(never)]
+    fn decided_apart(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        self.decided(exchange, counters);
+    }
+
     /// Whether it was of the usual kind; else nothing has happened.
     #[inline(always)]
     fn decided_usually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) -> bool {

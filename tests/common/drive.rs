@@ -11,6 +11,8 @@ use resptap::limits::Budget;
 use resptap::record::Message;
 use resptap::record::filter::{Criteria, Filter};
 use resptap::record::keys::KeyStatistics;
+use resptap::record::room::Room;
+use resptap::record::totals::Totals;
 use resptap::record::transaction::Transaction;
 use resptap::redis::arguments::{self, Argument, Payload};
 use resptap::redis::command::CommandTable;
@@ -26,6 +28,7 @@ use resptap::worker::emission::Emission;
 use resptap::worker::recording::Recording;
 
 use super::packet::{MILLISECOND, Packet, SECOND};
+use super::sums;
 use super::traffic::{Exchange, FAKE_TOKEN};
 
 /// What a run goes by.
@@ -203,17 +206,17 @@ pub fn run_watched(
 ) -> Outcomes {
     let mut watermarks = Watermarks::new(10 * SECOND);
     let mut last = Timestamp::NONE;
-    let mut records = Vec::new();
+    let mut told = Told::default();
     for (number, frame) in frames.iter().enumerate() {
         if let Some(watermark) = watermarks.pass(frame.at) {
             worker.watermark(watermark);
-            collect(&mut inbox, &mut records);
+            told.collect(&mut inbox);
         }
         watch(&mut worker, number, frame.at);
         worker.process(&[*frame]);
         last = last.max(frame.at);
     }
-    finish(worker, last, inbox, records)
+    finish(worker, last, inbox, told)
 }
 
 /// Runs frames that come in batches of so many, as those of a capture do.
@@ -224,7 +227,7 @@ pub fn run_batches(
 ) -> Outcomes {
     let mut watermarks = Watermarks::new(10 * SECOND);
     let mut last = Timestamp::NONE;
-    let mut records = Vec::new();
+    let mut told = Told::default();
     let (mut from, mut to) = (0, batch());
     for (number, frame) in frames.iter().enumerate() {
         let watermark = watermarks.pass(frame.at);
@@ -234,36 +237,51 @@ pub fn run_batches(
         }
         if let Some(watermark) = watermark {
             worker.watermark(watermark);
-            collect(&mut inbox, &mut records);
+            told.collect(&mut inbox);
         }
         last = last.max(frame.at);
     }
     worker.process(&frames[from..]);
-    finish(worker, last, inbox, records)
+    finish(worker, last, inbox, told)
 }
 
-fn finish(worker: Worker, last: Timestamp, mut inbox: Inbox<Message>, mut records: Vec<Record>) -> Outcomes {
+fn finish(worker: Worker, last: Timestamp, mut inbox: Inbox<Message>, mut told: Told) -> Outcomes {
     let counters = worker.finish(last).counters;
-    collect(&mut inbox, &mut records);
+    told.collect(&mut inbox);
+    let Told { records, totals } = told;
     check_laws(&counters, &records);
+    sums::check(&totals, &records);
     Outcomes { records, counters }
 }
 
-fn collect(inbox: &mut Inbox<Message>, records: &mut Vec<Record>) {
-    while let Some(message) = inbox.take() {
-        if let Message::Records(batch) = &message {
-            records.extend(batch.transactions.iter().map(|transaction| {
-                let rare = batch.rare(transaction);
-                Record {
-                    transaction: *transaction,
-                    parent: rare.parent,
-                    arguments: batch.arguments(transaction).to_vec(),
-                    error: rare.error.to_vec(),
-                    response: rare.response.to_vec(),
+/// What a worker has told.
+#[derive(Default)]
+struct Told {
+    records: Vec<Record>,
+    totals: Totals,
+}
+
+impl Told {
+    fn collect(&mut self, inbox: &mut Inbox<Message>) {
+        let Told { records, totals } = self;
+        while let Some(mut message) = inbox.take() {
+            match &mut message {
+                Message::Records(batch) => records.extend(batch.transactions.iter().map(|transaction| {
+                    let rare = batch.rare(transaction);
+                    Record {
+                        transaction: *transaction,
+                        parent: rare.parent,
+                        arguments: batch.arguments(transaction).to_vec(),
+                        error: rare.error.to_vec(),
+                        response: rare.response.to_vec(),
+                    }
+                })),
+                Message::Statistics(statistics) => {
+                    totals.merge(statistics, false, CommandTable::built_in(), &mut { Room::ENDLESS });
                 }
-            }));
+            }
+            inbox.give_back(message);
         }
-        inbox.give_back(message);
     }
 }
 

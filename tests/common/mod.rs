@@ -5,6 +5,7 @@
 pub mod drive;
 pub mod encapsulate;
 pub mod packet;
+pub mod sums;
 pub mod traffic;
 pub mod versions;
 
