@@ -300,7 +300,7 @@ pub trait Recorder {
     /// A request's fate is decided. A late reply comes as a second exchange of its request, with the flag `LATE`.
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters);
 
-    /// The same of one whose reply came with the one before.
+    /// The same of one whose reply came at once, and with the one before.
     #[inline(always)]
     fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         self.decided(exchange, counters);

@@ -376,7 +376,7 @@ impl Connection {
             came.fill(requests.get_mut(handle), &found, begin, end, index, pipeline);
             self.queue.push_at(&mut queue_end, handle, requests);
             (rest, begin) = (found.rest, end);
-            let Some(next) = usual.read(rest) else { break };
+            let Some(next) = usual.read_like(&found, rest) else { break };
             found = next;
         }
         let taken = u64::from(queue_end.elements() - self.queue.elements());
@@ -509,7 +509,8 @@ impl Connection {
     ) -> (usize, u64) {
         let Resources { requests, counters, labels, .. } = &mut *resources;
         let first = self.queue.first();
-        let pairing = Pairing { previous: self.previous.max(time), ..self.usual_pairing(labels, time) };
+        debug_assert!(self.previous <= time, "of a connection time does not go backwards");
+        let pairing = Pairing { previous: time, ..self.usual_pairing(labels, time) };
         let (mut rest, mut here) = (bytes, from);
         while !rest.is_empty() {
             let Some(answer) = usual_reply(rest, here, ack, time) else { break };

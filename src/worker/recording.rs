@@ -304,8 +304,9 @@ impl Recorder for Recording {
 
     #[inline(always)]
     fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
-        let Exchange { identity, request, reply, .. } = *exchange;
-        let Some(reply) = reply.filter(|reply| is_usual(request, reply) && came_together(exchange, reply)) else {
+        let Exchange { identity, request, reply, previous, .. } = *exchange;
+        debug_assert!(reply.is_some_and(|reply| reply.t4 == previous), "it came with the one before");
+        let Some(reply) = reply.filter(|reply| is_usual(request, reply) && came_at_once(request, reply)) else {
             return copied(exchange, |exchange| self.decided_apart(exchange, counters));
         };
         let alike = Alike {
@@ -325,7 +326,7 @@ impl Recorder for Recording {
 }
 
 impl Recording {
-    /// One whose reply is behind others did not come together with another one after all.
+    /// One whose reply is behind another one, and that did not come at once.
     #[inline(never)]
     fn decided_apart(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         self.decided(exchange, counters);
@@ -397,12 +398,11 @@ fn is_usual(request: &Request, reply: &ReplyFacts<'_>) -> bool {
     !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error
 }
 
-/// Whether request and reply came at once, and the reply with the one before.
+/// Whether a request came at once, as its reply did.
 #[inline(always)]
-fn came_together(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> bool {
-    let Exchange { request, previous, .. } = *exchange;
-    let is_known = request.t2.is_known() && reply.t4.is_known();
-    is_known && previous == reply.t4 && reply.t3 == reply.t4 && request.t1 == request.t2
+fn came_at_once(request: &Request, reply: &ReplyFacts<'_>) -> bool {
+    debug_assert!(reply.t3 == reply.t4, "it did");
+    request.t1 == request.t2 && request.t2.is_known() && reply.t4.is_known()
 }
 
 /// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.

@@ -211,7 +211,19 @@ impl UsualCommands {
     pub fn read<'s, 'a>(&'s self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
         // Only one with an empty key is shorter.
         let beginning = words_of(input.first_chunk()?);
-        let shape = self.find(beginning)?;
+        Self::read_shaped(input, beginning, self.find(beginning)?)
+    }
+
+    /// The same of one that is likely to be of the same command as the one before.
+    #[inline(always)]
+    pub fn read_like<'s, 'a>(&'s self, before: &UsualRequest<'s, '_>, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
+        let beginning = words_of(input.first_chunk()?);
+        let shape = if before.shape.fits(beginning) { before.shape } else { self.find(beginning)? };
+        Self::read_shaped(input, beginning, shape)
+    }
+
+    #[inline(always)]
+    fn read_shaped<'s, 'a>(input: &'a [u8], beginning: Beginning, shape: &'s Shape) -> Option<UsualRequest<'s, 'a>> {
         let words = ((beginning.0 & WORDS) >> (8 * WORDS_AT)) as u8;
         let words = words.wrapping_sub(b'0');
         if words.wrapping_sub(shape.words_min) > shape.words_more {
