@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use resptap::record::histograms::{Counts, DIGITS, DIGITS_COARSE, Histogram, VALUE_NS_MAX, histogram};
+use resptap::record::histograms::{Counts, DIGITS, DIGITS_COARSE, ErrorCode, Histogram, VALUE_NS_MAX, histogram};
 use resptap::record::totals::{Totals, Whose};
 use resptap::redis::command::CommandTable;
 use resptap::redis::pairing::Flags;
@@ -26,7 +26,7 @@ pub fn check(totals: &Totals, records: &[Record]) {
         let is_blocking = transaction.flags.has(Flags::BLOCKING);
         let latency = transaction.times.map(|times| times.latency());
         let is_first = !transaction.flags.has(Flags::LATE);
-        let is_redirect = error.starts_with(b"MOVED ") || error.starts_with(b"ASK ");
+        let is_redirect = ErrorCode::of(error).is_redirect();
         let counts = Counts {
             count: u64::from(is_first),
             errors: u64::from(transaction.reply == Some(Kind::Error) && !is_redirect),
