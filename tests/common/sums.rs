@@ -17,8 +17,9 @@ struct Sum {
     latency: Histogram,
 }
 
-/// Holds statistics against the records: all of them, whoever they are told by. Nobody may be among `other`.
-pub fn check(totals: &Totals, records: &[Record]) {
+/// Holds statistics against the records: all of them, whoever they are told by. Nobody may be among `other`; where `is_whole`, each
+/// latency is to be told.
+pub fn check(totals: &Totals, records: &[Record], is_whole: bool) {
     let record = |histogram: &mut Histogram, value: u64| histogram.record(value.min(VALUE_NS_MAX)).unwrap();
     let mut all = [(); 4].map(|()| histogram(DIGITS));
     let (mut servers, mut clients, mut commands) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -53,9 +54,9 @@ pub fn check(totals: &Totals, records: &[Record]) {
     for (name, (told, sum)) in ["latency", "queue", "server", "transfer"].iter().zip(told.into_iter().zip(&all)) {
         assert_eq!(cells(told), cells(sum), "{name} of all");
     }
-    same(&servers, totals, |server| (totals.servers[&Some(*server)].counts, Whose::Server(Some(*server))));
-    same(&clients, totals, |client| (totals.clients[&Some(*client)].counts, Whose::Client(Some(*client))));
-    same(&commands, totals, |command| (totals.commands[*command].counts, Whose::Command(command)));
+    same(&servers, totals, is_whole, |server| (totals.servers[&Some(*server)].counts, Whose::Server(Some(*server))));
+    same(&clients, totals, is_whole, |client| (totals.clients[&Some(*client)].counts, Whose::Client(Some(*client))));
+    same(&commands, totals, is_whole, |command| (totals.commands[*command].counts, Whose::Command(command)));
     assert_eq!(
         [totals.servers.len(), totals.clients.len(), totals.commands.len()],
         [servers.len(), clients.len(), commands.len()],
@@ -63,13 +64,19 @@ pub fn check(totals: &Totals, records: &[Record]) {
     );
 }
 
-fn same<'a, K: Debug>(sums: &'a BTreeMap<K, Sum>, totals: &Totals, told: impl Fn(&'a K) -> (Counts, Whose<'a>)) {
+fn same<'a, K: Debug>(
+    sums: &'a BTreeMap<K, Sum>,
+    totals: &Totals,
+    is_whole: bool,
+    told: impl Fn(&'a K) -> (Counts, Whose<'a>),
+) {
     for (name, sum) in sums {
         let (counts, whose) = told(name);
         assert_eq!(counts, sum.counts, "{name:?}");
         // Who found no room has none that is told.
-        if let Some(latency) = totals.latency_of(whose) {
-            assert_eq!(cells(&latency), cells(&sum.latency), "latency of {name:?}");
+        match totals.latency_of(whose) {
+            Some(latency) => assert_eq!(cells(&latency), cells(&sum.latency), "latency of {name:?}"),
+            None => assert!(!is_whole, "latency of {name:?} is told"),
         }
     }
 }

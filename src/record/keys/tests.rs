@@ -193,21 +193,7 @@ fn a_guessed_key_is_neither_read_nor_written_and_a_late_reply_is_no_second_opera
 
 #[test]
 fn a_usual_request_adds_to_its_key_what_it_adds_to_one_of_any() {
-    let kinds = [
-        Kind::Simple,
-        Kind::Error,
-        Kind::Integer,
-        Kind::Bulk,
-        Kind::Null,
-        Kind::Array,
-        Kind::Map,
-        Kind::Set,
-        Kind::Push,
-        Kind::Double,
-        Kind::Boolean,
-        Kind::BigNumber,
-        Kind::Verbatim,
-    ];
+    let kinds = Kind::ALL;
     let (mut any, mut usual) = (Kept::new(), Kept::new());
     let lengths = (0..KEY_NAME_BYTES_MAX + 5).chain([7, 8, 16, 17]);
     for (number, length) in lengths.cycle().take(64 * kinds.len()).enumerate() {

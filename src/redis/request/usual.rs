@@ -189,6 +189,7 @@ impl UsualCommands {
     fn find(&self, beginning: Beginning) -> Option<&Shape> {
         let at = place_of(beginning.0, beginning.1);
         let shape = &self.shapes[at];
+        // One by one: so they need not be put together in memory.
         let (head, name, end) = beginning;
         if shape.fits(beginning) { Some(shape) } else { self.find_farther(at, head, name, end) }
     }
