@@ -17,7 +17,7 @@ use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
 use crate::redis::pairing::Outcome;
 use crate::redis::request::Request;
-use crate::redis::request::usual::{UsualCommands, UsualRequest};
+use crate::redis::request::usual::{Begun, UsualCommands, UsualRequest};
 use crate::redis::session::{Act, Database};
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
@@ -332,7 +332,7 @@ impl Connection {
         let Some(found) = usual.read(bytes) else { return 0 };
         let came = Came { received, time };
         if !self.queue.is_empty() || !found.rest.is_empty() {
-            return self.usual_requests_in_a_row(bytes, &{ found }, from, came, usual, requests, counters);
+            return self.usual_requests_in_a_row(bytes, found.begun, from, came, usual, requests, counters);
         }
         let Some(handle) = requests.take(Request::new) else { return 0 };
         let end = from.plus(bytes.len() as u64);
@@ -344,13 +344,13 @@ impl Connection {
         bytes.len()
     }
 
-    /// The same of several, or where others wait. `first`: the first of them.
+    /// The same of several, or where others wait. `begun`: how the first of them begins.
     #[inline(never)]
     #[allow(clippy::too_many_arguments)]
     fn usual_requests_in_a_row(
         &mut self,
         bytes: &[u8],
-        first: &UsualRequest<'_, '_>,
+        begun: Begun<'_>,
         from: Offset,
         came: Came,
         usual: &UsualCommands,
@@ -361,8 +361,8 @@ impl Connection {
         // Those that wait no more; no marks are between them.
         let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
         let mut queue_max = FEW_WAIT;
-        let (mut rest, mut begin, mut found) = (bytes, from, *first);
-        loop {
+        let (mut rest, mut begin, mut begun) = (bytes, from, begun);
+        while let Some(found) = usual.read_like(begun, rest) {
             let pipeline = queue_end.elements();
             if pipeline >= queue_max {
                 queue_max = self.queue_max(pipeline, requests);
@@ -375,9 +375,7 @@ impl Connection {
             let index = answered.wrapping_add(u64::from(pipeline));
             came.fill(requests.get_mut(handle), &found, begin, end, index, pipeline);
             self.queue.push_at(&mut queue_end, handle, requests);
-            (rest, begin) = (found.rest, end);
-            let Some(next) = usual.read_like(&found, rest) else { break };
-            found = next;
+            (rest, begin, begun) = (found.rest, end, found.begun);
         }
         let taken = u64::from(queue_end.elements() - self.queue.elements());
         if taken > 0 {

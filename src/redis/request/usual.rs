@@ -104,8 +104,14 @@ impl Shape {
     }
 
     #[inline(always)]
-    fn fits(&self, (head, name, end): Beginning) -> bool {
-        self.head == head & !WORDS && self.name == name & self.name_mask && self.end == end & self.end_mask
+    fn fits(&self, beginning: Beginning) -> bool {
+        self.head == beginning.0 & !WORDS && self.is_named(beginning)
+    }
+
+    /// Whether it is so behind the first word.
+    #[inline(always)]
+    fn is_named(&self, (_, name, end): Beginning) -> bool {
+        self.name == name & self.name_mask && self.end == end & self.end_mask
     }
 }
 
@@ -119,15 +125,22 @@ pub struct UsualCommands {
     answers: Box<[Kinds; COMMANDS]>,
 }
 
+/// How a request of the usual form begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'s> {
+    shape: &'s Shape,
+    /// The first word, with the number of words, which the shape may have.
+    head: u64,
+}
+
 /// A request of the usual form.
 #[derive(Clone, Copy, Debug)]
 pub struct UsualRequest<'s, 'a> {
-    shape: &'s Shape,
+    /// How it begins.
+    pub begun: Begun<'s>,
     key: &'a [u8],
     /// The last bytes up to the key's end.
     last: &'a [u8; BRIEF_HEAD_BYTES],
-    /// Words, more than one.
-    words: u8,
     /// What follows it.
     pub rest: &'a [u8],
 }
@@ -207,40 +220,54 @@ impl UsualCommands {
         None
     }
 
+    #[inline(always)]
+    fn begin(&self, beginning: Beginning) -> Option<Begun<'_>> {
+        let (shape, head) = (self.find(beginning)?, beginning.0);
+        let is_wordy = words(head).wrapping_sub(shape.words_min) > shape.words_more;
+        if is_wordy { None } else { Some(Begun { shape, head }) }
+    }
+
+    /// It begins in another way than the one before.
+    #[inline(never)]
+    fn begin_otherwise(&self, input: &[u8]) -> Option<Begun<'_>> {
+        self.begin(words_of(input.first_chunk()?))
+    }
+
     /// The request that the input begins with, if it is of the usual form and ends in the input.
     #[inline(always)]
     pub fn read<'s, 'a>(&'s self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
         // Only one with an empty key is shorter.
-        let beginning = words_of(input.first_chunk()?);
-        Self::read_shaped(input, beginning, self.find(beginning)?)
+        self.begin(words_of(input.first_chunk()?))?.read(input)
     }
 
-    /// The same of one that is likely to be of the same command as the one before.
+    /// The same of one that is likely to begin as the one before did.
     #[inline(always)]
-    pub fn read_like<'s, 'a>(&'s self, before: &UsualRequest<'s, '_>, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
-        let beginning = words_of(input.first_chunk()?);
-        let shape = if before.shape.fits(beginning) { before.shape } else { self.find(beginning)? };
-        Self::read_shaped(input, beginning, shape)
+    pub fn read_like<'s, 'a>(&'s self, before: Begun<'s>, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
+        let is_like = before.fits(words_of(input.first_chunk()?));
+        let begun = if is_like { before } else { self.begin_otherwise(input)? };
+        begun.read(input)
+    }
+}
+
+impl<'s> Begun<'s> {
+    #[inline(always)]
+    fn fits(self, beginning: Beginning) -> bool {
+        self.head == beginning.0 && self.shape.is_named(beginning)
     }
 
+    /// The request that begins like this.
     #[inline(always)]
-    fn read_shaped<'s, 'a>(input: &'a [u8], beginning: Beginning, shape: &'s Shape) -> Option<UsualRequest<'s, 'a>> {
-        let words = ((beginning.0 & WORDS) >> (8 * WORDS_AT)) as u8;
-        let words = words.wrapping_sub(b'0');
-        if words.wrapping_sub(shape.words_min) > shape.words_more {
-            return None;
-        }
-        let BulkAt { upto, content: key, behind } = bulk_at(input, usize::from(shape.bytes))?;
-        let found = UsualRequest { shape, key, last: upto.last_chunk()?, words, rest: behind };
+    fn read<'a>(self, input: &'a [u8]) -> Option<UsualRequest<'s, 'a>> {
+        let BulkAt { upto, content: key, behind } = bulk_at(input, usize::from(self.shape.bytes))?;
+        let found = UsualRequest { begun: self, key, last: upto.last_chunk()?, rest: behind };
         // With room for the mark that more follow, as one that streams by has it.
         if key.len() > LONGER_KEY_BYTES && found.list_bytes() + ENTRY_HEADER_BYTES > ARGUMENTS_BYTES_MAX {
             return None;
         }
-        let others = found.others();
-        if others == 0 {
-            return Some(found);
+        match found.others() {
+            0 => Some(found),
+            others => Some(UsualRequest { rest: behind_bulks(behind, others)?, ..found }),
         }
-        Some(UsualRequest { rest: behind_bulks(found.rest, others)?, ..found })
     }
 }
 
@@ -248,25 +275,25 @@ impl UsualRequest<'_, '_> {
     /// Words behind the key.
     #[inline(always)]
     fn others(&self) -> usize {
-        usize::from(self.words.wrapping_sub(2))
+        usize::from(words(self.begun.head).wrapping_sub(2))
     }
 
     /// Bytes of the list of its arguments.
     fn list_bytes(&self) -> usize {
-        self.shape.list.bytes_with(self.key.len(), self.others())
+        self.begun.shape.list.bytes_with(self.key.len(), self.others())
     }
 
     /// Fills a used or a new request; where and when it was seen is left to the caller.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request) {
-        request.answers = self.shape.answers;
-        request.command = self.shape.command;
+        request.answers = self.begun.shape.answers;
+        request.command = self.begun.shape.command;
         request.flags = Flags::default();
         request.timed_out = false;
         request.form = Form::Brief;
-        request.args = u32::from(self.words);
+        request.args = u32::from(words(self.begun.head));
         request.keys = 1;
-        if !request.brief.fill(&self.shape.list, self.key, self.last, self.others()) {
+        if !request.brief.fill(&self.begun.shape.list, self.key, self.last, self.others()) {
             // A copy: so it need not be put together in memory for all others.
             { *self }.fill_longer(request);
         }
@@ -275,7 +302,7 @@ impl UsualRequest<'_, '_> {
     /// The arguments are not so brief: they go where there is room for them.
     #[inline(never)]
     fn fill_longer(&self, request: &mut Request) {
-        let list = &self.shape.list;
+        let list = &self.begun.shape.list;
         request.form = Form::Longer;
         if !request.late.room_mut().longer.fill(list, self.key, self.last, self.others()) {
             request.form = Form::Usual;
@@ -289,6 +316,12 @@ fn words_of(beginning: &[u8; BEGINNING_BYTES]) -> Beginning {
     let (words, end) = beginning.as_chunks::<8>();
     let end = end.first_chunk().map_or(0, |end| u32::from_le_bytes(*end));
     (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]), end)
+}
+
+/// How many words a request has that begins like this.
+#[inline(always)]
+fn words(head: u64) -> u8 {
+    (((head & WORDS) >> (8 * WORDS_AT)) as u8).wrapping_sub(b'0')
 }
 
 /// By the first word, but for the number of words, and the first five bytes of the second, which hold nothing of the key.
