@@ -300,7 +300,18 @@ pub trait Recorder {
     /// A request's fate is decided. A late reply comes as a second exchange of its request, with the flag `LATE`.
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters);
 
-    /// The same of one whose reply came at once, and with the one before.
+    /// The same of one that [is simple](Request::is_simple), with a reply that is no error.
+    #[inline(always)]
+    fn decided_simply(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        self.decided(exchange, counters);
+    }
+
+    /// Replies of a connection come that all come at once, at `at`, with one before them: [`Recorder::decided_behind`] tells of them.
+    fn come_behind(&mut self, identity: &Identity, at: Timestamp, counters: &mut Counters) {
+        let _ = (identity, at, counters);
+    }
+
+    /// The same as [`Recorder::decided_simply`], of one of those.
     #[inline(always)]
     fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         self.decided(exchange, counters);
@@ -406,7 +417,8 @@ impl Connection {
 
     /// Requests of it whose fate is not decided.
     pub fn undecided(&self, resources: &Resources) -> u64 {
-        let is_told = |&head: &u32| resources.requests.get(head).timed_out && !resources.act(head).is_replication();
+        let is_told =
+            |&head: &u32| resources.requests.get(head).has_timed_out() && !resources.act(head).is_replication();
         let head = self.queue.head().filter(is_told);
         let Aside { children, internal, .. } = self.aside(resources);
         u64::from(self.queue.len() + children.len() - internal) - u64::from(head.is_some())

@@ -77,6 +77,13 @@ impl Offset {
         Offset(self.0.wrapping_add(bytes))
     }
 
+    /// The position so many bytes before.
+    #[inline]
+    #[must_use]
+    pub fn before(self, bytes: u64) -> Offset {
+        Offset(self.0.wrapping_sub(bytes))
+    }
+
     /// Bytes from `earlier` to `self`; 0 if `earlier` is not earlier.
     #[inline]
     pub fn distance_from(self, earlier: Offset) -> u64 {

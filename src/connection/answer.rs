@@ -153,7 +153,7 @@ impl Connection {
         // Row 68: the server gave the request up before it ended.
         self.drop_unfinished(Direction::Request, resources);
         self.framing[Direction::Request as usize] = Framing::Broken;
-        resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+        resources.requests.get_mut(self.building).add(Flags::MALFORMED);
         let stream = self.stream(Direction::Request);
         let (seen_to, seen_at) = (stream.next(), stream.time());
         self.request_complete(seen_to, seen_at, resources, recorder)?;
@@ -251,9 +251,12 @@ impl Connection {
         self.facts
             .set_if(Facts::ODD_KINDS, !resources.settings.possible.of(request.command).has(kind) && !reply.is_queued());
         let set = |is_set: bool, flag: Flags| if is_set { flag.0 } else { 0 };
-        request.flags.0 |=
-            set(reply.gap, Flags::GAP) | set(reply.retransmit, Flags::RETRANSMIT) | set(request.timed_out, Flags::LATE);
-        if self.session.is_queued(act, reply) && !request.timed_out {
+        request.add(Flags(
+            set(reply.gap, Flags::GAP)
+                | set(reply.retransmit, Flags::RETRANSMIT)
+                | set(request.has_timed_out(), Flags::LATE),
+        ));
+        if self.session.is_queued(act, reply) && !request.has_timed_out() {
             // Queued commands don't block, whatever they are.
             request.flags = Flags(request.flags.0 & !Flags::BLOCKING.0);
             return self.push_child(head, resources);
@@ -350,7 +353,7 @@ impl Connection {
     pub(super) fn execute_silent<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
         while let Some(head) = self.queue.head() {
             let request = resources.requests.get(head);
-            if !self.certainty.is_settled() || request.is_mark() || request.timed_out {
+            if !self.certainty.is_settled() || request.is_mark() || request.has_timed_out() {
                 return;
             }
             let act = resources.settings.acts.of(request.command);
@@ -521,7 +524,7 @@ impl Connection {
     ) {
         while let Some(child) = self.pop_child(resources) {
             self.left_queue(child, resources);
-            resources.requests.get_mut(child).flags.set(Flags::NOT_EXECUTED);
+            resources.requests.get_mut(child).add(Flags::NOT_EXECUTED);
             let (t3, t4) = (Timestamp::NONE, Timestamp::NONE);
             let (kind, bytes, response) = (Kind::Simple, QUEUED_BYTES, &b"QUEUED"[..]);
             let facts = ReplyFacts { kind, begin, t3, t4, bytes, error: &[], response, nulls: None };

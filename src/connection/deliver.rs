@@ -176,7 +176,7 @@ impl Connection {
                 if let Some(handle) = building.or_else(|| self.queue.tail()) {
                     let request = resources.requests.get_mut(handle);
                     if building.is_some() || from < request.end {
-                        request.flags.set(Flags::RETRANSMIT);
+                        request.add(Flags::RETRANSMIT);
                     }
                 }
             }

@@ -270,7 +270,7 @@ impl Connection {
             let request = resources.requests.get(head);
             let since = if request.t2.is_known() { request.t2 } else { request.t1 }.max(self.head_at);
             let blocked = request.flags.has(Flags::BLOCKING) && self.certainty.is_settled();
-            if request.timed_out || blocked || now.since(since) < resources.settings.timeout_ns {
+            if request.has_timed_out() || blocked || now.since(since) < resources.settings.timeout_ns {
                 return;
             }
             if !self.stream(Direction::Reply).is_seen() {
@@ -279,7 +279,7 @@ impl Connection {
                 self.end_resync(resources);
                 self.pop(Outcome::OneSided, resources, recorder);
             } else if self.certainty.is_settled() && !request.is_mark() {
-                resources.requests.get_mut(head).timed_out = true;
+                resources.requests.get_mut(head).time_out();
                 self.decide(head, Outcome::TimedOut, None, resources, recorder);
                 return;
             } else if !self.queue.has_requests() {
@@ -437,7 +437,7 @@ impl Connection {
         self.left_queue(head, resources);
         let request = resources.requests.get(head);
         // One that was reported as timed out is decided.
-        if !request.is_mark() && !request.timed_out {
+        if !request.is_mark() && !request.has_timed_out() {
             self.decide(head, outcome, None, resources, recorder);
         }
         resources.requests.give_back(head);

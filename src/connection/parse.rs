@@ -348,7 +348,7 @@ impl Connection {
         let skipped = match direction {
             Direction::Request => {
                 let request = requests.get_mut(self.building);
-                request.flags.set(Flags::GAP);
+                request.add(Flags::GAP);
                 let Settings { table, acts, shown, .. } = settings;
                 parser.skip(bytes, &mut RequestVisitor { request, table, acts, shown: *shown })
             }
@@ -558,7 +558,7 @@ impl Connection {
     ) -> Result<(), Exhausted> {
         if self.certainty.is_settled() {
             self.framing[Direction::Request as usize] = Framing::Broken;
-            resources.requests.get_mut(self.building).flags.set(Flags::MALFORMED);
+            resources.requests.get_mut(self.building).add(Flags::MALFORMED);
             return self.request_complete(end, time, resources, recorder);
         }
         self.framing[Direction::Request as usize] = Framing::Seeking;

@@ -24,8 +24,8 @@ use crate::units::{Direction, Offset, Timestamp};
 
 use super::scarcity::SHARE;
 use super::{
-    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Labels, Recorder, ReplyFacts, Resources,
-    Unfinished,
+    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Identity, Labels, Recorder, ReplyFacts,
+    Resources, Unfinished,
 };
 
 /// What became of a segment.
@@ -361,7 +361,7 @@ impl Connection {
         // Those that wait no more; no marks are between them.
         let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
         let mut queue_max = FEW_WAIT;
-        let (mut rest, mut begin, mut begun) = (bytes, from, begun);
+        let (all_end, mut rest, mut begun) = (from.plus(bytes.len() as u64), bytes, begun);
         while let Some(found) = usual.read_like(begun, rest) {
             let pipeline = queue_end.elements();
             if pipeline >= queue_max {
@@ -371,11 +371,11 @@ impl Connection {
                 }
             }
             let Some(handle) = requests.take(Request::new) else { break };
-            let end = begin.plus((rest.len() - found.rest.len()) as u64);
+            let [begin, end] = [rest, found.rest].map(|rest| all_end.before(rest.len() as u64));
             let index = answered.wrapping_add(u64::from(pipeline));
             came.fill(requests.get_mut(handle), &found, begin, end, index, pipeline);
             self.queue.push_at(&mut queue_end, handle, requests);
-            (rest, begin, begun) = (found.rest, end, found.begun);
+            (rest, begun) = (found.rest, found.begun);
         }
         let taken = u64::from(queue_end.elements() - self.queue.elements());
         if taken > 0 {
@@ -404,7 +404,7 @@ impl Connection {
         let Some(found) = usual.read(bytes) else { return Ok(0) };
         self.building = self.take_request_of(requests, children)?;
         let request = requests.get_mut(self.building);
-        found.fill(request);
+        found.fill(request, false);
         request.t1 = time;
         request.begin = from;
         request.received = received;
@@ -438,28 +438,17 @@ impl Connection {
         if reply.kind != Some(Kind::Bulk) || reply.gap || reply.retransmit {
             return 0;
         }
-        let end = from.plus(length as u64);
-        let answer = Answer {
-            kind: Kind::Bulk,
-            begin: reply.begin,
-            end,
-            bytes: end.distance_from(reply.begin),
-            t3: reply.t3,
-            ack: reply.ack,
-        };
+        let (begin, end) = (reply.begin, from.plus(length as u64));
+        let bytes_of_it = end.distance_from(begin) as usize;
+        let answer = Answer { kind: Kind::Bulk, begin, end, bytes: bytes_of_it, t3: reply.t3, ack: reply.ack };
         self.queue.prefetch_next_two(&resources.requests);
-        let Resources { requests, counters, labels, .. } = &mut *resources;
-        let pairing = self.usual_pairing(labels, time);
-        if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
+        if !self.answer_usual(&answer, time, resources, recorder) {
             return 0;
         }
         // Nothing of it was kept that could have become large.
         resources.unfinished.give_back(handle);
         self.unfinished[direction as usize] = NONE;
-        let behind = &bytes[length..];
-        let (taken, replies) = self.usual_replies_behind(behind, end, ack, time, resources, recorder);
-        self.answered_usual(1 + replies, time, resources, recorder);
-        length + taken
+        length + self.answered_first(&bytes[length..], end, ack, time, resources, recorder)
     }
 
     /// Pairs the replies of the usual form that some bytes of a plain connection begin with, between messages, as long as they
@@ -478,23 +467,36 @@ impl Connection {
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
-        let Resources { requests, counters, labels, .. } = &mut *resources;
-        let pairing = self.usual_pairing(labels, time);
-        let Some(answer) = usual_reply(bytes, from, ack, time) else { return 0 };
-        if !self.answer_usual::<false, _>(&answer, &pairing, requests, counters, recorder) {
+        let Some((kind, behind)) = scalar(bytes) else { return 0 };
+        let length = bytes.len() - behind.len();
+        let end = from.plus(length as u64);
+        let answer = Answer { kind, begin: from, end, bytes: length, t3: time, ack };
+        if !self.answer_usual(&answer, time, resources, recorder) {
             return 0;
         }
-        let (mut taken, mut replies) = (answer.bytes as usize, 1);
-        if taken < bytes.len() {
-            let behind = self.usual_replies_behind(&bytes[taken..], answer.end, ack, time, resources, recorder);
-            taken += behind.0;
-            replies += behind.1;
-        }
-        self.answered_usual(replies, time, resources, recorder);
+        length + self.answered_first(behind, end, ack, time, resources, recorder)
+    }
+
+    /// The first reply of a segment was paired; what is behind it goes on at `from`. Answers how many bytes of that were taken.
+    #[inline(always)]
+    fn answered_first<R: Recorder>(
+        &mut self,
+        behind: &[u8],
+        from: Offset,
+        ack: Offset,
+        time: Timestamp,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) -> usize {
+        let (taken, replies) = match behind {
+            [] => (0, 0),
+            _ => self.usual_replies_behind(behind, from, ack, time, resources, recorder),
+        };
+        self.answered_usual(1 + replies, time, resources, recorder);
         taken
     }
 
-    /// The same of those behind the first reply of a segment; answers how many they are, too.
+    /// The same as [`Connection::usual_replies`] of those behind the first reply of a segment; answers how many they are, too.
     #[inline(never)]
     fn usual_replies_behind<R: Recorder>(
         &mut self,
@@ -505,20 +507,48 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> (usize, u64) {
-        let Resources { requests, counters, labels, .. } = &mut *resources;
-        let first = self.queue.first();
         debug_assert!(self.previous <= time, "of a connection time does not go backwards");
+        let Resources { requests, counters, labels, .. } = &mut *resources;
+        recorder.come_behind(&self.identity, time, counters);
         let pairing = Pairing { previous: time, ..self.usual_pairing(labels, time) };
-        let (mut rest, mut here) = (bytes, from);
+        let first = self.queue.first();
+        // Those before it the habit knows of.
+        let mut noted = first;
+        let (end, mut rest) = (from.plus(bytes.len() as u64), bytes);
         while !rest.is_empty() {
-            let Some(answer) = usual_reply(rest, here, ack, time) else { break };
-            let Some(behind) = rest.get(answer.bytes as usize..) else { break };
-            if !self.answer_usual::<true, _>(&answer, &pairing, requests, counters, recorder) {
+            let Some((kind, behind)) = scalar(rest) else { break };
+            let [begin, end] = [rest, behind].map(|rest| end.before(rest.len() as u64));
+            let answer = Answer { kind, begin, end, bytes: rest.len() - behind.len(), t3: time, ack };
+            let head = self.queue.head_or_none();
+            let Some(request) = requests.find(head) else { break };
+            let is_simple = request.is_simple();
+            if !answer.is_of(request, is_simple) {
                 break;
             }
-            (rest, here) = (behind, answer.end);
+            self.queue.prefetch_third(request, requests);
+            if !self.habit.is_of_burst(request.received) {
+                self.note_burst(&mut noted, request.received, begin, end);
+            }
+            self.queue.pop_request(request);
+            if is_simple {
+                recorder.decided_behind(&exchange(&self.identity, request, &answer.facts(time), &pairing), counters);
+            } else {
+                self.decided_otherwise(request, &{ answer }, &{ pairing }, counters, recorder);
+            }
+            requests.give_back(head);
+            rest = behind;
         }
+        self.habit.paired_of_burst(self.queue.first() - noted, end.before(rest.len() as u64));
         (bytes.len() - rest.len(), self.queue.first() - first)
+    }
+
+    /// The request that waits first is paired with its reply, and is of another burst than those before, which the habit knows of up to
+    /// position `noted`. Not inlined: so that is not kept at hand.
+    #[inline(never)]
+    fn note_burst(&mut self, noted: &mut u64, received: Offset, begin: Offset, end: Offset) {
+        self.habit.paired_of_burst(self.queue.first() - *noted, begin);
+        self.habit.paired(received, end);
+        *noted = self.queue.first() + 1;
     }
 
     /// What all requests that are answered by a segment have in common.
@@ -528,48 +558,46 @@ impl Connection {
         Pairing { outcome: self.certainty.outcome(), db: self.db, labels, previous: self.previous, time }
     }
 
-    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was.
-    /// `IS_BEHIND`: it came with the one before. It is left to the caller to tell [`Connection::answered_usual`].
+    /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was. It is left to
+    /// the caller to tell [`Connection::answered_usual`].
     #[inline(always)]
-    fn answer_usual<const IS_BEHIND: bool, R: Recorder>(
+    fn answer_usual<R: Recorder>(
         &mut self,
         answer: &Answer,
-        pairing: &Pairing<'_>,
-        requests: &mut Pool<Request>,
-        counters: &mut Counters,
+        time: Timestamp,
+        resources: &mut Resources,
         recorder: &mut R,
     ) -> bool {
-        let Answer { kind, begin, end, bytes, t3, ack } = *answer;
-        let Pairing { outcome, db, labels, previous, time } = *pairing;
+        let Resources { requests, counters, labels, .. } = &mut *resources;
+        let pairing = self.usual_pairing(labels, time);
         let head = self.queue.head_or_none();
         let Some(request) = requests.find(head) else { return false };
-        if request.timed_out || request.end > ack || !request.answers.has(kind) {
+        let is_simple = request.is_simple();
+        if !answer.is_of(request, is_simple) {
             return false;
         }
-        debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
-        if IS_BEHIND {
-            self.queue.prefetch_third(request, requests);
-        }
-        self.habit.paired(request.received, end);
+        self.habit.paired(request.received, answer.end);
         self.queue.pop_request(request);
-        let reply = ReplyFacts { kind, begin, t3, t4: time, bytes, error: &[], response: &[], nulls: Some(0) };
-        let exchange = Exchange {
-            identity: &self.identity,
-            request,
-            outcome,
-            reply: Some(&reply),
-            previous,
-            db,
-            labels,
-            parent: None,
-        };
-        if IS_BEHIND {
-            recorder.decided_behind(&exchange, counters);
+        if is_simple {
+            recorder.decided_simply(&exchange(&self.identity, request, &answer.facts(time), &pairing), counters);
         } else {
-            recorder.decided(&exchange, counters);
+            self.decided_otherwise(request, &{ *answer }, &{ pairing }, counters, recorder);
         }
         requests.give_back(head);
         true
+    }
+
+    /// One that was answered is not simple.
+    #[inline(never)]
+    fn decided_otherwise<R: Recorder>(
+        &self,
+        request: &Request,
+        answer: &Answer,
+        pairing: &Pairing<'_>,
+        counters: &mut Counters,
+        recorder: &mut R,
+    ) {
+        recorder.decided(&exchange(&self.identity, request, &answer.facts(pairing.time), pairing), counters);
     }
 
     /// So many replies were paired, which have come by now.
@@ -625,7 +653,8 @@ impl Came {
         index: u64,
         pipeline: u32,
     ) {
-        found.fill(request);
+        debug_assert!(self.time.is_known(), "it is no earlier than others of the connection are");
+        found.fill(request, true);
         request.t1 = self.time;
         request.t2 = self.time;
         request.begin = begin;
@@ -643,11 +672,28 @@ struct Answer {
     /// Its place.
     begin: Offset,
     end: Offset,
-    bytes: u64,
+    /// From there to there.
+    bytes: usize,
     /// Its first byte.
     t3: Timestamp,
     /// What the segment with that acknowledged.
     ack: Offset,
+}
+
+impl Answer {
+    /// Whether it answers the request that waits first, and nothing but that is to be done about it.
+    #[inline(always)]
+    fn is_of(&self, request: &Request, is_simple: bool) -> bool {
+        debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
+        (is_simple || !request.has_timed_out()) && request.end <= self.ack && request.answers.has(self.kind)
+    }
+
+    /// What is told of it, whose last byte came at `t4`.
+    #[inline(always)]
+    fn facts(&self, t4: Timestamp) -> ReplyFacts<'static> {
+        let Answer { kind, begin, bytes, t3, .. } = *self;
+        ReplyFacts { kind, begin, t3, t4, bytes: bytes as u64, error: &[], response: &[], nulls: Some(0) }
+    }
 }
 
 /// What replies have in common that answer requests at the same time.
@@ -661,10 +707,14 @@ struct Pairing<'r> {
     time: Timestamp,
 }
 
-/// A reply of the usual form that bytes begin with, which have come at `time` and acknowledge up to `ack`.
+/// A request with its reply.
 #[inline(always)]
-fn usual_reply(bytes: &[u8], begin: Offset, ack: Offset, time: Timestamp) -> Option<Answer> {
-    let (kind, length) = scalar(bytes)?;
-    let length = length as u64;
-    Some(Answer { kind, begin, end: begin.plus(length), bytes: length, t3: time, ack })
+fn exchange<'e>(
+    identity: &'e Identity,
+    request: &'e Request,
+    reply: &'e ReplyFacts<'e>,
+    pairing: &Pairing<'e>,
+) -> Exchange<'e> {
+    let Pairing { outcome, db, labels, previous, .. } = *pairing;
+    Exchange { identity, request, outcome, reply: Some(reply), previous, db, labels, parent: None }
 }

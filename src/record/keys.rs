@@ -57,11 +57,11 @@ struct Use {
     likely: Likely,
     /// Of its name, as far as it is kept.
     shape: Shape,
-    facts: u8,
+    sort: Sort,
 }
 
 impl Use {
-    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, facts: 0 };
+    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort(0) };
 }
 
 /// Uses that are looked up, and counted, together. When a group has come, the place in the table is asked for of each of its
@@ -79,12 +79,14 @@ const HIT: u8 = 4;
 const MISS: u8 = 8;
 /// It depends on the reply whether it is a hit or a miss.
 const ASKS: u8 = 16;
-/// So many arrays' items do.
-const FROM_ARRAY: u8 = 32;
+
+/// Bits of a key's role.
+const ROLE_BITS: u32 = 6;
+const ROLES: usize = 1 << ROLE_BITS;
 
 /// Facts of a use by the bits of its key's role.
-const FACTS: [u8; 64] = {
-    let mut facts = [0; 64];
+const FACTS: [u8; ROLES] = {
+    let mut facts = [0; ROLES];
     let mut bits = 0;
     while bits < facts.len() {
         let role = KeyRole::from_bits(bits as u8);
@@ -99,39 +101,54 @@ const FACTS: [u8; 64] = {
     facts
 };
 
-/// Facts of a use of a request's only key by the bits of its role and the kind of the reply; [`FROM_ARRAY`] is beside them where
-/// an array is to be looked into.
-const FACTS_OF_REPLY: [[u8; 64]; Kind::ALL.len()] = {
-    let mut of_reply = [FACTS; Kind::ALL.len()];
-    let mut number = 0;
-    while number < of_reply.len() {
-        assert!(Kind::ALL[number] as usize == number);
-        let kind = Kind::ALL[number];
-        let mut bits = 0;
-        while bits < 64 {
-            if FACTS[bits] & ASKS != 0 {
-                of_reply[number][bits] |= match kind {
-                    Kind::Array => FROM_ARRAY,
-                    Kind::Null => MISS,
-                    _ if kind.is_value() => HIT,
-                    _ => 0,
-                };
-            }
-            bits += 1;
-        }
-        number += 1;
-    }
-    of_reply
-};
+/// What kind of use one is: which facts it has, by the reply to its request and its key's role, of which it is the only one, or as
+/// such.
+#[derive(Clone, Copy, Debug)]
+struct Sort(u16);
 
-/// What facts add to a tally's reads, writes, hits and misses.
-const ADDED: [[u32; 4]; 16] = {
-    let mut added = [[0; 4]; 16];
-    let mut facts = 0;
-    while facts < 16 {
+/// Sorts that there may be: 16 times as many as roles.
+const SORTS: usize = 16 * ROLES;
+/// Those that are no kinds of replies are facts as such.
+const AS_SUCH: usize = 15;
+const _: () = assert!(Kind::ALL.len() <= AS_SUCH);
+
+impl Sort {
+    /// Of a request's only key; the reply is no array, into which is to be looked.
+    #[inline(always)]
+    fn of_reply(reply: Kind, role: KeyRole) -> Sort {
+        debug_assert!(reply != Kind::Array);
+        Sort((reply as u16) << ROLE_BITS | u16::from(role.bits()))
+    }
+
+    /// Of these facts.
+    fn of_facts(facts: u8) -> Sort {
+        Sort((AS_SUCH as u16) << ROLE_BITS | u16::from(facts))
+    }
+}
+
+/// What a use adds to a tally's reads, writes, hits and misses, by its sort.
+static ADDED: [[u32; 4]; SORTS] = {
+    let mut added = [[0; 4]; SORTS];
+    let mut sort = 0;
+    while sort < SORTS {
+        let (number, bits) = (sort / ROLES, sort % ROLES);
+        let facts = if number == AS_SUCH {
+            bits as u8
+        } else if number >= Kind::ALL.len() {
+            0
+        } else {
+            assert!(Kind::ALL[number] as usize == number);
+            let asks = FACTS[bits] & ASKS != 0;
+            FACTS[bits]
+                | match Kind::ALL[number] {
+                    Kind::Null if asks => MISS,
+                    kind if asks && kind.is_value() => HIT,
+                    _ => 0,
+                }
+        };
         let all = facts as u32;
-        added[facts] = [all & 1, all >> 1 & 1, all >> 2 & 1, all >> 3];
-        facts += 1;
+        added[sort] = [all & 1, all >> 1 & 1, all >> 2 & 1, all >> 3 & 1];
+        sort += 1;
     }
     added
 };
@@ -159,19 +176,15 @@ pub struct Big {
 #[derive(Debug)]
 pub struct Biggest {
     list: Vec<Big>,
-    /// What ranks behind this does not belong here.
-    last: u128,
-}
-
-/// How a message of this size and time ranks by them alone: bigger before smaller, earlier before later.
-#[inline(always)]
-fn rank(bytes: u64, at: Timestamp) -> u128 {
-    u128::from(bytes) << 64 | u128::from(!at.0)
+    /// What is smaller than this does not belong here,
+    bytes_min: u64,
+    /// nor what is as big and later.
+    at_max: Timestamp,
 }
 
 impl Biggest {
     fn new() -> Biggest {
-        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), last: rank(1, Timestamp(u64::MAX)) }
+        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), bytes_min: 1, at_max: Timestamp(u64::MAX) }
     }
 
     /// In order.
@@ -183,7 +196,7 @@ impl Biggest {
     #[inline(always)]
     pub fn may_want(&self, bytes: u64, at: Timestamp) -> bool {
         // Of most the size alone tells.
-        bytes >= (self.last >> u64::BITS) as u64 && rank(bytes, at) >= self.last
+        bytes >= self.bytes_min && (bytes > self.bytes_min || at <= self.at_max)
     }
 
     /// Whether one of this size, time and place belongs here.
@@ -205,7 +218,7 @@ impl Biggest {
         let at = self.list.partition_point(|other| order(other) < order(&big));
         self.list.insert(at, big);
         if let (BIGGEST_LISTED, Some(last)) = (self.list.len(), self.list.last()) {
-            self.last = rank(last.bytes, last.at);
+            (self.bytes_min, self.at_max) = (last.bytes, last.at);
         }
     }
 
@@ -291,7 +304,7 @@ impl KeyStatistics {
             } else {
                 [operations, 0, 0, 0]
             };
-            self.push(&key, metrics, facts, counters);
+            self.push(&key, metrics, Sort::of_facts(facts), counters);
         }
         if request.counts {
             counters.add(Counter::KeyOperations, u64::from(number));
@@ -303,21 +316,20 @@ impl KeyStatistics {
     /// an array says of a key is for [`KeyStatistics::record`] to see.
     #[inline(always)]
     pub fn record_usual(&mut self, key: &Key<'_>, reply: Kind, metrics: PerMetric, counters: &mut Counters) -> bool {
-        let facts = FACTS_OF_REPLY[reply as usize][usize::from(key.role.bits()) % FACTS.len()];
-        if facts & FROM_ARRAY != 0 {
+        if reply == Kind::Array {
             return false;
         }
         counters.count(Counter::KeyOperations);
-        self.push(key, metrics, facts, counters);
+        self.push(key, metrics, Sort::of_reply(reply, key.role), counters);
         true
     }
 
     /// Lets a use of a key wait, and counts what has waited long enough.
     #[inline(always)]
-    fn push(&mut self, key: &Key<'_>, metrics: PerMetric, facts: u8, counters: &mut Counters) {
+    fn push(&mut self, key: &Key<'_>, metrics: PerMetric, sort: Sort, counters: &mut Counters) {
         let Some(metrics) = Lately::metrics(&metrics) else {
             // Copies: so they need not be put together in memory for all others.
-            return self.count_large(&{ *key }, &{ metrics }, facts, counters);
+            return self.count_large(&{ *key }, &{ metrics }, sort, counters);
         };
         let at = self.come as usize % KEY_BATCH;
         let name = &mut self.names.as_flattened_mut()[at];
@@ -333,7 +345,7 @@ impl KeyStatistics {
             _ => keep_long(key.name, key.is_cut, self.seed, name),
         };
         self.keys.prefetch(hash);
-        self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, facts };
+        self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, sort };
         self.come += 1;
         if self.come.is_multiple_of(GROUP as u64) {
             self.advance(counters);
@@ -350,9 +362,9 @@ impl KeyStatistics {
             while at < GROUP {
                 at += count_likely(&mut self.keys, &self.waiting[group][at..], &self.names[group][at..]);
                 if at < GROUP {
-                    let Use { hash, metrics, shape, facts, .. } = &self.waiting[group][at];
+                    let Use { hash, metrics, shape, sort, .. } = &self.waiting[group][at];
                     let name = &self.names[group][at];
-                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *facts).tally()) {
+                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *sort).tally()) {
                         self.count_new(group, at, counters);
                     }
                     at += 1;
@@ -391,17 +403,17 @@ impl KeyStatistics {
     #[cold]
     #[inline(never)]
     fn count_new(&mut self, group: usize, at: usize, counters: &mut Counters) {
-        let (Use { hash, metrics, shape, facts, .. }, room) = (self.waiting[group][at], self.names[group][at]);
-        self.count(hash, shape, &room, &added(&metrics, facts).tally(), counters);
+        let (Use { hash, metrics, shape, sort, .. }, room) = (self.waiting[group][at], self.names[group][at]);
+        self.count(hash, shape, &room, &added(&metrics, sort).tally(), counters);
     }
 
     /// Counts a use that is too large to wait.
     #[cold]
     #[inline(never)]
-    fn count_large(&mut self, key: &Key<'_>, metrics: &PerMetric, facts: u8, counters: &mut Counters) {
+    fn count_large(&mut self, key: &Key<'_>, metrics: &PerMetric, sort: Sort, counters: &mut Counters) {
         let mut room = [0; size_of::<NameRoom>()];
         let (hash, shape) = keep_long(key.name, key.is_cut, self.seed, &mut room);
-        let mut tally = added(&[0; 4], facts).tally();
+        let mut tally = added(&[0; 4], sort).tally();
         [tally.operations, tally.bytes_in, tally.bytes_out, tally.latency_ns] = *metrics;
         self.count(hash, shape, &room, &tally, counters);
     }
@@ -441,8 +453,8 @@ impl KeyStatistics {
 #[inline(always)]
 fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
     let mut keys = keys.likely_names();
-    for (at, (Use { hash, metrics, likely, shape, facts }, name)) in uses.iter().zip(names).enumerate() {
-        if !keys.add(*likely, *hash, *shape, name, &added(metrics, *facts)) {
+    for (at, (Use { hash, metrics, likely, shape, sort }, name)) in uses.iter().zip(names).enumerate() {
+        if !keys.add(*likely, *hash, *shape, name, &added(metrics, *sort)) {
             return at;
         }
     }
@@ -451,8 +463,8 @@ fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
 
 /// What a use adds.
 #[inline(always)]
-fn added(metrics: &[u32; 4], facts: u8) -> Lately {
-    Lately::new(*metrics, ADDED[usize::from(facts) % ADDED.len()])
+fn added(metrics: &[u32; 4], sort: Sort) -> Lately {
+    Lately::new(*metrics, ADDED[usize::from(sort.0) % SORTS])
 }
 
 /// Keeps of the name of a key what there is room for; answers the hash of all of it.

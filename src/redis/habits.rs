@@ -48,6 +48,19 @@ impl Habit {
         self.answered_to = end;
     }
 
+    /// Whether its client had received as much when it sent this request as when it sent those that were answered last.
+    #[inline(always)]
+    pub fn is_of_burst(&self, received: Offset) -> bool {
+        received == { self.burst }
+    }
+
+    /// So many requests of a burst were paired, of which the last one's reply ends at `end`.
+    #[inline]
+    pub fn paired_of_burst(&mut self, count: u64, end: Offset) {
+        self.requests = u64::from(self.requests).saturating_add(count).min(u64::from(u8::MAX)) as u8;
+        self.answered_to = end;
+    }
+
     /// Whether it seems to have it.
     pub fn is_forming(&self) -> bool {
         self.waits >= FORMING_WAITS
@@ -227,6 +240,24 @@ mod tests {
         assert!(habit.is_formed());
         habit.paired(Offset(340), Offset(360));
         assert!(!habit.is_formed());
+    }
+
+    #[test]
+    fn requests_of_a_burst_may_be_noted_at_once() {
+        let end = |n: u64| Offset(1000 + 10 * n);
+        let (mut each, mut at_once) = (Habit::default(), Habit::default());
+        let mut replies = 0;
+        for (burst, count) in [1, 7, 40, 300, 2].into_iter().enumerate() {
+            // The third one is sent before all replies to the second one have come.
+            let received = end(replies - u64::from(burst == 2));
+            each.paired(received, end(replies + 1));
+            at_once.paired(received, end(replies + 1));
+            assert!(at_once.is_of_burst(received) && !at_once.is_of_burst(Offset(received.0 + 1)));
+            (2..=count).for_each(|n| each.paired(received, end(replies + n)));
+            replies += count;
+            at_once.paired_of_burst(count - 1, end(replies));
+            assert_eq!(each, at_once, "{burst}");
+        }
     }
 
     #[test]

@@ -103,8 +103,7 @@ pub struct Request {
     pub command: CommandId,
     /// More facts.
     pub flags: Flags,
-    /// It was reported as timed out.
-    pub timed_out: bool,
+    standing: Standing,
     form: Form,
     /// Words, the command's counted.
     pub args: u32,
@@ -114,6 +113,16 @@ pub struct Request {
     pub(super) ahead: u32,
     brief: Brief<BRIEF_BYTES>,
     late: Late,
+}
+
+/// How much there is to be thought of when a request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// Nothing: it is of the usual form and short, came at once, at a time that is known, and has no flags.
+    Simple,
+    Other,
+    /// It was reported as timed out.
+    TimedOut,
 }
 
 /// How a request was read, and what of it is where.
@@ -293,7 +302,7 @@ impl Request {
             args: 0,
             keys: 0,
             ahead: NONE,
-            timed_out: false,
+            standing: Standing::Other,
             form: Form::Streamed,
             brief: Brief::EMPTY,
             late: Late::default(),
@@ -310,7 +319,7 @@ impl Request {
         self.flags = Flags::default();
         self.args = 0;
         self.keys = 0;
-        self.timed_out = false;
+        self.standing = Standing::Other;
         self.form = Form::Streamed;
         let draft = &mut *self.late;
         draft.reset();
@@ -343,14 +352,45 @@ impl Request {
         (self.form == Form::Brief).then_some(&self.brief)
     }
 
-    /// The name of its only key, and what it does with it, where that need not be looked for among the arguments.
+    /// Whether it is as most are: of the usual form and short, it came at once, at a time that is known, has no flags, and has not timed
+    /// out.
     #[inline(always)]
-    pub fn brief_key(&self) -> Option<(&[u8], KeyRole)> {
-        if self.form == Form::Brief { Some(self.brief.key()) } else { self.longer_key() }
+    pub fn is_simple(&self) -> bool {
+        let is_simple = self.standing == Standing::Simple;
+        debug_assert!(!is_simple || self.form == Form::Brief && self.flags == Flags::default());
+        debug_assert!(!is_simple || self.t1 == self.t2 && self.t2.is_known());
+        is_simple
     }
 
+    /// What is known of the arguments of one that [is simple](Request::is_simple).
+    #[inline(always)]
+    pub fn simple(&self) -> &Brief<BRIEF_BYTES> {
+        debug_assert!(self.is_simple());
+        &self.brief
+    }
+
+    /// Whether it was reported as timed out.
+    #[inline(always)]
+    pub fn has_timed_out(&self) -> bool {
+        self.standing == Standing::TimedOut
+    }
+
+    /// It is reported as timed out.
+    pub fn time_out(&mut self) {
+        self.standing = Standing::TimedOut;
+    }
+
+    /// It has these flags as well.
+    pub fn add(&mut self, flags: Flags) {
+        self.flags.set(flags);
+        if self.standing == Standing::Simple && flags != Flags::default() {
+            self.standing = Standing::Other;
+        }
+    }
+
+    /// The name of the only key, and what it does with it, of one of the usual form that is not quite as short.
     #[inline(never)]
-    fn longer_key(&self) -> Option<(&[u8], KeyRole)> {
+    pub fn longer_key(&self) -> Option<(&[u8], KeyRole)> {
         (self.form == Form::Longer).then(|| self.late.longer().key())
     }
 

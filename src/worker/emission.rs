@@ -5,7 +5,7 @@ use crate::counters::{Counter, Counters};
 use crate::record::filter::{Candidate, Filter};
 use crate::record::histograms::ErrorCode;
 use crate::record::transaction::{Introduction, Rare, RecordBatch, Times, Transaction};
-use crate::redis::arguments::{self, Argument, ENTRY_HEADER_BYTES, KeyPlace, Listed, Payload};
+use crate::redis::arguments::{self, Argument, BRIEF_BYTES, Brief, ENTRY_HEADER_BYTES, KeyPlace, Listed, Payload};
 use crate::redis::command::CommandTable;
 use crate::redis::redact;
 use crate::redis::request::Request;
@@ -79,13 +79,14 @@ impl Records {
         reply: &ReplyFacts<'_>,
         times: Times,
         request_bytes: u64,
+        brief: Option<&Brief<BRIEF_BYTES>>,
     ) -> bool {
         let request = exchange.request;
         // Looked at before anything is written, so that all that is known goes from where it is into the record. What is brief is of
         // a command that is known.
         if exchange.labels.is_none()
             && exchange.parent.is_none()
-            && let Some(brief) = request.brief()
+            && let Some(brief) = brief
         {
             let Some((place, texts)) = self.batch.place() else { return false };
             // Its times are known, and so is when it ended.

@@ -5,14 +5,14 @@ use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::{OVERALL_BYTES, STATISTICS_BOXES};
 use crate::record::Message;
-use crate::record::histograms::together::Alike;
+use crate::record::histograms::together::{Alike, Gathering};
 use crate::record::histograms::usual::UsualSample;
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
 use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
 use crate::record::room::Room;
 use crate::record::top::Name;
 use crate::record::transaction::{RecordBatch, Times};
-use crate::redis::arguments::{self, Key};
+use crate::redis::arguments::{self, BRIEF_BYTES, Brief, Key};
 use crate::redis::command::CommandTable;
 use crate::redis::pairing::Flags;
 use crate::redis::request::Request;
@@ -295,49 +295,61 @@ impl Recorder for Recording {
         Recording::introduce(self, identity, counters);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn decided(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
-        if !self.decided_usually(exchange, counters) {
+        let request = exchange.request;
+        match exchange.reply.filter(|reply| is_usual(request, reply)) {
+            Some(reply) if self.decided_usually(exchange, reply, request.t1, request.brief(), counters) => {}
+            _ => self.decided_unusually(exchange, counters),
+        }
+    }
+
+    #[inline(always)]
+    fn decided_simply(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
+        let Some(reply) = exchange.reply else { return self.decided(exchange, counters) };
+        debug_assert!(is_usual(exchange.request, reply));
+        let simple = Some(exchange.request.simple());
+        if !self.decided_usually(exchange, reply, exchange.request.t2, simple, counters) {
             copied(exchange, |exchange| self.decided_unusually(exchange, counters));
         }
+    }
+
+    fn come_behind(&mut self, identity: &Identity, at: Timestamp, counters: &mut Counters) {
+        let Recording { statistics, table, directory, .. } = self;
+        statistics.gather(gathering(identity, at), table, directory, counters);
     }
 
     #[inline(always)]
     fn decided_behind(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
         let Exchange { identity, request, reply, previous, .. } = *exchange;
-        debug_assert!(reply.is_some_and(|reply| reply.t4 == previous), "it came with the one before");
-        let Some(reply) = reply.filter(|reply| is_usual(request, reply) && came_at_once(request, reply)) else {
-            return copied(exchange, |exchange| self.decided_apart(exchange, counters));
-        };
-        let alike = Alike {
-            server_number: identity.server_number,
-            client_number: identity.client_number,
-            command: request.command,
-            sent: request.t2,
-            answered: reply.t4,
-        };
+        // Its first byte came when its last one did, with that of the one before.
+        debug_assert!(reply.is_some_and(|reply| reply.t3 == previous && reply.t4 == previous && previous.is_known()));
+        debug_assert_eq!(self.statistics.gathering(), gathering(identity, previous));
+        let Some(reply) = reply else { return };
+        let alike = Alike { command: request.command, sent: request.t2 };
         let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
-        if !self.statistics.record_alike(&alike, request_bytes, reply_bytes) {
+        if !self.statistics.record_alike(alike, request_bytes, reply_bytes) {
             let Recording { statistics, table, directory, .. } = self;
-            statistics.begin_alike(&{ alike }, request_bytes, reply_bytes, table, directory, counters);
+            statistics.begin_alike(alike, request_bytes, reply_bytes, table, directory, counters);
         }
-        self.tell_usual(exchange, reply, Times::queued(alike.sent, alike.answered), request_bytes, counters);
+        let times = Times::queued(request.t2, reply.t4);
+        self.tell_usual(exchange, reply, times, request_bytes, Some(request.simple()), counters);
     }
 }
 
 impl Recording {
-    /// One whose reply is behind another one, and that did not come at once.
-    #[inline(never)]
-    fn decided_apart(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) {
-        self.decided(exchange, counters);
-    }
-
-    /// Whether it was of the usual kind; else nothing has happened.
+    /// One of the usual kind, whose first byte was sent at `t1`. Answers whether there was a place for it; else nothing has happened.
     #[inline(always)]
-    fn decided_usually(&mut self, exchange: &Exchange<'_>, counters: &mut Counters) -> bool {
-        let Exchange { identity, request, reply, .. } = *exchange;
-        let Some(reply) = reply.filter(|reply| is_usual(request, reply)) else { return false };
-        let Some(times) = times_of(exchange, reply) else { return false };
+    fn decided_usually(
+        &mut self,
+        exchange: &Exchange<'_>,
+        reply: &ReplyFacts<'_>,
+        t1: Timestamp,
+        brief: Option<&Brief<BRIEF_BYTES>>,
+        counters: &mut Counters,
+    ) -> bool {
+        let Exchange { identity, request, .. } = *exchange;
+        let Some(times) = Times::new(t1, request.t2, reply.t3, reply.t4, exchange.previous) else { return false };
         let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
         let sample = UsualSample {
             server_number: identity.server_number,
@@ -349,12 +361,13 @@ impl Recording {
         };
         let is_counted = self.statistics.record_usual(&sample, self.table, &mut self.directory, counters);
         if is_counted {
-            self.tell_usual(exchange, reply, times, request_bytes, counters);
+            self.tell_usual(exchange, reply, times, request_bytes, brief, counters);
         }
         is_counted
     }
 
-    /// What a usual request, which was counted, is apart from that: a record, and a use of its key.
+    /// What a usual request, which was counted, is apart from that: a record, and a use of its key. `brief`: its arguments, if they
+    /// are.
     #[inline(always)]
     fn tell_usual(
         &mut self,
@@ -362,12 +375,13 @@ impl Recording {
         reply: &ReplyFacts<'_>,
         times: Times,
         request_bytes: u64,
+        brief: Option<&Brief<BRIEF_BYTES>>,
         counters: &mut Counters,
     ) {
         let (request, reply_bytes) = (exchange.request, reply.bytes);
         let usual = self.records.usual;
         if usual != Usual::Nothing
-            && !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes))
+            && !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes, brief))
         {
             copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
         }
@@ -376,13 +390,18 @@ impl Recording {
             copied(exchange, |exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
         let metrics = [1, request_bytes, reply_bytes, times.latency()];
-        if let Some((name, role)) = request.brief_key()
+        if let Some((name, role)) = brief.map(Brief::key).or_else(|| request.longer_key())
             && keys.record_usual(&Key { name, is_cut: false, role }, reply.kind, metrics, counters)
         {
             return;
         }
         copied(exchange, |exchange| count_keys(keys, exchange, times.latency(), None, counters));
     }
+}
+
+/// Whose replies come together, when.
+fn gathering(identity: &Identity, answered: Timestamp) -> Gathering {
+    Gathering { server_number: identity.server_number, client_number: identity.client_number, answered }
 }
 
 /// The parts of its latency.
@@ -396,13 +415,6 @@ fn times_of(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> Option<Times> {
 #[inline(always)]
 fn is_usual(request: &Request, reply: &ReplyFacts<'_>) -> bool {
     !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error
-}
-
-/// Whether a request came at once, as its reply did.
-#[inline(always)]
-fn came_at_once(request: &Request, reply: &ReplyFacts<'_>) -> bool {
-    debug_assert!(reply.t3 == reply.t4, "it did");
-    request.t1 == request.t2 && request.t2.is_known() && reply.t4.is_known()
 }
 
 /// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::super::totals::{Command, Totals, Whose};
-use super::together::Alike;
+use super::together::{Alike, Gathering};
 use super::usual::UsualSample;
 use super::*;
 use crate::flow::hash::Seed;
@@ -87,12 +87,16 @@ impl Worker {
             let Sample { command, request_bytes, reply_bytes, .. } = sample;
             // What has waited in the queue, and took no time then, came with the reply before.
             let (sent, answered) = (Timestamp(1), Timestamp(1 + times.latency()));
-            let alike = Alike { server_number, client_number, command, sent, answered };
+            let gathering = Gathering { server_number, client_number, answered };
+            let alike = Alike { command, sent };
             let may_be_alike = times.queue > 0 && times.queue == times.latency();
             let Worker { statistics, directory, counters, .. } = self;
             if may_be_alike {
-                if !statistics.record_alike(&alike, request_bytes, reply_bytes) {
-                    statistics.begin_alike(&alike, request_bytes, reply_bytes, &table(), directory, counters);
+                if statistics.gathering() != gathering {
+                    statistics.gather(gathering, &table(), directory, counters);
+                }
+                if !statistics.record_alike(alike, request_bytes, reply_bytes) {
+                    statistics.begin_alike(alike, request_bytes, reply_bytes, &table(), directory, counters);
                 }
                 return;
             }

@@ -14,40 +14,47 @@ use super::super::transaction::Times;
 use super::usual::UsualSample;
 use super::{Counts, Directory, OTHER, Sample, Statistics};
 
-/// What requests have in common that took the same time.
+/// Whose replies come together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Alike {
+pub struct Gathering {
     /// The server's number.
     pub server_number: u32,
     /// The client's.
     pub client_number: u32,
+    /// First and last byte of each reply, and the last one of the reply before; known.
+    pub answered: Timestamp,
+}
+
+/// What those of a [`Gathering`] have in common that took the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alike {
     /// The command.
     pub command: CommandId,
     /// First and last byte of the request; known.
     pub sent: Timestamp,
-    /// First and last byte of the reply, and the last one of the reply before; known.
-    pub answered: Timestamp,
 }
 
-/// Those of late, which are alike.
+/// Those of late.
 #[derive(Debug)]
 pub(super) struct Together {
-    /// When they were answered is not known if there are none.
+    gathering: Gathering,
+    /// What those that are counted here have in common. When they were sent is not known if there are none.
     alike: Alike,
     /// How many they are.
     counts: Counts,
 }
 
+impl Alike {
+    const NONE: Alike = Alike { command: CommandId::UNKNOWN, sent: Timestamp::NONE };
+}
+
+const NOTHING: Counts = Counts { count: 0, errors: 0, request_bytes: 0, reply_bytes: 0 };
+
 impl Together {
     pub(super) const NONE: Together = Together {
-        alike: Alike {
-            server_number: OTHER,
-            client_number: OTHER,
-            command: CommandId::UNKNOWN,
-            sent: Timestamp::NONE,
-            answered: Timestamp::NONE,
-        },
-        counts: Counts { count: 0, errors: 0, request_bytes: 0, reply_bytes: 0 },
+        gathering: Gathering { server_number: OTHER, client_number: OTHER, answered: Timestamp::NONE },
+        alike: Alike::NONE,
+        counts: NOTHING,
     };
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,11 +63,24 @@ impl Together {
 }
 
 impl Statistics {
+    /// Replies come together: [`Statistics::record_alike`] and [`Statistics::begin_alike`] are of these from now on.
+    #[inline]
+    pub fn gather(
+        &mut self,
+        gathering: Gathering,
+        table: &CommandTable,
+        directory: &mut Directory,
+        counters: &mut Counters,
+    ) {
+        self.count_alike(table, directory, counters);
+        self.together.gathering = gathering;
+    }
+
     /// Adds a request if it is like those of late; else this answers false, and nothing has happened.
     #[inline(always)]
-    pub fn record_alike(&mut self, alike: &Alike, request_bytes: u64, reply_bytes: u64) -> bool {
-        let Together { alike: last, counts } = &mut self.together;
-        let is_alike = last == alike;
+    pub fn record_alike(&mut self, alike: Alike, request_bytes: u64, reply_bytes: u64) -> bool {
+        let Together { alike: last, counts, .. } = &mut self.together;
+        let is_alike = *last == alike;
         if is_alike {
             counts.count += 1;
             counts.request_bytes += request_bytes;
@@ -73,7 +93,7 @@ impl Statistics {
     #[inline(never)]
     pub fn begin_alike(
         &mut self,
-        alike: &Alike,
+        alike: Alike,
         request_bytes: u64,
         reply_bytes: u64,
         table: &CommandTable,
@@ -81,7 +101,13 @@ impl Statistics {
         counters: &mut Counters,
     ) {
         self.count_alike(table, directory, counters);
-        self.together = Together { alike: *alike, counts: Counts { count: 1, errors: 0, request_bytes, reply_bytes } };
+        self.together.alike = alike;
+        self.together.counts = Counts { count: 1, errors: 0, request_bytes, reply_bytes };
+    }
+
+    /// Whose replies come together, as was told last.
+    pub fn gathering(&self) -> Gathering {
+        self.together.gathering
     }
 
     /// Counts those of late: before another one comes, or anything is told.
@@ -94,8 +120,10 @@ impl Statistics {
 
     #[inline(never)]
     fn add_alike(&mut self, table: &CommandTable, directory: &mut Directory, counters: &mut Counters) {
-        let Together { alike, counts } = std::mem::replace(&mut self.together, Together::NONE);
-        let Alike { server_number, client_number, command, sent, answered } = alike;
+        let Together { gathering, alike, counts } = &mut self.together;
+        let Gathering { server_number, client_number, answered } = *gathering;
+        let Alike { command, sent } = std::mem::replace(alike, Alike::NONE);
+        let counts = std::mem::replace(counts, NOTHING);
         let Counts { count, request_bytes, reply_bytes, .. } = counts;
         let times = Times::queued(sent, answered);
         let sample = UsualSample { server_number, client_number, command, request_bytes, reply_bytes, times };

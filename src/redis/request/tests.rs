@@ -219,7 +219,7 @@ fn usual(bytes: &[u8]) -> Option<(Request, usize)> {
     let found = commands.read(bytes)?;
     // As one of the pool is that was used for something else.
     let mut request = cut(&multibulk(&["AUTH", "user", "secret"]), 20, KEYS);
-    found.fill(&mut request);
+    found.fill(&mut request, false);
     Some((request, bytes.len() - found.rest.len()))
 }
 
@@ -249,7 +249,7 @@ fn the_usual_way_reads_what_the_parser_reads() {
                 assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
                 assert!(
                     !usual.is_mark()
-                        && !usual.timed_out
+                        && !usual.has_timed_out()
                         && arguments::slot(&list(&usual)) == arguments::slot(&list(&long)),
                     "{words:?}"
                 );
@@ -291,13 +291,42 @@ fn of_what_a_request_of_the_pool_was_before_a_usual_one_keeps_nothing() {
     let commands = usual::UsualCommands::new(table, &Acts::new(table), &Possible::new(table), &KEYS);
     let bytes = multibulk(&["GET", "key"]);
     let found = commands.read(&bytes).unwrap();
-    let mut request = Request { timed_out: true, ..Request::new() };
+    let mut request = Request::new();
+    request.time_out();
     *request.confirmed_mut() = Some(Confirmed { t3: Timestamp(1), bytes: 7, left: 3 });
-    found.fill(&mut request);
-    assert!(!request.timed_out && request.confirmed().is_none());
+    found.fill(&mut request, false);
+    assert!(!request.has_timed_out() && request.confirmed().is_none());
     let kept = list(&request);
     let key = keys(&kept).next().unwrap();
-    assert_eq!((request.brief_key(), key.name), (Some((&b"key"[..], key.role)), &b"key"[..]));
+    assert_eq!((request.brief().map(Brief::key), key.name), (Some((&b"key"[..], key.role)), &b"key"[..]));
+}
+
+#[test]
+fn simple_is_what_is_short_and_came_at_once_until_there_is_something_to_be_said_of_it() {
+    let table = CommandTable::built_in();
+    let commands = usual::UsualCommands::new(table, &Acts::new(table), &Possible::new(table), &KEYS);
+    let filled = |key: &str, came_at_once: bool| {
+        let bytes = multibulk(&["GET", key]);
+        let mut request = Request { t1: Timestamp(1), t2: Timestamp(1), ..Request::new() };
+        request.time_out();
+        commands.read(&bytes).unwrap().fill(&mut request, came_at_once);
+        request
+    };
+    assert!(filled("key", true).is_simple() && !filled("key", false).is_simple());
+    assert!(!filled(&"k".repeat(30), true).is_simple() && !filled(&"k".repeat(90), true).is_simple());
+    let mut request = filled("key", true);
+    request.add(Flags::default());
+    assert!(request.is_simple());
+    request.add(Flags::RETRANSMIT);
+    assert!(!request.is_simple() && !request.has_timed_out() && request.flags == Flags::RETRANSMIT);
+    request.time_out();
+    request.add(Flags::LATE);
+    assert!(request.has_timed_out() && !request.is_simple());
+    let mut request = filled("key", true);
+    request.time_out();
+    assert!(request.has_timed_out() && !request.is_simple());
+    request.reset(&KEYS);
+    assert!(!request.has_timed_out() && !request.is_simple());
 }
 
 #[test]
@@ -312,7 +341,7 @@ fn a_usual_request_keeps_what_the_parser_keeps_up_to_where_there_is_hardly_room_
             let Some((usual, _)) = usual(&bytes) else { continue };
             let long = cut(&bytes, bytes.len(), KEYS);
             assert_eq!(list(&usual), list(&long), "{length} {others}");
-            if let Some((name, _)) = usual.brief_key() {
+            if let Some((name, _)) = usual.brief().map(Brief::key).or_else(|| usual.longer_key()) {
                 assert_eq!(name, key.as_bytes(), "{length} {others}");
             }
             read += 1;

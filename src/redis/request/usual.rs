@@ -13,7 +13,7 @@ use super::super::command::{CommandId, CommandTable};
 use super::super::pairing::Flags;
 use super::super::possible::{Kinds, Possible};
 use super::super::session::{Act, Acts};
-use super::{Form, Request, Shown};
+use super::{Form, Request, Shown, Standing};
 
 /// Lengths of the name of a usual command: as many of its bytes as decide its place are followed by what is always the same.
 const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=8;
@@ -283,13 +283,13 @@ impl UsualRequest<'_, '_> {
         self.begun.shape.list.bytes_with(self.key.len(), self.others())
     }
 
-    /// Fills a used or a new request; where and when it was seen is left to the caller.
+    /// Fills a used or a new request; where and when it was seen is left to the caller. `came_at_once`: at a time that is known.
     #[inline(always)]
-    pub fn fill(&self, request: &mut Request) {
+    pub fn fill(&self, request: &mut Request, came_at_once: bool) {
         request.answers = self.begun.shape.answers;
         request.command = self.begun.shape.command;
         request.flags = Flags::default();
-        request.timed_out = false;
+        request.standing = if came_at_once { Standing::Simple } else { Standing::Other };
         request.form = Form::Brief;
         request.args = u32::from(words(self.begun.head));
         request.keys = 1;
@@ -303,6 +303,7 @@ impl UsualRequest<'_, '_> {
     #[inline(never)]
     fn fill_longer(&self, request: &mut Request) {
         let list = &self.begun.shape.list;
+        request.standing = Standing::Other;
         request.form = Form::Longer;
         if !request.late.room_mut().longer.fill(list, self.key, self.last, self.others()) {
             request.form = Form::Usual;

@@ -118,21 +118,21 @@ fn long_number(input: &[u8]) -> Option<(u64, usize)> {
     (!digits.is_empty() && behind.starts_with(b"\r\n")).then_some((number, digits.len() + 2))
 }
 
-/// The kind of a reply that the input begins with, and its bytes: of those without elements that say nothing but their kind. An
-/// `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
+/// The kind of a reply that the input begins with, and what is behind it: of those without elements that say nothing but their
+/// kind. An `OK`, an integer, a null, or a bulk string, of which the content is not looked at.
 #[inline(always)]
-pub fn scalar(input: &[u8]) -> Option<(Kind, usize)> {
+pub fn scalar(input: &[u8]) -> Option<(Kind, &[u8])> {
     if let Some(head) = input.first_chunk()
         && let Some((length, header)) = short_header(head)
     {
-        let end = header + length;
-        let Some(b"\r\n") = input.get(end..end + 2) else {
+        let Some((_, behind)) = split_end(input, header + length) else {
             cold_path();
             return None;
         };
-        return Some((Kind::Bulk, end + 2));
+        return Some((Kind::Bulk, behind));
     }
-    other_scalar(input)
+    let (kind, bytes) = other_scalar(input)?;
+    Some((kind, input.get(bytes..)?))
 }
 
 /// As [`scalar`], of all but bulk strings of the usual lengths.
