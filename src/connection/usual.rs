@@ -7,6 +7,8 @@
 //! happened yet, and the long way does it. In debug builds the flag is compared with what it stands for, and tests/properties.rs
 //! compares what both ways tell.
 
+use std::hint::cold_path;
+
 use crate::counters::{Counter, Counters};
 use crate::decode::seq::Seq;
 use crate::decode::{Flags as TcpFlags, Segment, Sent};
@@ -523,16 +525,19 @@ impl Connection {
             let Some(request) = requests.find(head) else { break };
             let is_simple = request.is_simple();
             if !answer.is_of(request, is_simple) {
+                cold_path();
                 break;
             }
             self.queue.prefetch_third(request, requests);
             if !self.habit.is_of_burst(request.received) {
+                cold_path();
                 self.note_burst(&mut noted, request.received, begin, end);
             }
             self.queue.pop_request(request);
             if is_simple {
                 recorder.decided_behind(&exchange(&self.identity, request, &answer.facts(time), &pairing), counters);
             } else {
+                cold_path();
                 self.decided_otherwise(request, &{ answer }, &{ pairing }, counters, recorder);
             }
             requests.give_back(head);

@@ -4,7 +4,7 @@
 //! to one. What is behind a hash is most likely where the hash says, or next to it: one cache line, which can be asked for as soon
 //! as the hash is known. Whose hash it is only the slot tells. Grows by doubling, when half is taken; never shrinks.
 
-use std::hint::select_unpredictable;
+use std::hint::{cold_path, select_unpredictable};
 
 use crate::huge::{self, LARGE_BYTES};
 use crate::pool::NONE;
@@ -79,7 +79,11 @@ impl Index {
         // Without a branch: which of the two it is can't be foretold.
         let (first, second) = (entries[place], entries[(place + 1) & last]);
         let entry = select_unpredictable(may_be(first, hash), first, second);
-        if may_be(entry, hash) { entry & SLOT } else { self.guess_farther(hash) }
+        if may_be(entry, hash) {
+            return entry & SLOT;
+        }
+        cold_path();
+        self.guess_farther(hash)
     }
 
     /// The same of one that is neither in the first place nor in the second.

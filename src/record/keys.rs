@@ -10,6 +10,8 @@
 //! purpose have no latency here. Hits and misses are of commands that only read one key's data and are answered with one value
 //! or a null, and of the items of MGET: aggregates do not tell whether they are empty for want of a key.
 
+use std::hint::cold_path;
+
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
 use crate::limits::{
@@ -342,12 +344,16 @@ impl KeyStatistics {
                 name[key.name.len() - 8..key.name.len()].copy_from_slice(last);
                 (hash, Shape::new(key.name.len(), key.is_cut))
             }
-            _ => keep_long(key.name, key.is_cut, self.seed, name),
+            _ => {
+                cold_path();
+                keep_long(key.name, key.is_cut, self.seed, name)
+            }
         };
         self.keys.prefetch(hash);
         self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, sort };
         self.come += 1;
         if self.come.is_multiple_of(GROUP as u64) {
+            cold_path();
             self.advance(counters);
         }
     }

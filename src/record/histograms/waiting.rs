@@ -5,6 +5,8 @@
 //! when one is full, what the one before asked for has come. A client takes two steps, as its entry says where its histogram is.
 //! Never panics, allocates nothing but what a client's first requests do.
 
+use std::hint::cold_path;
+
 use crate::counters::Counters;
 use crate::redis::command::CommandTable;
 
@@ -61,6 +63,7 @@ impl Statistics {
         additions.as_flattened_mut()[*come % (GROUP * GROUPS)] = addition;
         *come += 1;
         if come.is_multiple_of(GROUP) {
+            cold_path();
             self.advance(directory, counters);
         }
     }
@@ -124,6 +127,7 @@ impl Statistics {
                 client.counts.request_bytes += addition.request_bytes;
                 client.counts.reply_bytes += addition.reply_bytes;
             } else {
+                cold_path();
                 *counted = number + 1;
                 return Some(*addition);
             }

@@ -131,6 +131,7 @@ pub fn scalar(input: &[u8]) -> Option<(Kind, &[u8])> {
         };
         return Some((Kind::Bulk, behind));
     }
+    cold_path();
     let (kind, bytes) = other_scalar(input)?;
     Some((kind, input.get(bytes..)?))
 }
