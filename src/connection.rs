@@ -281,18 +281,50 @@ pub struct Exchange<'a> {
     pub identity: &'a Identity,
     /// The request; its flags are complete.
     pub request: &'a Request,
-    /// What became of it.
-    pub outcome: Outcome,
+    became: Became<'a>,
     /// Its reply.
     pub reply: Option<&'a ReplyFacts<'a>>,
     /// Last byte of the reply or push before.
     pub previous: Timestamp,
     /// The database that it used.
-    pub db: Database,
-    /// What is known of the client.
-    pub labels: Option<&'a Labels>,
+    pub db: &'a Database,
+    /// Where it is said what is known of the client.
+    labels: (&'a u32, &'a Pool<Labels>),
     /// The EXEC that executed it.
     pub parent: Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+enum Became<'a> {
+    This(Outcome),
+    /// It was paired, as certainly as its connection's next reply is. Where that is, as most don't ask.
+    Paired(&'a Certainty),
+}
+
+impl<'a> Exchange<'a> {
+    /// What became of it.
+    #[inline(always)]
+    pub fn outcome(&self) -> Outcome {
+        match self.became {
+            Became::This(outcome) => outcome,
+            Became::Paired(certainty) => certainty.outcome(),
+        }
+    }
+
+    /// Shows it to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.
+    #[inline(always)]
+    pub fn copied<R>(&self, show: impl FnOnce(&Exchange<'_>) -> R) -> R {
+        let reply = self.reply.copied();
+        show(&Exchange { reply: reply.as_ref(), ..*self })
+    }
+
+    /// What is known of the client.
+    #[inline(always)]
+    pub fn labels(&self) -> Option<&'a Labels> {
+        let (&handle, pool) = self.labels;
+        (handle != NONE).then(|| pool.get(handle))
+    }
 }
 
 /// Is told what became of requests.

@@ -281,7 +281,7 @@ impl Recorder for Clerk<'_> {
         let of = &world.links[link];
         let begin = place(told.request.begin, of.isn[0]);
         let exchange = of.exchanges.binary_search_by_key(&begin, |exchange| exchange.request.start).ok();
-        let is_claim = told.outcome.is_paired() || told.outcome == Outcome::NoReply;
+        let is_claim = told.outcome().is_paired() || told.outcome() == Outcome::NoReply;
         if self.logs {
             self.log(told, link, exchange);
         }
@@ -298,7 +298,7 @@ impl Recorder for Clerk<'_> {
         });
         match fault {
             Some(what) => self.wrong(told, link, exchange, &what),
-            None if told.outcome.is_paired() => self.right(link, &of.exchanges[exchange.unwrap_or_default()]),
+            None if told.outcome().is_paired() => self.right(link, &of.exchanges[exchange.unwrap_or_default()]),
             None => {}
         }
     }
@@ -347,7 +347,7 @@ impl Clerk<'_> {
         let verdict = &mut self.verdict;
         verdict.wrong += 1;
         if verdict.wrongs.len() < DESCRIBED_MAX {
-            let what = format!("{:?}: {what}", told.outcome);
+            let what = format!("{:?}: {what}", told.outcome());
             verdict.wrongs.push(Wrong { seed: self.world.scenario.seed, link, exchange, at: self.now, what });
         }
     }
@@ -356,7 +356,7 @@ impl Clerk<'_> {
         let Link { isn, exchanges, .. } = &self.world.links[link];
         let number = |number: Option<usize>| number.map_or("none".to_owned(), |number| number.to_string());
         let request = place(told.request.begin, isn[0]);
-        let mut text = format!("request {} at {request} {:?}", number(exchange), told.outcome);
+        let mut text = format!("request {} at {request} {:?}", number(exchange), told.outcome());
         if let Some(reply) = told.reply {
             let begin = place(reply.begin, isn[1]);
             let begins = |exchange: &Exchange| exchange.reply.is_some() && exchange.last_reply == begin;
@@ -377,7 +377,7 @@ fn fault(told: &Told<'_>, link: &Link, at: usize) -> Option<String> {
         return Some(format!("its request ends at {end}, not at {}", exchange.request.end));
     }
     let Some(reply) = told.reply else {
-        return (told.outcome == Outcome::NoReply && exchange.is_answered()).then(|| "it has a reply".to_owned());
+        return (told.outcome() == Outcome::NoReply && exchange.is_answered()).then(|| "it has a reply".to_owned());
     };
     let begin = place(reply.begin, link.isn[1]);
     let own = exchange.reply.as_ref();

@@ -15,7 +15,9 @@ use crate::redis::queue::Queue;
 use crate::redis::session::{Database, Session};
 use crate::units::{Conversation, Direction, Endpoint, Timestamp};
 
-use super::{Aside, Certainty, Connection, Exchange, Facts, Framing, Identity, Recorder, ReplyFacts, Resources, Start};
+use super::{
+    Aside, Became, Certainty, Connection, Exchange, Facts, Framing, Identity, Recorder, ReplyFacts, Resources, Start,
+};
 
 /// What is to be done with a segment before its connection takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -469,7 +471,6 @@ impl Connection {
             // No client's transaction.
             return;
         }
-        let labels = (self.labels != NONE).then(|| resources.labels.get(self.labels));
         let request = resources.requests.get(handle);
         let counters = &mut resources.counters;
         if request.flags.has(Flags::LATE) {
@@ -485,8 +486,9 @@ impl Connection {
                 Outcome::Unanswered(_) => Counter::RequestsUnanswered,
             });
         }
-        let Connection { identity, previous, .. } = self;
-        let exchange = Exchange { identity, request, outcome, reply, previous: *previous, db: self.db, labels, parent };
+        let Connection { identity, previous, db, .. } = self;
+        let (became, labels) = (Became::This(outcome), (&self.labels, &resources.labels));
+        let exchange = Exchange { identity, request, became, reply, previous: *previous, db, labels, parent };
         recorder.decided(&exchange, counters);
     }
 }

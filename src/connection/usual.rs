@@ -17,16 +17,15 @@ use crate::prefetch::{prefetch_bytes, prefetch_lines};
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::reassembly::pages::{Meta, Piece};
 use crate::reassembly::stream::HalfStream;
-use crate::redis::pairing::Outcome;
 use crate::redis::request::Request;
 use crate::redis::request::usual::{Begun, UsualCommands, UsualRequest};
-use crate::redis::session::{Act, Database};
+use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
 
 use super::scarcity::SHARE;
 use super::{
-    Admission, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Identity, Labels, Recorder, ReplyFacts,
+    Admission, Became, Certainty, Connection, Exchange, Exhausted, Facts, Framing, Labels, Recorder, ReplyFacts,
     Resources, Unfinished,
 };
 
@@ -512,7 +511,6 @@ impl Connection {
         debug_assert!(self.previous <= time, "of a connection time does not go backwards");
         let Resources { requests, counters, labels, .. } = &mut *resources;
         recorder.come_behind(&self.identity, time, counters);
-        let pairing = Pairing { previous: time, ..self.usual_pairing(labels, time) };
         let first = self.queue.first();
         // Those before it the habit knows of.
         let mut noted = first;
@@ -535,10 +533,11 @@ impl Connection {
             }
             self.queue.pop_request(request);
             if is_simple {
-                recorder.decided_behind(&exchange(&self.identity, request, &answer.facts(time), &pairing), counters);
+                let reply = answer.facts(time);
+                recorder.decided_behind(&self.exchange(request, &reply, time, labels), counters);
             } else {
                 cold_path();
-                self.decided_otherwise(request, &{ answer }, &{ pairing }, counters, recorder);
+                self.decided_otherwise(request, &{ answer }, time, time, labels, counters, recorder);
             }
             requests.give_back(head);
             rest = behind;
@@ -556,11 +555,25 @@ impl Connection {
         *noted = self.queue.first() + 1;
     }
 
-    /// What all requests that are answered by a segment have in common.
+    /// A request with its reply, between which and the one before, at `previous`, nothing came.
     #[inline(always)]
-    fn usual_pairing<'r>(&self, labels: &'r Pool<Labels>, time: Timestamp) -> Pairing<'r> {
-        let labels = (self.labels != NONE).then(|| labels.get(self.labels));
-        Pairing { outcome: self.certainty.outcome(), db: self.db, labels, previous: self.previous, time }
+    fn exchange<'e>(
+        &'e self,
+        request: &'e Request,
+        reply: &'e ReplyFacts<'e>,
+        previous: Timestamp,
+        labels: &'e Pool<Labels>,
+    ) -> Exchange<'e> {
+        Exchange {
+            identity: &self.identity,
+            request,
+            became: Became::Paired(&self.certainty),
+            reply: Some(reply),
+            previous,
+            db: &self.db,
+            labels: (&self.labels, labels),
+            parent: None,
+        }
     }
 
     /// Pairs a reply of the usual form with the request that waits first, if that is a usual one; answers whether it was. It is left to
@@ -574,7 +587,6 @@ impl Connection {
         recorder: &mut R,
     ) -> bool {
         let Resources { requests, counters, labels, .. } = &mut *resources;
-        let pairing = self.usual_pairing(labels, time);
         let head = self.queue.head_or_none();
         let Some(request) = requests.find(head) else { return false };
         let is_simple = request.is_simple();
@@ -584,9 +596,10 @@ impl Connection {
         self.habit.paired(request.received, answer.end);
         self.queue.pop_request(request);
         if is_simple {
-            recorder.decided_simply(&exchange(&self.identity, request, &answer.facts(time), &pairing), counters);
+            let reply = answer.facts(time);
+            recorder.decided_simply(&self.exchange(request, &reply, self.previous, labels), counters);
         } else {
-            self.decided_otherwise(request, &{ *answer }, &{ pairing }, counters, recorder);
+            self.decided_otherwise(request, &{ *answer }, self.previous, time, labels, counters, recorder);
         }
         requests.give_back(head);
         true
@@ -594,15 +607,18 @@ impl Connection {
 
     /// One that was answered is not simple.
     #[inline(never)]
+    #[allow(clippy::too_many_arguments)]
     fn decided_otherwise<R: Recorder>(
         &self,
         request: &Request,
         answer: &Answer,
-        pairing: &Pairing<'_>,
+        previous: Timestamp,
+        time: Timestamp,
+        labels: &Pool<Labels>,
         counters: &mut Counters,
         recorder: &mut R,
     ) {
-        recorder.decided(&exchange(&self.identity, request, &answer.facts(pairing.time), pairing), counters);
+        recorder.decided(&self.exchange(request, &answer.facts(time), previous, labels), counters);
     }
 
     /// So many replies were paired, which have come by now.
@@ -699,27 +715,4 @@ impl Answer {
         let Answer { kind, begin, bytes, t3, .. } = *self;
         ReplyFacts { kind, begin, t3, t4, bytes: bytes as u64, error: &[], response: &[], nulls: Some(0) }
     }
-}
-
-/// What replies have in common that answer requests at the same time.
-#[derive(Clone, Copy, Debug)]
-struct Pairing<'r> {
-    outcome: Outcome,
-    db: Database,
-    labels: Option<&'r Labels>,
-    /// Last byte of the reply before.
-    previous: Timestamp,
-    time: Timestamp,
-}
-
-/// A request with its reply.
-#[inline(always)]
-fn exchange<'e>(
-    identity: &'e Identity,
-    request: &'e Request,
-    reply: &'e ReplyFacts<'e>,
-    pairing: &Pairing<'e>,
-) -> Exchange<'e> {
-    let Pairing { outcome, db, labels, previous, .. } = *pairing;
-    Exchange { identity, request, outcome, reply: Some(reply), previous, db, labels, parent: None }
 }

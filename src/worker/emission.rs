@@ -84,7 +84,7 @@ impl Records {
         let request = exchange.request;
         // Looked at before anything is written, so that all that is known goes from where it is into the record. What is brief is of
         // a command that is known.
-        if exchange.labels.is_none()
+        if exchange.labels().is_none()
             && exchange.parent.is_none()
             && let Some(brief) = brief
         {
@@ -160,7 +160,7 @@ impl Records {
             && !reply.is_some_and(is_foreign);
         let code = error.copied().unwrap_or_default();
         self.client.clear();
-        if let Some(labels) = exchange.labels {
+        if let Some(labels) = exchange.labels() {
             describe_client(labels, &mut self.client);
         }
         let redirect = reply.filter(|_| error.is_some_and(ErrorCode::is_redirect));
@@ -229,10 +229,10 @@ fn fill(
     *args = request.args;
     *keys = request.keys;
     *pipeline = request.pipeline;
-    *db = exchange.db;
+    *db = *exchange.db;
     *command = request.command;
     *flags = request.flags;
-    *outcome = exchange.outcome;
+    *outcome = exchange.outcome();
     *reply = facts.map(|facts| facts.kind);
     *end = ended;
     *key = key_place;

@@ -1,5 +1,7 @@
 //! What a worker keeps of each decided request, and how it gets to the writer: statistics by interval, records in batches.
 
+use std::hint::cold_path;
+
 use crate::connection::{Exchange, Identity, Recorder, ReplyFacts};
 use crate::counters::{Counter, Counters};
 use crate::flow::hash::Seed;
@@ -310,7 +312,7 @@ impl Recorder for Recording {
         debug_assert!(is_usual(exchange.request, reply));
         let simple = Some(exchange.request.simple());
         if !self.decided_usually(exchange, reply, exchange.request.t2, simple, counters) {
-            copied(exchange, |exchange| self.decided_unusually(exchange, counters));
+            exchange.copied(|exchange| self.decided_unusually(exchange, counters));
         }
     }
 
@@ -380,14 +382,15 @@ impl Recording {
     ) {
         let (request, reply_bytes) = (exchange.request, reply.bytes);
         let usual = self.records.usual;
-        if usual != Usual::Nothing
-            && !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes, brief))
-        {
-            copied(exchange, |exchange| self.emit(exchange, Some(times), None, counters));
+        if usual != Usual::Nothing {
+            cold_path();
+            if !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes, brief)) {
+                exchange.copied(|exchange| self.emit(exchange, Some(times), None, counters));
+            }
         }
         let Some(keys) = &mut self.keys else { return };
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
-            copied(exchange, |exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
+            exchange.copied(|exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
         let metrics = [1, request_bytes, reply_bytes, times.latency()];
         if let Some((name, role)) = brief.map(Brief::key).or_else(|| request.longer_key())
@@ -395,7 +398,7 @@ impl Recording {
         {
             return;
         }
-        copied(exchange, |exchange| count_keys(keys, exchange, times.latency(), None, counters));
+        exchange.copied(|exchange| count_keys(keys, exchange, times.latency(), None, counters));
     }
 }
 
@@ -415,13 +418,6 @@ fn times_of(exchange: &Exchange<'_>, reply: &ReplyFacts<'_>) -> Option<Times> {
 #[inline(always)]
 fn is_usual(request: &Request, reply: &ReplyFacts<'_>) -> bool {
     !request.flags.has_any(UNUSUAL) && reply.kind != Kind::Error
-}
-
-/// Shows an exchange to somebody who seldom sees one. A copy: so only what is shown has to be put together in memory.
-#[inline(always)]
-fn copied<R>(exchange: &Exchange<'_>, show: impl FnOnce(&Exchange<'_>) -> R) -> R {
-    let reply = exchange.reply.copied();
-    show(&Exchange { reply: reply.as_ref(), ..*exchange })
 }
 
 /// With any of these a request is no [`UsualSample`].

@@ -251,13 +251,13 @@ impl Recorder for Told {
             | Argument::ValueCut(text) => String::from_utf8_lossy(text).into_owned(),
             _ => "?".to_owned(),
         });
-        let mut told = vec![words.collect::<Vec<_>>().join(" "), "=>".to_owned(), exchange.outcome.name().to_owned()];
-        match exchange.outcome {
+        let mut told = vec![words.collect::<Vec<_>>().join(" "), "=>".to_owned(), exchange.outcome().name().to_owned()];
+        match exchange.outcome() {
             Outcome::Resynced(proof) => told.push(proof.name().to_owned()),
             Outcome::Unanswered(reason) => told.push(reason.name().to_owned()),
             _ => {}
         }
-        let flags = Facts::NAMES.iter().filter(|(flag, _)| exchange.outcome.is_paired() && request.flags.has(*flag));
+        let flags = Facts::NAMES.iter().filter(|(flag, _)| exchange.outcome().is_paired() && request.flags.has(*flag));
         told.extend(flags.map(|(_, name)| (*name).to_owned()));
         let of_reply = exchange.reply.map(|reply| (reply.kind, exchange.previous));
         self.facts.push(format!("{} {:?}", told[1..].join(" "), (request.index, request.pipeline, of_reply)));
