@@ -521,29 +521,48 @@ impl Connection {
             let answer = Answer { kind, begin, end, bytes: rest.len() - behind.len(), t3: time, ack };
             let head = self.queue.head_or_none();
             let Some(request) = requests.find(head) else { break };
-            let is_simple = request.is_simple();
-            if !answer.is_of(request, is_simple) {
+            if !request.is_simple() {
                 cold_path();
-                break;
-            }
-            self.queue.prefetch_third(request, requests);
-            if !self.habit.is_of_burst(request.received) {
-                cold_path();
-                self.note_burst(&mut noted, request.received, begin, end);
-            }
-            self.queue.pop_request(request);
-            if is_simple {
+                if !self.answer_other(request, &{ answer }, &mut noted, labels, counters, recorder) {
+                    break;
+                }
+            } else if answer.is_of(request) {
+                self.queue.prefetch_third(request, requests);
+                if !self.habit.is_of_burst(request.received) {
+                    cold_path();
+                    self.note_burst(&mut noted, request.received, begin, end);
+                }
+                self.queue.pop_request(request);
                 let reply = answer.facts(time);
                 recorder.decided_behind(&self.exchange(request, &reply, time, labels), counters);
             } else {
-                cold_path();
-                self.decided_otherwise(request, &{ answer }, time, time, labels, counters, recorder);
+                break;
             }
             requests.give_back(head);
             rest = behind;
         }
         self.habit.paired_of_burst(self.queue.first() - noted, end.before(rest.len() as u64));
         (bytes.len() - rest.len(), self.queue.first() - first)
+    }
+
+    /// One behind the first reply, if it is of the request that waits first, which is not simple; answers whether it is.
+    #[inline(never)]
+    fn answer_other<R: Recorder>(
+        &mut self,
+        request: &Request,
+        answer: &Answer,
+        noted: &mut u64,
+        labels: &Pool<Labels>,
+        counters: &mut Counters,
+        recorder: &mut R,
+    ) -> bool {
+        let is_it = !request.has_timed_out() && answer.is_of(request);
+        if is_it {
+            self.note_burst(noted, request.received, answer.begin, answer.end);
+            self.queue.pop_request(request);
+            self.decided_otherwise(request, answer, answer.t3, answer.t3, labels, counters, recorder);
+        }
+        is_it
     }
 
     /// The request that waits first is paired with its reply, and is of another burst than those before, which the habit knows of up to
@@ -590,7 +609,7 @@ impl Connection {
         let head = self.queue.head_or_none();
         let Some(request) = requests.find(head) else { return false };
         let is_simple = request.is_simple();
-        if !answer.is_of(request, is_simple) {
+        if !is_simple && request.has_timed_out() || !answer.is_of(request) {
             return false;
         }
         self.habit.paired(request.received, answer.end);
@@ -704,9 +723,9 @@ struct Answer {
 impl Answer {
     /// Whether it answers the request that waits first, and nothing but that is to be done about it.
     #[inline(always)]
-    fn is_of(&self, request: &Request, is_simple: bool) -> bool {
+    fn is_of(&self, request: &Request) -> bool {
         debug_assert!(!request.is_mark(), "a plain connection's queue has no marks");
-        (is_simple || !request.has_timed_out()) && request.end <= self.ack && request.answers.has(self.kind)
+        request.end <= self.ack && request.answers.has(self.kind)
     }
 
     /// What is told of it, whose last byte came at `t4`.

@@ -46,7 +46,8 @@ impl Times {
     /// Those of a request and a reply that came at once, the reply with the one before.
     #[inline(always)]
     pub fn queued(sent: Timestamp, answered: Timestamp) -> Times {
-        Times { send: 0, queue: answered.since(sent), server: 0, transfer: 0 }
+        debug_assert!(sent <= answered, "of a connection time does not go backwards");
+        Times { send: 0, queue: answered.0.wrapping_sub(sent.0), server: 0, transfer: 0 }
     }
 
     /// Last byte of the request to last byte of the reply.

@@ -369,6 +369,13 @@ impl Request {
         &self.brief
     }
 
+    /// RESP bytes of one that [is simple](Request::is_simple), all of which was seen.
+    #[inline(always)]
+    pub fn simple_bytes(&self) -> u64 {
+        debug_assert!(self.is_simple() && self.begin <= self.end);
+        self.end.0.wrapping_sub(self.begin.0)
+    }
+
     /// Whether it was reported as timed out.
     #[inline(always)]
     pub fn has_timed_out(&self) -> bool {

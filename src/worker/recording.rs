@@ -329,7 +329,7 @@ impl Recorder for Recording {
         debug_assert_eq!(self.statistics.gathering(), gathering(identity, previous));
         let Some(reply) = reply else { return };
         let alike = Alike { command: request.command, sent: request.t2 };
-        let (request_bytes, reply_bytes) = (request.bytes(), reply.bytes);
+        let (request_bytes, reply_bytes) = (request.simple_bytes(), reply.bytes);
         if !self.statistics.record_alike(alike, request_bytes, reply_bytes) {
             let Recording { statistics, table, directory, .. } = self;
             statistics.begin_alike(alike, request_bytes, reply_bytes, table, directory, counters);
