@@ -327,7 +327,7 @@ impl Recorder for Recording {
         // Its first byte came when its last one did, with that of the one before.
         debug_assert!(reply.is_some_and(|reply| reply.t3 == previous && reply.t4 == previous && previous.is_known()));
         debug_assert_eq!(self.statistics.gathering(), gathering(identity, previous));
-        let Some(reply) = reply else { return };
+        let Some(reply) = reply else { return self.decided(exchange, counters) };
         let alike = Alike { command: request.command, sent: request.t2 };
         let (request_bytes, reply_bytes) = (request.simple_bytes(), reply.bytes);
         if !self.statistics.record_alike(alike, request_bytes, reply_bytes) {
