@@ -5,6 +5,9 @@
 
 use std::hint::cold_path;
 
+use crate::connection::{
+    Became, Certainty, Connection, Exchange, Facts, Labels, Recorder, ReplyFacts, Resources, Unfinished,
+};
 use crate::counters::{Counter, Counters};
 use crate::pool::{NONE, Pool};
 use crate::prefetch::prefetch_bytes;
@@ -13,10 +16,6 @@ use crate::redis::request::Request;
 use crate::redis::session::Act;
 use crate::resp::parser::{BulkEnd, Kind, begun_bulk, scalar};
 use crate::units::{Direction, Offset, Timestamp};
-
-use crate::connection::{
-    Became, Certainty, Connection, Exchange, Facts, Labels, Recorder, ReplyFacts, Resources, Unfinished,
-};
 
 impl Connection {
     /// What is left of a segment of replies: if it is a bulk string that goes on in the next one, and nothing of it is to be shown,

@@ -1,13 +1,12 @@
 //! The requests of a segment that are of the usual form: those that are read at once.
 
+use crate::connection::scarcity::SHARE;
+use crate::connection::{Connection, Exhausted, Resources};
 use crate::counters::{Counter, Counters};
 use crate::pool::Pool;
 use crate::redis::request::Request;
 use crate::redis::request::usual::{Begun, UsualCommands, UsualRequest};
 use crate::units::{Offset, Timestamp};
-
-use crate::connection::scarcity::SHARE;
-use crate::connection::{Connection, Exhausted, Resources};
 
 impl Connection {
     /// Takes the requests of the usual form that some bytes of a plain connection begin with, between messages; answers how many
