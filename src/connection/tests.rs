@@ -24,6 +24,22 @@ fn requests_and_replies_pair_in_order() {
 }
 
 #[test]
+fn replies_that_come_together_are_of_requests_that_were_sent_with_more_or_less_knowledge() {
+    // What the client had received is another for each request that goes by itself; what both ways know of that is compared.
+    let own = "| C GET a ; GET b ; GET c | S $1 | C GET d | C GET e ; GET f";
+    let played = play(&format!("C SYN | S SYN {own} | S $2 $3 $4 $5 | C GET g | S $6 $7 {own} | S $2 $3 $4 $5 $6"));
+    let order: String = played.told.iter().map(|told| &told["GET ".len()..]).collect();
+    let paired = |request: char, reply: u8| format!("{request} => exact {reply}");
+    let expected = "abcdefg".chars().zip(1..).chain("abcdef".chars().zip(1..));
+    assert_eq!(order, expected.map(|(request, reply)| paired(request, reply)).collect::<String>());
+    // Some that are not simple are among those behind.
+    let long = "k".repeat(40);
+    let played =
+        play(&format!("C SYN | S SYN | C GET a | S $1 | C GET b ; GET {long} ; MGET a b ; GET c | S $2 $3 $4 $5"));
+    assert_eq!(played.told.len(), 5);
+}
+
+#[test]
 fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
     // There is room for about 2,000 requests.
     let given_up = |requests: usize| {

@@ -9,6 +9,7 @@ use crate::limits::Budget;
 use crate::reassembly::duplicate::{Print, Recent};
 use crate::redis::arguments::{self, Argument};
 use crate::redis::command::CommandTable;
+use crate::redis::habits::Habit;
 use crate::redis::pairing::{Flags as Facts, Outcome, Reason, Resync};
 use crate::redis::possible::Possible;
 use crate::redis::request::Shown;
@@ -32,6 +33,8 @@ pub(super) struct Played {
     pub(super) latencies_ms: Vec<u64>,
     /// A sign for each packet: `x` where the connection had something aside behind it, else a point.
     pub(super) asides: String,
+    /// How the client waits for its replies, as far as is known behind each packet.
+    habits: Vec<Option<Habit>>,
     facts: Vec<String>,
     /// Where each reply began, its bytes, when its first one came and when its last one.
     pub(super) replies: Vec<[u64; 4]>,
@@ -58,6 +61,7 @@ pub(super) fn play_with(choose: impl FnOnce(&mut Options), diagram: &str) -> Pla
     let short = Tap::new(options.resync, 0).watch(&packets);
     assert_eq!((&short.facts, &short.latencies_ms), (&played.facts, &played.latencies_ms));
     assert_eq!(short.replies, played.replies);
+    assert_eq!(short.habits, played.habits);
     assert_eq!(short.counters, played.counters);
     played
 }
@@ -303,11 +307,12 @@ impl Tap {
     }
 
     fn watch(mut self, packets: &[Packet]) -> Played {
-        let (mut last, mut asides) = (Timestamp::NONE, String::new());
+        let (mut last, mut asides, mut habits) = (Timestamp::NONE, String::new(), Vec::new());
         for packet in packets {
             self.take(packet);
             let has_aside = self.resources.asides.in_use() > 0;
             asides.push(if has_aside { 'x' } else { '.' });
+            habits.push(self.connection.as_ref().map(|connection| connection.habit));
             last = last.max(Timestamp(packet.at));
         }
         if let Some(mut connection) = self.connection.take() {
@@ -316,7 +321,7 @@ impl Tap {
         assert_eq!(self.resources.in_use(), 0, "everything was given back");
         assert_eq!(self.resources.counters.pending(), 0, "every request was decided");
         let Told { lines: told, facts, latencies_ms, replies } = self.told;
-        Played { told, facts, latencies_ms, replies, asides, counters: self.resources.counters }
+        Played { told, facts, latencies_ms, replies, asides, habits, counters: self.resources.counters }
     }
 
     fn take(&mut self, packet: &Packet) {

@@ -165,7 +165,7 @@ impl Connection {
                 self.queue.prefetch_third(request, requests);
                 if !self.habit.is_of_burst(request.received) {
                     cold_path();
-                    self.note_burst(&mut noted, request.received, begin, end);
+                    self.note_burst(&mut noted, request.received, end);
                 }
                 self.queue.pop_request(request);
                 let reply = answer.facts(time);
@@ -191,20 +191,21 @@ impl Connection {
         counters: &mut Counters,
         recorder: &mut R,
     ) -> bool {
-        let is_it = !request.has_timed_out() && answer.is_of(request);
+        debug_assert!(!request.has_timed_out(), "only one that waited first when it did has");
+        let is_it = answer.is_of(request);
         if is_it {
-            self.note_burst(noted, request.received, answer.begin, answer.end);
+            self.note_burst(noted, request.received, answer.end);
             self.queue.pop_request(request);
             self.decided_otherwise(request, answer, answer.t3, answer.t3, labels, counters, recorder);
         }
         is_it
     }
 
-    /// The request that waits first is paired with its reply, and is of another burst than those before, which the habit knows of up to
-    /// position `noted`. Not inlined: so that is not kept at hand.
+    /// The request that waits first is paired with its reply, which ends at `end`, and is of another burst than those before. These were
+    /// not answered when it was sent, as their replies came with this one; so that is all that the habit has to know of them. Of what is
+    /// before position `noted` it knows. Not inlined: so that is not kept at hand.
     #[inline(never)]
-    fn note_burst(&mut self, noted: &mut u64, received: Offset, begin: Offset, end: Offset) {
-        self.habit.paired_of_burst(self.queue.first() - *noted, begin);
+    fn note_burst(&mut self, noted: &mut u64, received: Offset, end: Offset) {
         self.habit.paired(received, end);
         *noted = self.queue.first() + 1;
     }

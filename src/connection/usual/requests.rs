@@ -97,7 +97,7 @@ impl Connection {
         let Some(found) = usual.read(bytes) else { return Ok(0) };
         self.building = self.take_request_of(requests, children)?;
         let request = requests.get_mut(self.building);
-        found.fill(request, false);
+        found.fill(request, time.is_known());
         request.t1 = time;
         request.begin = from;
         request.received = received;

@@ -330,6 +330,46 @@ fn simple_is_what_is_short_and_came_at_once_until_there_is_something_to_be_said_
 }
 
 #[test]
+fn what_may_be_like_the_one_before_is_read_as_it_is_by_itself() {
+    let table = CommandTable::built_in();
+    let commands = usual::UsualCommands::new(table, &Acts::new(table), &Possible::new(table), &KEYS);
+    let all = [
+        &["GET", "key"][..],
+        &["get", "key"],
+        &["GET", "another", "word"],
+        &["SET", "key", "value"],
+        &["SET", "key", "value", "EX", "10"],
+        &["LPUSH", "key", "a"],
+        &["RPUSH", "key", "a"],
+        &["RPUSH", "key", "a", "b"],
+        &["APPEND", "key", "a"],
+        &["HGETALL", "key"],
+        &["PING"],
+        &["MGET", "a", "b"],
+    ];
+    let told = |found: Option<usual::UsualRequest<'_, '_>>| {
+        found.map(|found| {
+            let mut request = Request::new();
+            found.fill(&mut request, false);
+            (request.command, request.args, list(&request), found.rest.len())
+        })
+    };
+    let mut read = 0;
+    for before in all.map(multibulk) {
+        let Some(before) = commands.read(&before) else { continue };
+        for words in all {
+            let bytes = [multibulk(words), b"*2\r\n".to_vec()].concat();
+            for end in [bytes.len(), bytes.len() - 4, bytes.len() - 5, 7] {
+                let alone = told(commands.read(&bytes[..end]));
+                assert_eq!(told(commands.read_like(before.begun, &bytes[..end])), alone, "{words:?} {end}");
+                read += usize::from(alone.is_some());
+            }
+        }
+    }
+    assert_eq!(read, 9 * 9 * 2, "three are not of the usual form");
+}
+
+#[test]
 fn a_usual_request_keeps_what_the_parser_keeps_up_to_where_there_is_hardly_room_for_it() {
     let mut read = 0;
     for length in (0..100).chain(480..520) {
