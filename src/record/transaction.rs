@@ -46,8 +46,8 @@ impl Times {
     /// Those of a request and a reply that came at once, the reply with the one before.
     #[inline(always)]
     pub fn queued(sent: Timestamp, answered: Timestamp) -> Times {
-        debug_assert!(sent <= answered, "of a connection time does not go backwards");
-        Times { send: 0, queue: answered.0.wrapping_sub(sent.0), server: 0, transfer: 0 }
+        // Where packets come another way round than they were sent, a reply may have been seen before its request.
+        Times { send: 0, queue: answered.since(sent), server: 0, transfer: 0 }
     }
 
     /// Last byte of the request to last byte of the reply.
@@ -449,6 +449,15 @@ mod tests {
         assert_eq!(batch.transactions.len(), taken);
         for (transaction, length) in batch.transactions.iter().zip(lengths) {
             assert_eq!(batch.arguments(transaction), &text[..length]);
+        }
+    }
+
+    #[test]
+    fn what_came_at_once_with_the_one_before_waited_in_the_queue_for_all_of_its_time() {
+        for (sent, answered) in [(1, 1), (1, 9), (9, 1), (1, u64::MAX), (u64::MAX, 1)] {
+            let (sent, answered) = (Timestamp(sent), Timestamp(answered));
+            let expected = Times::new(sent, sent, answered, answered, answered);
+            assert_eq!(Some(Times::queued(sent, answered)), expected, "{sent:?} {answered:?}");
         }
     }
 
