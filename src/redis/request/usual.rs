@@ -43,8 +43,7 @@ struct Shape {
     end: u32,
     end_mask: u32,
     list: BriefHead,
-    answers: Kinds,
-    command: CommandId,
+    filled: Filled,
     /// Its length.
     bytes: u8,
     words_min: u8,
@@ -54,6 +53,23 @@ struct Shape {
 
 const _: () = assert!(size_of::<Shape>() == 64, "each has a cache line");
 
+/// What a simple request of its shape is, in the order of a [`Request`]'s fields, so that these are filled at once.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Filled {
+    answers: Kinds,
+    command: CommandId,
+    flags: Flags,
+    standing: Standing,
+    form: Form,
+}
+
+impl Filled {
+    const fn new(command: CommandId, answers: Kinds) -> Filled {
+        Filled { answers, command, flags: Flags(0), standing: Standing::Simple, form: Form::Brief }
+    }
+}
+
 impl Shape {
     const NONE: Shape = Shape {
         head: 0,
@@ -62,8 +78,7 @@ impl Shape {
         end: 0,
         end_mask: 0,
         list: BriefHead::NONE,
-        command: CommandId::UNKNOWN,
-        answers: Kinds::NONE,
+        filled: Filled::new(CommandId::UNKNOWN, Kinds::NONE),
         bytes: 0,
         words_min: 0,
         words_more: 0,
@@ -95,8 +110,7 @@ impl Shape {
             end,
             end_mask,
             list,
-            command,
-            answers,
+            filled: Filled::new(command, answers),
             bytes: beginning.len() as u8,
             words_min: words_min as u8,
             words_more: words_more as u8,
@@ -286,11 +300,12 @@ impl UsualRequest<'_, '_> {
     /// Fills a used or a new request; where and when it was seen is left to the caller. `came_at_once`: at a time that is known.
     #[inline(always)]
     pub fn fill(&self, request: &mut Request, came_at_once: bool) {
-        request.answers = self.begun.shape.answers;
-        request.command = self.begun.shape.command;
-        request.flags = Flags::default();
-        request.standing = if came_at_once { Standing::Simple } else { Standing::Other };
-        request.form = Form::Brief;
+        let Filled { answers, command, flags, standing, form } = self.begun.shape.filled;
+        (request.answers, request.command, request.flags) = (answers, command, flags);
+        (request.standing, request.form) = (standing, form);
+        if !came_at_once {
+            request.standing = Standing::Other;
+        }
         request.args = u32::from(words(self.begun.head));
         request.keys = 1;
         if !request.brief.fill(&self.begun.shape.list, self.key, self.last, self.others()) {
