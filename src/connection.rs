@@ -45,6 +45,7 @@ use crate::redis::replication::{Link, LinkFacts};
 use crate::redis::reply::Reply;
 use crate::redis::request::usual::UsualCommands;
 use crate::redis::request::{Request, Shown};
+use crate::redis::requests::Requests;
 use crate::redis::session::{Act, Acts, Database, Session};
 use crate::resp::parser::{Kind, Parser};
 use crate::units::{Conversation, Direction, Offset, Timestamp};
@@ -107,7 +108,7 @@ pub struct Resources {
     /// For so long time decides nothing of a plain connection (`usual.rs`).
     timely_ns: u64,
     usual: UsualCommands,
-    requests: Pool<Request>,
+    requests: Requests,
     unfinished: Pool<Unfinished>,
     resyncs: Pool<Resyncing>,
     /// Where the next candidates of a connection are found.
@@ -136,7 +137,7 @@ impl Resources {
             takes_short_way: true,
             timely_ns: settings.timeout_ns.min(settings.idle_timeout_ns),
             usual: UsualCommands::new(settings.table, &settings.acts, &settings.possible, shown),
-            requests: Pool::new(items(budget.pending, request_bytes(shown))),
+            requests: Requests::new(items(budget.pending, request_bytes(shown))),
             unfinished: Pool::new(items(budget.messages, Unfinished::bytes(shown))),
             candidates: Scratch::default(),
             resyncs: Pool::new(items(budget.resync / 2, RESYNC_BYTES)),

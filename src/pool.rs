@@ -127,13 +127,6 @@ impl<T> Pool<T> {
         self.items.get_mut(handle as usize)
     }
 
-    /// The same, or of a handle beyond all that were made the last one: without a branch.
-    #[inline(always)]
-    pub fn find_near(&self, handle: u32) -> Option<&T> {
-        let last = self.items.len().checked_sub(1)?;
-        self.items.get((handle as usize).min(last))
-    }
-
     /// Items held by somebody at the moment.
     #[inline]
     pub fn in_use(&self) -> u32 {

@@ -18,6 +18,21 @@ pub fn prefetch_nth<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
+/// Asks for the first cache lines of `values[index]`, so many; if there is no such value, for whatever is there.
+#[inline(always)]
+pub fn prefetch_lines_of_nth<T, const LINES: usize>(values: &[T], index: usize) {
+    const { assert!((LINES - 1) * LINE_BYTES < size_of::<T>()) };
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..LINES {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let first = values.as_ptr().wrapping_add(index).cast::<i8>();
+        // SAFETY: a prefetch of any address neither reads nor faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(LINE_BYTES * line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, index);
+}
+
 /// Asks for the cache lines that `values[index]` begins with, of so many bytes; if there is no such value, for whatever is there.
 #[inline(always)]
 pub fn prefetch_begin_of_nth<T>(values: &[T], index: usize, bytes: usize) {

@@ -6,14 +6,14 @@
 
 use crate::counters::Counter;
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
-use crate::pool::{NONE, Pool};
+use crate::pool::NONE;
 use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::outline::Line;
 use crate::redis::pairing::{Outcome, Proof, Resync};
 use crate::redis::queue::{Queue, Stretch};
 use crate::redis::reply::Reply;
-use crate::redis::request::Request;
+use crate::redis::requests::Requests;
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
@@ -105,7 +105,7 @@ impl Resyncing {
 
     /// Whether, if the next reply is for the request at `position`, as many were seen before as requests for which there was
     /// one: each of those seen, and at least one in each stretch that holds any.
-    fn counts_to(&self, position: u64, queue: &Queue, requests: &Pool<Request>) -> bool {
+    fn counts_to(&self, position: u64, queue: &Queue, requests: &Requests) -> bool {
         let Some(from) = self.counted_from else { return true };
         let behind =
             queue.iter(requests).filter(|&(at, _)| at >= position).filter_map(|(_, request)| request.stretch());

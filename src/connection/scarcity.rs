@@ -6,8 +6,8 @@
 
 use crate::counters::Counter;
 use crate::limits::PENDING_PER_CONNECTION_MAX;
-use crate::pool::{NONE, Pool};
-use crate::redis::request::Request;
+use crate::pool::NONE;
+use crate::redis::requests::Requests;
 
 use super::{Connection, Exhausted, Facts, Resources};
 
@@ -31,19 +31,20 @@ fn holds_max(holds: u32, left: u32) -> u64 {
     (all * u64::from(SHARE)).div_ceil(u64::from(SHARE + 1)).max(u64::from(SHARE))
 }
 
-fn is_short<T>(pool: &Pool<T>) -> bool {
-    pool.left() < pool.capacity() / RESERVE
+/// Whether so many that are left are few.
+fn are_few(left: u32, capacity: u32) -> bool {
+    left < capacity / RESERVE
 }
 
 impl Resources {
     /// What there is little of, by the counter of what gives way for want of it.
     #[inline]
     pub fn scarce(&self) -> Option<Counter> {
-        if is_short(&self.requests) {
+        if are_few(self.requests.left(), self.requests.capacity()) {
             Some(Counter::EvictedRequests)
-        } else if is_short(&self.unfinished) {
+        } else if are_few(self.unfinished.left(), self.unfinished.capacity()) {
             Some(Counter::EvictedMessages)
-        } else if self.pages.left() < self.pages.capacity() / RESERVE {
+        } else if are_few(self.pages.left(), self.pages.capacity()) {
             Some(Counter::EvictedPages)
         } else {
             None
@@ -85,20 +86,20 @@ impl Connection {
     }
 
     /// How long its queue, which has `length` elements and nothing of MULTI's, may become by requests that are taken one after the
-    /// other, so that it holds no more than its share; up to `length` if it may take none.
+    /// other of those that are left, so that it holds no more than its share; up to `length` if it may take none.
     #[cold]
     #[inline(never)]
-    pub(super) fn queue_max(&self, length: u32, requests: &Pool<Request>) -> u32 {
+    pub(super) fn queue_max(&self, length: u32, left: u32) -> u32 {
         let building = u32::from(self.building != NONE);
-        let holds_max = holds_max(length + building, requests.left());
+        let holds_max = holds_max(length + building, left);
         holds_max.min(u64::from(PENDING_PER_CONNECTION_MAX)) as u32 - building
     }
 
     /// The same, of a connection of which MULTI has queued so many commands.
     #[inline(always)]
-    pub(super) fn take_request_of(&self, requests: &mut Pool<Request>, children: u32) -> Result<u32, Exhausted> {
+    pub(super) fn take_request_of(&self, requests: &mut Requests, children: u32) -> Result<u32, Exhausted> {
         let holds = self.holds_besides(children);
-        let taken = if has_share(holds, || requests.left()) { requests.take(Request::new) } else { None };
+        let taken = if has_share(holds, || requests.left()) { requests.take() } else { None };
         taken.ok_or(Exhausted(Counter::EvictedRequests))
     }
 }

@@ -141,9 +141,7 @@ impl Connection {
     /// Asks for the memory of the request that waits first, and of the reply that goes on.
     #[inline(always)]
     pub fn prefetch_head(&self, resources: &Resources) {
-        if let Some(request) = resources.requests.find_near(self.queue.head_or_none()) {
-            request.prefetch();
-        }
+        resources.requests.prefetch(self.queue.head_or_none());
         // Most have none.
         if let Some(unfinished) = resources.unfinished.find(self.unfinished[Direction::Reply as usize]) {
             prefetch_lines::<_, 1>(unfinished);

@@ -18,7 +18,7 @@ use std::ops::AddAssign;
 
 use crate::huge::{self, LARGE_BYTES};
 use crate::limits::KEY_NAME_BYTES_MAX;
-use crate::prefetch::{prefetch, prefetch_nth};
+use crate::prefetch::prefetch_nth;
 
 pub use name::{Name, NameRoom, SHORT_BYTES, Shape};
 use name::{is_long, same, short_of};
@@ -336,7 +336,7 @@ impl Top {
     /// next, and [`Top::prefetch_names`] for the last. Between one and the next there should be time for the memory to come.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        prefetch(&self.index[hash as usize & (self.index.len() - 1)]);
+        prefetch_nth(&self.index, hash as usize & (self.index.len() - 1));
     }
 
     /// See [`Top::prefetch`]. Tells of each hash which name it seems to be of.

@@ -26,14 +26,13 @@
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
 
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
-use crate::pool::Pool;
 use crate::units::Offset;
 
 use super::command::CommandId;
 use super::outline::{Line, Outline};
 use super::pairing::Proof;
 use super::queue::Queue;
-use super::request::Request;
+use super::requests::Requests;
 
 /// What the set rests on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -291,7 +290,7 @@ impl Candidates {
     }
 
     /// Begins with one candidate: the first of the queue.
-    pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Pool<Request>) {
+    pub fn begin(&mut self, basis: Basis, queue: &Queue, pool: &Requests) {
         self.basis = basis;
         self.struck_by_kind = 0;
         self.struck_age = 0;
@@ -303,7 +302,7 @@ impl Candidates {
     }
 
     /// A mark was put at the end of the queue, or the one there grew: what was there may be in it or behind it.
-    pub fn marked(&mut self, queue: &Queue, pool: &Pool<Request>) {
+    pub fn marked(&mut self, queue: &Queue, pool: &Requests) {
         self.read_marks(queue, pool);
         let position = queue.end().saturating_sub(1);
         if let (Some(candidate), Some(mark)) = (self.now.get(position), self.marks.last().copied()) {
@@ -312,7 +311,7 @@ impl Candidates {
         }
     }
 
-    fn read_marks(&mut self, queue: &Queue, pool: &Pool<Request>) {
+    fn read_marks(&mut self, queue: &Queue, pool: &Requests) {
         self.outline.follow(queue, pool);
         self.marks.clear();
         self.marks.extend(self.outline.from(0, queue, pool).filter_map(|(position, line)| {
@@ -327,7 +326,7 @@ impl Candidates {
         acknowledged: Offset,
         is_anchored: bool,
         queue: &Queue,
-        pool: &Pool<Request>,
+        pool: &Requests,
         Scratch(next): &mut Scratch,
         mut judge: impl FnMut(&Line, Option<&Line>) -> Verdict,
     ) {
@@ -376,19 +375,19 @@ impl Candidates {
     }
 
     /// A request was put at the end of the queue; it is read now, while it is at hand.
-    pub fn follow(&mut self, queue: &Queue, pool: &Pool<Request>) {
+    pub fn follow(&mut self, queue: &Queue, pool: &Requests) {
         self.outline.follow(queue, pool);
     }
 
     /// What the client had received when it sent the newest requests that end at or before `acknowledged`, and where the first
     /// of those is ([`Queue::newest`]).
-    pub fn newest(&mut self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+    pub fn newest(&mut self, acknowledged: Offset, queue: &Queue, pool: &Requests) -> Option<(Offset, u64)> {
         self.outline.follow(queue, pool);
         self.outline.newest(acknowledged, queue, pool)
     }
 
     /// Whether any candidate could be answered by a reply whose segment acknowledges so much.
-    pub fn can_take(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> bool {
+    pub fn can_take(&self, acknowledged: Offset, queue: &Queue, pool: &Requests) -> bool {
         queue.iter(pool).any(|(position, request)| {
             self.now.get(position).is_some()
                 && match request.stretch() {
@@ -407,7 +406,7 @@ impl Candidates {
         (fewest, most): (u64, u64),
         acknowledged: Offset,
         queue: &Queue,
-        pool: &Pool<Request>,
+        pool: &Requests,
         Scratch(next): &mut Scratch,
         doubt: impl Fn(Hidden) -> u8,
     ) {

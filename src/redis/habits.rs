@@ -56,8 +56,8 @@ impl Habit {
 
     /// So many requests of a burst were paired, of which the last one's reply ends at `end`.
     #[inline]
-    pub fn paired_of_burst(&mut self, count: u64, end: Offset) {
-        self.requests = u64::from(self.requests).saturating_add(count).min(u64::from(u8::MAX)) as u8;
+    pub fn paired_of_burst(&mut self, count: u32, end: Offset) {
+        self.requests = u32::from(self.requests).saturating_add(count).min(u32::from(u8::MAX)) as u8;
         self.answered_to = end;
     }
 

@@ -16,4 +16,5 @@ pub mod redact;
 pub mod replication;
 pub mod reply;
 pub mod request;
+pub mod requests;
 pub mod session;

@@ -7,12 +7,12 @@
 
 use std::collections::VecDeque;
 
-use crate::pool::Pool;
 use crate::units::Offset;
 
 use super::command::CommandId;
 use super::queue::{Queue, Stretch};
 use super::request::Request;
+use super::requests::Requests;
 
 /// One element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +29,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn of(handle: u32, pool: &Pool<Request>) -> Line {
+    fn of(handle: u32, pool: &Requests) -> Line {
         let request = pool.get(handle);
         let Request { end, received, command, .. } = *request;
         Line { end, received, command, is_mark: request.is_mark(), handle }
@@ -62,7 +62,7 @@ impl Outline {
     }
 
     /// Brings it up to date.
-    pub fn follow(&mut self, queue: &Queue, pool: &Pool<Request>) {
+    pub fn follow(&mut self, queue: &Queue, pool: &Requests) {
         while self.first < queue.first() && self.lines.pop_front().is_some() {
             self.first += 1;
         }
@@ -95,7 +95,7 @@ impl Outline {
         &'a self,
         position: u64,
         queue: &'a Queue,
-        pool: &'a Pool<Request>,
+        pool: &'a Requests,
     ) -> impl Iterator<Item = (u64, Line)> + use<'a> {
         let skipped = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.lines.len());
         let (first, end) = (self.first + skipped as u64, self.end());
@@ -111,14 +111,14 @@ impl Outline {
     }
 
     /// What a mark stands for now.
-    pub fn stretch(line: &Line, pool: &Pool<Request>) -> Option<Stretch> {
+    pub fn stretch(line: &Line, pool: &Requests) -> Option<Stretch> {
         if line.is_mark { pool.get(line.handle).stretch() } else { None }
     }
 
     /// The newest request that ends at or before `acknowledged`: what its client had received when it sent it, and the
     /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
     /// a mark stands before it.
-    pub fn newest(&self, acknowledged: Offset, queue: &Queue, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+    pub fn newest(&self, acknowledged: Offset, queue: &Queue, pool: &Requests) -> Option<(Offset, u64)> {
         if self.end() < queue.end() {
             return queue.newest(acknowledged, pool);
         }
@@ -177,7 +177,7 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
-    fn check(outline: &mut Outline, queue: &Queue, pool: &Pool<Request>, end: u64) {
+    fn check(outline: &mut Outline, queue: &Queue, pool: &Requests, end: u64) {
         outline.follow(queue, pool);
         for position in queue.first().saturating_sub(1)..queue.end() + 2 {
             let told: Vec<_> = outline.from(position, queue, pool).collect();
@@ -198,13 +198,13 @@ mod tests {
     proptest! {
         #[test]
         fn an_outline_has_what_the_queue_has_whenever_it_is_read(steps in steps(), room in 1usize..12) {
-            let (mut pool, mut queue, mut outline) = (Pool::new(100), Queue::default(), Outline::with_room(room));
+            let (mut pool, mut queue, mut outline) = (Requests::new(100), Queue::default(), Outline::with_room(room));
             let (mut end, mut received) = (0, 0);
             for step in steps {
                 match step {
                     Step::Push(bytes, more) => {
                         (end, received) = (end + bytes, received + more);
-                        let handle = pool.take(Request::new).unwrap();
+                        let handle = pool.take().unwrap();
                         let request = pool.get_mut(handle);
                         request.reset(&crate::redis::request::Shown { keys: false, payload_bytes: 0 });
                         (request.end, request.received) = (Offset(end), Offset(received));
@@ -221,7 +221,7 @@ mod tests {
                             is_answered: false,
                             holds_one: false,
                         };
-                        let handle = pool.take(Request::new).unwrap();
+                        let handle = pool.take().unwrap();
                         let request = pool.get_mut(handle);
                         request.reset(&crate::redis::request::Shown { keys: false, payload_bytes: 0 });
                         (request.end, request.received) = (at, Offset(received));

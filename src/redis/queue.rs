@@ -3,10 +3,11 @@
 //! The requests are in a pool; a queue is its two ends. Each element has a *position*, counted from the connection's first:
 //! [`Queue::first`] is that of the head. A mark ([`Stretch`]) says that requests may be hidden between its neighbours.
 
-use crate::pool::{NONE, Pool};
+use crate::pool::NONE;
 use crate::units::Offset;
 
 use super::request::Request;
+use super::requests::{Requests, Row};
 
 /// Bytes of the shortest request of a client that speaks multibulk: `*1\r\n$0\r\n\r\n`.
 const MULTIBULK_BYTES_MIN: u64 = 10;
@@ -67,11 +68,11 @@ pub struct Queue {
     first: u64,
 }
 
-/// The end of a queue, while requests come; the queue is told when no more do.
+/// Requests that come to the end of a queue, which is told when no more do.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
-    before: u32,
-    last: u32,
+    row: Row,
+    /// With those of the queue.
     length: u32,
 }
 
@@ -80,6 +81,14 @@ impl End {
     #[inline(always)]
     pub fn elements(&self) -> u32 {
         self.length
+    }
+
+    /// Takes a request of the pool, which comes next; `None` at the bound. Meanwhile none may be taken otherwise, or given back.
+    #[inline(always)]
+    pub fn take<'a>(&mut self, pool: &'a mut Requests) -> Option<&'a mut Request> {
+        let request = pool.take_next(&mut self.row)?;
+        self.length += 1;
+        Some(request)
     }
 }
 
@@ -135,30 +144,19 @@ impl Queue {
         (self.length > 0).then_some(self.tail)
     }
 
-    /// Asks for the memory of the second element, which is the first one when that has been answered, and of the third.
+    /// Asks for the memory of the second element, which is the first one when that has been answered.
     #[inline(always)]
-    pub fn prefetch_next_two(&self, pool: &Pool<Request>) {
+    pub fn prefetch_second(&self, pool: &Requests) {
         if self.length > 1
-            && let Some(request) = pool.find_near(self.head)
-            && let Some(second) = pool.find_near(request.next)
+            && let Some(first) = pool.find(self.head)
         {
-            second.prefetch();
-            self.prefetch_third(request, pool);
-        }
-    }
-
-    /// The same of the third, if it is known which one that is: the second one has not come yet, which says that.
-    #[inline(always)]
-    pub fn prefetch_third(&self, first: &Request, pool: &Pool<Request>) {
-        // Not asked: whether there is one can't be foretold. If there is none, another one is asked for.
-        if let Some(third) = pool.find_near(first.ahead) {
-            third.prefetch();
+            pool.prefetch(first.next);
         }
     }
 
     /// The request that was first has been answered.
     #[inline]
-    pub fn answered(&self, pool: &mut Pool<Request>) {
+    pub fn answered(&self, pool: &mut Requests) {
         if self.marks > 0
             && let Some(stretch) = self.head().and_then(|head| pool.get_mut(head).stretch_mut())
         {
@@ -167,7 +165,7 @@ impl Queue {
     }
 
     /// Whether all that was seen is answered, and all that was not belonged to the last request before it.
-    pub fn is_only_rest(&self, pool: &Pool<Request>) -> bool {
+    pub fn is_only_rest(&self, pool: &Requests) -> bool {
         let stretch = self.head().and_then(|head| pool.get(head).stretch());
         self.length == 1 && stretch.is_some_and(|stretch| stretch.is_rest && stretch.is_answered)
     }
@@ -189,15 +187,25 @@ impl Queue {
 
     /// Puts a request at the end.
     #[inline]
-    pub fn push(&mut self, handle: u32, pool: &mut Pool<Request>) {
-        let mut end = self.open_end();
-        self.push_at(&mut end, handle, pool);
-        self.close_end(end);
+    pub fn push(&mut self, handle: u32, pool: &mut Requests) {
+        pool.get_mut(handle).next = NONE;
+        self.append(handle, handle, pool);
+        self.length += 1;
+    }
+
+    /// Puts requests at the end, each of which is linked to the next; how many they are is left to the caller.
+    #[inline(always)]
+    fn append(&mut self, first: u32, last: u32, pool: &mut Requests) {
+        match self.tail().and_then(|tail| pool.find_mut(tail)) {
+            Some(tail) => tail.next = first,
+            None => self.head = first,
+        }
+        self.tail = last;
     }
 
     /// Puts a request into an empty queue.
     #[inline(always)]
-    pub fn push_first(&mut self, handle: u32, pool: &mut Pool<Request>) {
+    pub fn push_first(&mut self, handle: u32, pool: &mut Requests) {
         debug_assert!(self.is_empty());
         pool.get_mut(handle).next = NONE;
         self.head = handle;
@@ -207,34 +215,21 @@ impl Queue {
 
     /// Its end, to put several requests there, one after the other.
     #[inline(always)]
-    pub fn open_end(&self) -> End {
-        End { before: NONE, last: self.tail().unwrap_or(NONE), length: self.length }
+    pub fn open_end(&self, pool: &Requests) -> End {
+        End { row: pool.begin_row(), length: self.length }
     }
 
-    /// Puts a request at the end, and notes at the one before the last one that it is the second behind that, so that it can be asked
-    /// for.
+    /// No more come for now. At least one has.
     #[inline(always)]
-    pub fn push_at(&mut self, end: &mut End, handle: u32, pool: &mut Pool<Request>) {
-        pool.get_mut(handle).next = NONE;
-        match pool.find_mut(end.last) {
-            Some(last) => last.next = handle,
-            None => self.head = handle,
-        }
-        if let Some(before) = pool.find_mut(end.before) {
-            before.ahead = handle;
-        }
-        *end = End { before: end.last, last: handle, length: end.length + 1 };
-    }
-
-    /// No more come for now.
-    #[inline(always)]
-    pub fn close_end(&mut self, end: End) {
-        self.tail = end.last;
-        self.length = end.length;
+    pub fn close_end(&mut self, end: End, pool: &mut Requests) {
+        let End { row, length } = end;
+        self.append(pool.first_of(&row), row.last(), pool);
+        pool.end_row(&row, length - self.length);
+        self.length = length;
     }
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.
-    pub fn mark(&mut self, handle: u32, stretch: Stretch, pool: &mut Pool<Request>) {
+    pub fn mark(&mut self, handle: u32, stretch: Stretch, pool: &mut Requests) {
         pool.get_mut(handle).make_mark(stretch);
         self.push(handle, pool);
         self.marks += 1;
@@ -242,7 +237,7 @@ impl Queue {
 
     /// Takes the first one, which may be a mark; it is the caller's to give back.
     #[inline]
-    pub fn pop(&mut self, pool: &Pool<Request>) -> Option<u32> {
+    pub fn pop(&mut self, pool: &Requests) -> Option<u32> {
         let handle = self.head()?;
         let request = pool.get(handle);
         self.pop_request(request);
@@ -258,15 +253,23 @@ impl Queue {
         self.first += 1;
     }
 
+    /// So many were taken, each the first one, of which none is a mark; now `next` is the first one, or there is none.
+    #[inline(always)]
+    pub fn pop_row(&mut self, count: u32, next: u32) {
+        self.head = next;
+        self.length -= count;
+        self.first += u64::from(count);
+    }
+
     /// The one behind another.
     #[inline]
-    pub fn after(&self, handle: u32, pool: &Pool<Request>) -> Option<u32> {
+    pub fn after(&self, handle: u32, pool: &Requests) -> Option<u32> {
         let next = pool.get(handle).next;
         (next != NONE).then_some(next)
     }
 
     /// All elements with their positions, from the first on.
-    pub fn iter<'a>(&self, pool: &'a Pool<Request>) -> impl Iterator<Item = (u64, &'a Request)> + use<'a> {
+    pub fn iter<'a>(&self, pool: &'a Requests) -> impl Iterator<Item = (u64, &'a Request)> + use<'a> {
         let (mut handle, mut position) = (self.head, self.first);
         std::iter::from_fn(move || {
             (handle != NONE).then(|| {
@@ -281,7 +284,7 @@ impl Queue {
     /// The newest request that ends at or before `acknowledged`: what its client had received when it sent it, and the
     /// position of the first of those that it sent together, having received as much. `None` if it is not known which that is:
     /// a mark stands before it.
-    pub fn newest(&self, acknowledged: Offset, pool: &Pool<Request>) -> Option<(Offset, u64)> {
+    pub fn newest(&self, acknowledged: Offset, pool: &Requests) -> Option<(Offset, u64)> {
         let mut group: Option<(Offset, u64)> = None;
         let (mut is_known, mut behind_mark) = (true, false);
         for (position, request) in self.iter(pool) {
@@ -306,8 +309,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn push(queue: &mut Queue, pool: &mut Pool<Request>, end: u64, received: u64) {
-        let handle = pool.take(Request::new).unwrap();
+    fn push(queue: &mut Queue, pool: &mut Requests, end: u64, received: u64) {
+        let handle = pool.take().unwrap();
         pool.get_mut(handle).end = Offset(end);
         pool.get_mut(handle).received = Offset(received);
         queue.push(handle, pool);
@@ -315,7 +318,7 @@ mod tests {
 
     #[test]
     fn positions_count_on_whatever_is_taken() {
-        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
         for n in 1..=3 {
             push(&mut queue, &mut pool, n * 10, 0);
         }
@@ -328,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_newest_group_is_what_was_sent_with_the_same_knowledge() {
-        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
         for (end, received) in [(10, 0), (20, 5), (30, 5), (40, 7)] {
             push(&mut queue, &mut pool, end, received);
         }
@@ -365,14 +368,14 @@ mod tests {
         holds_one: false,
     };
 
-    fn mark(queue: &mut Queue, pool: &mut Pool<Request>) {
-        let handle = pool.take(Request::new).unwrap();
+    fn mark(queue: &mut Queue, pool: &mut Requests) {
+        let handle = pool.take().unwrap();
         queue.mark(handle, REST, pool);
     }
 
     #[test]
     fn which_is_the_newest_group_is_not_known_where_a_mark_stands_before_it() {
-        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
         push(&mut queue, &mut pool, 10, 0);
         mark(&mut queue, &mut pool);
         for (end, received) in [(20, 0), (30, 0), (40, 7)] {
@@ -384,7 +387,7 @@ mod tests {
 
     #[test]
     fn only_the_mark_that_is_first_is_told_of_an_answer_and_with_others_behind_it_is_not_all() {
-        let (mut queue, mut pool) = (Queue::default(), Pool::new(16));
+        let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
         mark(&mut queue, &mut pool);
         assert!(!queue.is_only_rest(&pool));
         queue.answered(&mut pool);

@@ -13,7 +13,6 @@ pub use visitor::RequestVisitor;
 
 use crate::limits::{ARGUMENTS_BYTES_MAX, NOTES_BYTES_MAX, PENDING_PER_CONNECTION_MAX};
 use crate::pool::NONE;
-use crate::prefetch::prefetch_lines;
 use crate::units::{Offset, Timestamp};
 
 use super::arguments::{self, Argument, BRIEF_BYTES, Brief, ENTRY_HEADER_BYTES, LONGER_BYTES, List};
@@ -81,7 +80,7 @@ enum Noted {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Request {
-    /// The next one in its connection's queue.
+    /// The next one in its connection's queue, or of those that nobody holds.
     pub(super) next: u32,
     /// Earlier requests that were outstanding at t2.
     pub pipeline: u32,
@@ -109,8 +108,6 @@ pub struct Request {
     pub args: u32,
     /// Keys among them.
     pub keys: u32,
-    /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
-    pub(super) ahead: u32,
     brief: Brief<BRIEF_BYTES>,
     late: Late,
 }
@@ -301,7 +298,6 @@ impl Request {
             flags: Flags::default(),
             args: 0,
             keys: 0,
-            ahead: NONE,
             standing: Standing::Other,
             form: Form::Streamed,
             brief: Brief::EMPTY,
@@ -331,10 +327,10 @@ impl Request {
         size_of::<Request>() + size_of::<Room>() + NOTES_BYTES_MAX + shown.arguments_bytes_max()
     }
 
-    /// Asks for the memory of all but the draft.
+    /// The next one in its connection's queue, or [`NONE`].
     #[inline(always)]
-    pub fn prefetch(&self) {
-        prefetch_lines::<_, 2>(self);
+    pub fn next(&self) -> u32 {
+        self.next
     }
 
     /// The arguments as they may be shown, see [`arguments`].

@@ -76,8 +76,8 @@ impl Connection {
         }
         let (begin, end) = (reply.begin, from.plus(length as u64));
         let bytes_of_it = end.distance_from(begin) as usize;
-        let answer = Answer { kind: Kind::Bulk, begin, end, bytes: bytes_of_it, t3: reply.t3, ack: reply.ack };
-        self.queue.prefetch_next_two(&resources.requests);
+        let answer = Answer { kind: Kind::Bulk, begin, bytes: bytes_of_it, t3: reply.t3, ack: reply.ack };
+        self.queue.prefetch_second(&resources.requests);
         if !self.answer_usual(&answer, time, resources, recorder) {
             return 0;
         }
@@ -99,14 +99,14 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> usize {
-        self.queue.prefetch_next_two(&resources.requests);
+        self.queue.prefetch_second(&resources.requests);
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
         let Some((kind, behind)) = scalar(bytes) else { return 0 };
         let length = bytes.len() - behind.len();
         let end = from.plus(length as u64);
-        let answer = Answer { kind, begin: from, end, bytes: length, t3: time, ack };
+        let answer = Answer { kind, begin: from, bytes: length, t3: time, ack };
         if !self.answer_usual(&answer, time, resources, recorder) {
             return 0;
         }
@@ -128,7 +128,7 @@ impl Connection {
             [] => (0, 0),
             _ => self.usual_replies_behind(behind, from, ack, time, resources, recorder),
         };
-        self.answered_usual(1 + replies, time, resources, recorder);
+        self.answered_usual(1 + u64::from(replies), time, resources, recorder);
         taken
     }
 
@@ -142,72 +142,58 @@ impl Connection {
         time: Timestamp,
         resources: &mut Resources,
         recorder: &mut R,
-    ) -> (usize, u64) {
+    ) -> (usize, u32) {
         debug_assert!(self.previous <= time, "of a connection time does not go backwards");
         let Resources { requests, counters, labels, .. } = &mut *resources;
         recorder.come_behind(&self.identity, time, counters);
-        let first = self.queue.first();
-        // Those before it the habit knows of.
-        let mut noted = first;
-        let (end, mut rest) = (from.plus(bytes.len() as u64), bytes);
+        let (mut begin, mut rest) = (from, bytes);
+        let first = self.queue.head_or_none();
+        let (mut last, mut next) = (NONE, first);
+        // Paired ones that the habit knows of, and those behind them.
+        let (mut noted, mut others) = (0, 0);
         while !rest.is_empty() {
             let Some((kind, behind)) = scalar(rest) else { break };
-            let [begin, end] = [rest, behind].map(|rest| end.before(rest.len() as u64));
-            let answer = Answer { kind, begin, end, bytes: rest.len() - behind.len(), t3: time, ack };
-            let head = self.queue.head_or_none();
-            let Some(request) = requests.find(head) else { break };
-            if !request.is_simple() {
+            let Some(request) = requests.find(next) else { break };
+            let answer = Answer { kind, begin, bytes: rest.len() - behind.len(), t3: time, ack };
+            if !answer.is_of(request) {
+                break;
+            }
+            (last, next) = (next, request.next());
+            requests.prefetch(next);
+            if self.habit.is_of_burst(request.received) {
+                others += 1;
+            } else {
                 cold_path();
-                if !self.answer_other(request, &{ answer }, &mut noted, labels, counters, recorder) {
-                    break;
-                }
-            } else if answer.is_of(request) {
-                self.queue.prefetch_third(request, requests);
-                if !self.habit.is_of_burst(request.received) {
-                    cold_path();
-                    self.note_burst(&mut noted, request.received, end);
-                }
-                self.queue.pop_request(request);
+                self.note_burst(request.received, answer.end());
+                noted += others + 1;
+                others = 0;
+            }
+            if request.is_simple() {
                 let reply = answer.facts(time);
                 recorder.decided_behind(&self.exchange(request, &reply, time, labels), counters);
             } else {
-                break;
+                cold_path();
+                debug_assert!(!request.has_timed_out(), "only one that waited first when it did has");
+                self.decided_otherwise(request, &{ answer }, time, time, labels, counters, recorder);
             }
-            requests.give_back(head);
+            begin = answer.end();
             rest = behind;
         }
-        self.habit.paired_of_burst(self.queue.first() - noted, end.before(rest.len() as u64));
-        (bytes.len() - rest.len(), self.queue.first() - first)
-    }
-
-    /// One behind the first reply, if it is of the request that waits first, which is not simple; answers whether it is.
-    #[inline(never)]
-    fn answer_other<R: Recorder>(
-        &mut self,
-        request: &Request,
-        answer: &Answer,
-        noted: &mut u64,
-        labels: &Pool<Labels>,
-        counters: &mut Counters,
-        recorder: &mut R,
-    ) -> bool {
-        debug_assert!(!request.has_timed_out(), "only one that waited first when it did has");
-        let is_it = answer.is_of(request);
-        if is_it {
-            self.note_burst(noted, request.received, answer.end);
-            self.queue.pop_request(request);
-            self.decided_otherwise(request, answer, answer.t3, answer.t3, labels, counters, recorder);
+        let count = noted + others;
+        if count > 0 {
+            self.queue.pop_row(count, next);
+            requests.give_back_row(first, last, count);
+            self.habit.paired_of_burst(others, begin);
         }
-        is_it
+        (bytes.len() - rest.len(), count)
     }
 
-    /// The request that waits first is paired with its reply, which ends at `end`, and is of another burst than those before. These were
-    /// not answered when it was sent, as their replies came with this one; so that is all that the habit has to know of them. Of what is
-    /// before position `noted` it knows. Not inlined: so that is not kept at hand.
+    /// A request is paired with its reply, which ends at `end`, and is of another burst than those before. These were not answered when it
+    /// was sent, as their replies came with this one; so that is all that the habit has to know of them. Not inlined: so that is not kept
+    /// at hand.
     #[inline(never)]
-    fn note_burst(&mut self, noted: &mut u64, received: Offset, end: Offset) {
+    fn note_burst(&mut self, received: Offset, end: Offset) {
         self.habit.paired(received, end);
-        *noted = self.queue.first() + 1;
     }
 
     /// A request with its reply, between which and the one before, at `previous`, nothing came.
@@ -248,7 +234,7 @@ impl Connection {
         if !is_simple && request.has_timed_out() || !answer.is_of(request) {
             return false;
         }
-        self.habit.paired(request.received, answer.end);
+        self.habit.paired(request.received, answer.end());
         self.queue.pop_request(request);
         if is_simple {
             let reply = answer.facts(time);
@@ -310,18 +296,23 @@ const LONG_BYTES: usize = 512;
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     kind: Kind,
-    /// Its place.
-    begin: Offset,
-    end: Offset,
-    /// From there to there.
-    bytes: usize,
     /// Its first byte.
+    begin: Offset,
+    /// Its bytes.
+    bytes: usize,
+    /// When the first of them came.
     t3: Timestamp,
     /// What the segment with that acknowledged.
     ack: Offset,
 }
 
 impl Answer {
+    /// Behind its last byte.
+    #[inline(always)]
+    fn end(&self) -> Offset {
+        self.begin.plus(self.bytes as u64)
+    }
+
     /// Whether it answers the request that waits first, and nothing but that is to be done about it.
     #[inline(always)]
     fn is_of(&self, request: &Request) -> bool {

@@ -3,9 +3,9 @@
 use crate::connection::scarcity::SHARE;
 use crate::connection::{Connection, Exhausted, Resources};
 use crate::counters::{Counter, Counters};
-use crate::pool::Pool;
 use crate::redis::request::Request;
 use crate::redis::request::usual::{Begun, UsualCommands, UsualRequest};
+use crate::redis::requests::Requests;
 use crate::units::{Offset, Timestamp};
 
 impl Connection {
@@ -27,7 +27,7 @@ impl Connection {
         if !self.queue.is_empty() || !found.rest.is_empty() {
             return self.usual_requests_in_a_row(bytes, found.begun, from, came, usual, requests, counters);
         }
-        let Some(handle) = requests.take(Request::new) else { return 0 };
+        let Some(handle) = requests.take() else { return 0 };
         let end = from.plus(bytes.len() as u64);
         came.fill(requests.get_mut(handle), &found, from, end, self.requests, 0);
         self.queue.push_first(handle, requests);
@@ -47,10 +47,10 @@ impl Connection {
         from: Offset,
         came: Came,
         usual: &UsualCommands,
-        requests: &mut Pool<Request>,
+        requests: &mut Requests,
         counters: &mut Counters,
     ) -> usize {
-        let mut queue_end = self.queue.open_end();
+        let mut queue_end = self.queue.open_end(requests);
         // Those that wait no more; no marks are between them.
         let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
         let mut queue_max = FEW_WAIT;
@@ -58,16 +58,16 @@ impl Connection {
         while let Some(found) = usual.read_like(begun, rest) {
             let pipeline = queue_end.elements();
             if pipeline >= queue_max {
-                queue_max = self.queue_max(pipeline, requests);
+                let left = requests.left() - (pipeline - self.queue.elements());
+                queue_max = self.queue_max(pipeline, left);
                 if pipeline >= queue_max {
                     break;
                 }
             }
-            let Some(handle) = requests.take(Request::new) else { break };
+            let Some(request) = queue_end.take(requests) else { break };
             let [begin, end] = [rest, found.rest].map(|rest| all_end.before(rest.len() as u64));
             let index = answered.wrapping_add(u64::from(pipeline));
-            came.fill(requests.get_mut(handle), &found, begin, end, index, pipeline);
-            self.queue.push_at(&mut queue_end, handle, requests);
+            came.fill(request, &found, begin, end, index, pipeline);
             (rest, begun) = (found.rest, found.begun);
         }
         let taken = u64::from(queue_end.elements() - self.queue.elements());
@@ -77,7 +77,7 @@ impl Connection {
                 self.head_at = came.time;
             }
             self.requests += taken;
-            self.queue.close_end(queue_end);
+            self.queue.close_end(queue_end, requests);
         }
         bytes.len() - rest.len()
     }

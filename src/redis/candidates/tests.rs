@@ -27,7 +27,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// A connection as it is in truth, and as its candidates see it.
 struct Scene {
-    pool: Pool<Request>,
+    pool: Requests,
     queue: Queue,
     candidates: Candidates,
     scratch: Scratch,
@@ -42,7 +42,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let (pool, queue, mut candidates) = (Pool::new(4096), Queue::default(), Candidates::new());
+        let (pool, queue, mut candidates) = (Requests::new(4096), Queue::default(), Candidates::new());
         candidates.begin(Basis::Certain, &queue, &pool);
         Scene {
             pool,
@@ -68,7 +68,7 @@ impl Scene {
             self.pool.get_mut(tail).stretch_mut().unwrap().to = to;
             self.candidates.marked(&self.queue, &self.pool);
         } else {
-            let handle = self.pool.take(Request::new).unwrap();
+            let handle = self.pool.take().unwrap();
             self.pool.get_mut(handle).end = to;
             if hidden {
                 let stretch = Stretch {
