@@ -320,6 +320,12 @@ impl<'a> Exchange<'a> {
         show(&Exchange { reply: reply.as_ref(), ..*self })
     }
 
+    /// Whether anything is known of the client.
+    #[inline(always)]
+    pub fn has_labels(&self) -> bool {
+        *self.labels.0 != NONE
+    }
+
     /// What is known of the client.
     #[inline(always)]
     pub fn labels(&self) -> Option<&'a Labels> {

@@ -63,7 +63,7 @@ struct Use {
 }
 
 impl Use {
-    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort(0) };
+    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort::of_facts(0) };
 }
 
 /// Uses that are looked up, and counted, together. When a group has come, the place in the table is asked for of each of its
@@ -82,9 +82,8 @@ const MISS: u8 = 8;
 /// It depends on the reply whether it is a hit or a miss.
 const ASKS: u8 = 16;
 
-/// Bits of a key's role.
-const ROLE_BITS: u32 = 6;
-const ROLES: usize = 1 << ROLE_BITS;
+/// Roles that there may be: as many as their bits tell apart.
+const ROLES: usize = 1 << 6;
 
 /// Facts of a use by the bits of its key's role.
 const FACTS: [u8; ROLES] = {
@@ -103,38 +102,44 @@ const FACTS: [u8; ROLES] = {
     facts
 };
 
-/// What kind of use one is: which facts it has, by the reply to its request and its key's role, of which it is the only one, or as
+/// What kind of use one is: which facts it has, by its key's role and the reply to its request, of which it is the only one, or as
 /// such.
 #[derive(Clone, Copy, Debug)]
-struct Sort(u16);
+struct Sort([u8; 2]);
 
-/// Sorts that there may be: 16 times as many as roles.
-const SORTS: usize = 16 * ROLES;
-/// Those that are no kinds of replies are facts as such.
-const AS_SUCH: usize = 15;
-const _: () = assert!(Kind::ALL.len() <= AS_SUCH);
+/// Numbers that sorts may have.
+const SORTS: usize = 16 << u8::BITS;
+/// What is no kind of reply.
+const AS_SUCH: u8 = 15;
+const _: () = assert!(Kind::ALL.len() <= AS_SUCH as usize);
 
 impl Sort {
     /// Of a request's only key; the reply is no array, into which is to be looked.
     #[inline(always)]
     fn of_reply(reply: Kind, role: KeyRole) -> Sort {
         debug_assert!(reply != Kind::Array);
-        Sort((reply as u16) << ROLE_BITS | u16::from(role.bits()))
+        Sort([role.bits(), reply as u8])
     }
 
     /// Of these facts.
-    fn of_facts(facts: u8) -> Sort {
-        Sort((AS_SUCH as u16) << ROLE_BITS | u16::from(facts))
+    const fn of_facts(facts: u8) -> Sort {
+        Sort([facts, AS_SUCH])
+    }
+
+    /// Its number.
+    #[inline(always)]
+    fn number(self) -> usize {
+        usize::from(u16::from_le_bytes(self.0)) % SORTS
     }
 }
 
-/// What a use adds to a tally's reads, writes, hits and misses, by its sort.
+/// What a use adds to a tally's reads, writes, hits and misses, by its sort's number.
 static ADDED: [[u32; 4]; SORTS] = {
     let mut added = [[0; 4]; SORTS];
     let mut sort = 0;
     while sort < SORTS {
-        let (number, bits) = (sort / ROLES, sort % ROLES);
-        let facts = if number == AS_SUCH {
+        let (number, bits) = (sort >> u8::BITS, sort % ROLES);
+        let facts = if number == AS_SUCH as usize {
             bits as u8
         } else if number >= Kind::ALL.len() {
             0
@@ -350,7 +355,11 @@ impl KeyStatistics {
             }
         };
         self.keys.prefetch(hash);
-        self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, sort };
+        let place = &mut self.waiting.as_flattened_mut()[at];
+        *place = Use { hash, metrics, likely: Likely::NONE, shape, sort: place.sort };
+        // Byte by byte: so they need not be put together before.
+        place.sort.0[0] = sort.0[0];
+        place.sort.0[1] = sort.0[1];
         self.come += 1;
         if self.come.is_multiple_of(GROUP as u64) {
             cold_path();
@@ -470,7 +479,7 @@ fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
 /// What a use adds.
 #[inline(always)]
 fn added(metrics: &[u32; 4], sort: Sort) -> Lately {
-    Lately::new(*metrics, ADDED[usize::from(sort.0) % SORTS])
+    Lately::new(*metrics, ADDED[sort.number()])
 }
 
 /// Keeps of the name of a key what there is room for; answers the hash of all of it.

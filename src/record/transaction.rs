@@ -364,6 +364,10 @@ impl RecordBatch {
 
     /// Empties the batch, keeping its memory.
     pub fn clear(&mut self) {
+        if !self.rare.is_empty() {
+            let Transactions { places, taken } = &mut self.transactions;
+            places[..*taken].iter_mut().for_each(|place| place.rare = Transaction::NOTHING_RARE);
+        }
         self.introduced.clear();
         self.transactions.taken = 0;
         self.rare.clear();
@@ -375,10 +379,10 @@ impl RecordBatch {
 pub struct Texts<'b>(&'b mut Text);
 
 impl Texts<'_> {
-    /// Appends them. The transaction has nothing else, until [`RecordBatch::add`].
+    /// Appends them. The transaction has nothing else, until [`RecordBatch::add`]: no place has when it is taken.
     #[inline(always)]
     pub fn list(self, arguments: Listed<'_>, place: &mut Transaction) {
-        place.rare = Transaction::NOTHING_RARE;
+        debug_assert_eq!(place.rare, Transaction::NOTHING_RARE);
         place.text_at = self.0.taken;
         place.arguments_len = self.0.append(arguments);
     }

@@ -84,7 +84,7 @@ impl Records {
         let request = exchange.request;
         // Looked at before anything is written, so that all that is known goes from where it is into the record. What is brief is of
         // a command that is known.
-        if exchange.labels().is_none()
+        if !exchange.has_labels()
             && exchange.parent.is_none()
             && let Some(brief) = brief
         {
