@@ -344,8 +344,8 @@ impl KeyStatistics {
             // Most names are so short that they are copied as their two ends, which may overlap.
             (Some(first), Some(last)) if key.name.len() <= SHORT_BYTES => {
                 let hash = self.seed.of_bytes(key.name);
-                name[..SHORT_BYTES].fill(0);
                 name[..8].copy_from_slice(first);
+                name[8..SHORT_BYTES].fill(0);
                 name[key.name.len() - 8..key.name.len()].copy_from_slice(last);
                 (hash, Shape::new(key.name.len(), key.is_cut))
             }

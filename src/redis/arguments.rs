@@ -214,6 +214,12 @@ impl<const BYTES: usize> Brief<BYTES> {
         true
     }
 
+    /// Words of its request.
+    #[inline(always)]
+    pub fn args(&self) -> u32 {
+        2 + u32::from(self.hidden)
+    }
+
     /// The name of the key, and what the command does with it.
     #[inline(always)]
     pub fn key(&self) -> (&[u8], KeyRole) {

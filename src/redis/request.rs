@@ -104,10 +104,9 @@ pub struct Request {
     pub flags: Flags,
     standing: Standing,
     form: Form,
-    /// Words, the command's counted.
-    pub args: u32,
-    /// Keys among them.
-    pub keys: u32,
+    /// Words, the command's counted, and keys among them. Of a brief one its list tells.
+    args: u32,
+    keys: u32,
     brief: Brief<BRIEF_BYTES>,
     late: Late,
 }
@@ -342,6 +341,18 @@ impl Request {
         }
     }
 
+    /// Words, the command's counted.
+    #[inline]
+    pub fn args(&self) -> u32 {
+        if self.form == Form::Brief { self.brief.args() } else { self.args }
+    }
+
+    /// Keys among them.
+    #[inline]
+    pub fn keys(&self) -> u32 {
+        if self.form == Form::Brief { 1 } else { self.keys }
+    }
+
     /// The same, of one of the usual form that is short; it has no notes.
     #[inline(always)]
     pub fn brief(&self) -> Option<&Brief<BRIEF_BYTES>> {
@@ -422,7 +433,7 @@ impl Request {
 
     /// Makes an empty one a mark, see [`super::queue::Queue::mark`].
     pub fn make_mark(&mut self, stretch: Stretch) {
-        debug_assert!(!self.is_usual() && self.args == 0);
+        debug_assert!(!self.is_usual() && self.args() == 0);
         self.late.stretch = Some(stretch);
     }
 
@@ -515,7 +526,7 @@ impl Request {
     /// arguments.
     #[inline]
     pub fn is_known(&self, table: &CommandTable, act: Act) -> bool {
-        let is_complete = self.args > 0;
+        let is_complete = self.args() > 0;
         self.is_named(table) && (is_complete || act.is_countable() && act != Act::Hello)
     }
 

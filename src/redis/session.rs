@@ -422,12 +422,12 @@ impl Session {
     /// Whether a command ends all subscriptions while it is not known how many there are.
     #[inline]
     pub fn unsubscribes_unknown(&self, act: Act, request: &Request) -> bool {
-        !self.has(Session::KNOWN) && matches!(act, Act::Unsubscribe(_)) && request.args == 1
+        !self.has(Session::KNOWN) && matches!(act, Act::Unsubscribe(_)) && request.args() == 1
     }
 
     /// How many confirmations a subscription command gets, at the moment at which it is executed.
     pub fn confirmations(&self, act: Act, request: &Request, subscriptions: Subscriptions) -> u32 {
-        let named = request.args.saturating_sub(1);
+        let named = request.args().saturating_sub(1);
         match act {
             Act::Unsubscribe(topic) if named == 0 => match topic {
                 Topic::Channel => subscriptions.channels.max(1),

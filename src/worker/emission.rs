@@ -90,8 +90,10 @@ impl Records {
         {
             let Some((place, texts)) = self.batch.place() else { return false };
             // Its times are known, and so is when it ended.
-            let ended = reply.t4.max(request.t2);
-            fill(place, exchange, Some(reply), Some(times), request_bytes, ended, brief.key_place());
+            let ended = Timestamp(request.t2.0.wrapping_add(times.latency()));
+            debug_assert_eq!(ended, reply.t4.max(request.t2));
+            let has = Words { args: brief.args(), keys: 1, key: brief.key_place() };
+            fill(place, exchange, Some(reply), Some(times), request_bytes, ended, has);
             texts.list(Listed::Brief(brief), place);
             return true;
         }
@@ -125,7 +127,8 @@ impl Records {
         let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
         let end = if ended.is_known() { ended } else { request.t1 };
         let Some((place, texts)) = self.batch.place() else { return false };
-        fill(place, exchange, reply, times, request.bytes(), end, key);
+        let has = Words { args: request.args(), keys: request.keys(), key };
+        fill(place, exchange, reply, times, request.bytes(), end, has);
         texts.list(arguments, place);
         let script = request.noted_script().filter(|_| may_show);
         self.append_rare(exchange, error, script);
@@ -186,6 +189,16 @@ pub(super) fn may_show(request: &Request, is_answered: bool, error: Option<&Erro
     request.command.is_known() || redact::is_named(is_answered, error.map(ErrorCode::as_str))
 }
 
+/// What words a request has.
+struct Words {
+    /// So many, the command's counted.
+    args: u32,
+    /// Keys among them.
+    keys: u32,
+    /// The first one.
+    key: KeyPlace,
+}
+
 /// Fills a record but for its texts, field after field in its place: they are too many for registers.
 #[inline(always)]
 fn fill(
@@ -195,7 +208,7 @@ fn fill(
     made: Option<Times>,
     bytes: u64,
     ended: Timestamp,
-    key_place: KeyPlace,
+    has: Words,
 ) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.
@@ -226,8 +239,8 @@ fn fill(
     *times = made;
     *request_bytes = bytes;
     *reply_bytes = facts.map_or(0, |facts| facts.bytes);
-    *args = request.args;
-    *keys = request.keys;
+    *args = has.args;
+    *keys = has.keys;
     *pipeline = request.pipeline;
     *db = *exchange.db;
     *command = request.command;
@@ -235,7 +248,7 @@ fn fill(
     *outcome = exchange.outcome();
     *reply = facts.map(|facts| facts.kind);
     *end = ended;
-    *key = key_place;
+    *key = has.key;
 }
 
 /// Whether a reply repeats what other clients sent.

@@ -250,14 +250,14 @@ fn count_keys(
     counters: &mut Counters,
 ) {
     let Exchange { request, reply, .. } = *exchange;
-    if request.keys == 0 || !may_tell_keys(request, reply.is_some(), error) {
+    if request.keys() == 0 || !may_tell_keys(request, reply.is_some(), error) {
         return;
     }
     let counts = !request.flags.has(Flags::LATE);
     let keyed = KeyedRequest {
         command: request.command,
         arguments: &request.arguments(),
-        keys: request.keys,
+        keys: request.keys(),
         has_gap: request.flags.has(Flags::GAP),
         request_bytes: if counts { request.bytes() } else { 0 },
         reply_bytes: reply.map_or(0, |reply| reply.bytes),

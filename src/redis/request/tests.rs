@@ -45,8 +45,8 @@ fn request(bytes: &[u8], shown: Shown) -> Request {
     for at in 0..bytes.len() {
         let cut = cut(bytes, at, shown);
         assert_eq!(
-            (list(&cut), cut.keys, arguments::slot(&list(&cut))),
-            (list(&whole), whole.keys, arguments::slot(&list(&whole))),
+            (list(&cut), cut.keys(), arguments::slot(&list(&cut))),
+            (list(&whole), whole.keys(), arguments::slot(&list(&whole))),
             "cut at {at}"
         );
         assert_eq!((cut.command, cut.flags), (whole.command, whole.flags), "cut at {at}");
@@ -76,14 +76,14 @@ fn row_44_every_key_is_kept_with_what_the_command_does_to_it() {
     assert!(role("GETDEL k").deletes_data() && !role("GET k").writes());
     let binary = request(b"*2\r\n$3\r\nGET\r\n$3\r\n\xff\r\n\r\n", KEYS);
     assert_eq!(keys(&list(&binary)).next().map(|key| key.name), Some(&b"\xff\r\n"[..]), "keys are bytes");
-    assert_eq!(sent("SPUBLISH channel m", KEYS).keys, 0, "a channel is no key");
+    assert_eq!(sent("SPUBLISH channel m", KEYS).keys(), 0, "a channel is no key");
 }
 
 #[test]
 fn row_32_keys_of_scripts_are_those_that_are_announced() {
     let eval = sent("EVALSHA 55c2 2 a b c", KEYS);
-    assert_eq!((key_names(&eval), eval.keys), ("a b".to_owned(), 2));
-    assert_eq!(sent("EVALSHA 55c2 0 c", KEYS).keys, 0);
+    assert_eq!((key_names(&eval), eval.keys()), ("a b".to_owned(), 2));
+    assert_eq!(sent("EVALSHA 55c2 0 c", KEYS).keys(), 0);
 }
 
 #[test]
@@ -97,23 +97,23 @@ fn row_45_the_slot_is_that_of_the_first_key_that_remains() {
 #[test]
 fn what_turns_out_to_be_no_key_is_shown_as_any_other_argument() {
     let union = sent("ZUNIONSTORE d 9 a b", KEYS);
-    assert_eq!((union.keys, arguments::slot(&list(&union))), (0, None));
+    assert_eq!((union.keys(), arguments::slot(&list(&union))), (0, None));
     assert!(iter(&list(&union)).skip(1).all(|argument| argument == Argument::Hidden));
     assert_eq!(iter(&list(&union)).count(), 5);
     let union = sent("ZUNIONSTORE d 9 a", FULL);
     assert_eq!(iter(&list(&union)).nth(1), Some(Argument::Value(b"d")));
     let sort = sent("SORT k STORE a LIMIT 0 1 STORE b", KEYS);
-    assert_eq!((key_names(&sort), sort.keys), ("k b".to_owned(), 2));
+    assert_eq!((key_names(&sort), sort.keys()), ("k b".to_owned(), 2));
 }
 
 #[test]
 fn an_inline_command_has_the_keys_of_a_multibulk_one() {
     let pop = request(b"BLPOP a b 0\r\n", KEYS);
-    assert_eq!((key_names(&pop), pop.keys), ("a b".to_owned(), 2));
+    assert_eq!((key_names(&pop), pop.keys()), ("a b".to_owned(), 2));
     assert_eq!(iter(&list(&pop)).last(), Some(Argument::Hidden));
     let read = request(b"XREAD STREAMS a b \"0\" 0\n", KEYS);
-    assert_eq!((key_names(&read), read.keys), ("a b".to_owned(), 2));
-    assert_eq!(request(b"MSET a\r\n", KEYS).keys, 0, "fewer words than it must have");
+    assert_eq!((key_names(&read), read.keys()), ("a b".to_owned(), 2));
+    assert_eq!(request(b"MSET a\r\n", KEYS).keys(), 0, "fewer words than it must have");
 }
 
 #[test]
@@ -121,12 +121,12 @@ fn keys_are_counted_beyond_those_that_the_list_has_room_for() {
     let names: Vec<String> = (0..1000).map(|number| format!("key:{number}")).collect();
     let words: Vec<&str> = std::iter::once("DEL").chain(names.iter().map(String::as_str)).collect();
     let many = cut(&multibulk(&words), 0, KEYS);
-    assert_eq!(many.keys, 1000);
+    assert_eq!(many.keys(), 1000);
     assert!(keys(&list(&many)).count() > 10 && list(&many).len() <= KEYS.arguments_bytes_max());
     // The list is full before the first STORE: nothing that is kept may be taken back for the second one.
     let patterns = "GET x ".repeat(200);
     let sort = cut(&multibulk(&format!("SORT k {patterns}STORE a STORE b").split(' ').collect::<Vec<_>>()), 0, KEYS);
-    assert_eq!((key_names(&sort), sort.keys), ("k".to_owned(), 2));
+    assert_eq!((key_names(&sort), sort.keys()), ("k".to_owned(), 2));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn row_43_the_first_argument_of_an_unknown_command_is_its_key_by_a_marked_guess(
     assert_eq!(search.command, CommandId::UNKNOWN);
     let guess = Key { name: b"idx", is_cut: false, role: KeyRole::UNKNOWN };
     assert_eq!(keys(&list(&search)).collect::<Vec<_>>(), [guess]);
-    assert!(search.flags.has(Flags::KEY_GUESSED) && arguments::slot(&list(&search)).is_some() && search.keys == 1);
+    assert!(search.flags.has(Flags::KEY_GUESSED) && arguments::slot(&list(&search)).is_some() && search.keys() == 1);
     assert!(!sent("GET k", KEYS).flags.has(Flags::KEY_GUESSED));
 }
 
@@ -150,7 +150,7 @@ fn row_70_nothing_is_guessed_where_a_password_could_be_shown() {
         b"Cookie: hunter2; b=c; d=e\r\n",
     ] {
         let request = request(bytes, KEYS);
-        assert!(request.keys == 0 && !request.flags.has(Flags::KEY_GUESSED));
+        assert!(request.keys() == 0 && !request.flags.has(Flags::KEY_GUESSED));
         assert_eq!(memchr::memmem::find(&list(&request), b"hunter2"), None, "{:?}", list(&request));
     }
 }
@@ -208,7 +208,7 @@ fn row_70_no_key_is_guessed_for_a_command_whose_name_misses_bytes() {
     parser.feed(b"*3\r\n$4\r\nA", &mut visitor);
     parser.skip(1, &mut visitor).unwrap();
     parser.feed(b"TH\r\n$5\r\nalice\r\n$7\r\nhunter2\r\n", &mut visitor);
-    assert_eq!((request.args, request.keys), (3, 0));
+    assert_eq!((request.args(), request.keys()), (3, 0));
     assert!(iter(&list(&request)).all(|argument| argument == Argument::Hidden));
 }
 
@@ -243,7 +243,7 @@ fn the_usual_way_reads_what_the_parser_reads() {
                     let named = (usize::from(place.at), usize::from(place.length));
                     assert_eq!(Some(named), arguments::key_behind_words(&list(&usual)), "{words:?}");
                 }
-                assert_eq!((usual.command, usual.args, usual.keys), (long.command, long.args, long.keys), "{words:?}");
+                assert_eq!((usual.command, usual.args(), usual.keys()), (long.command, long.args(), long.keys()), "{words:?}");
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
                 let table = CommandTable::built_in();
                 assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
@@ -351,7 +351,7 @@ fn what_may_be_like_the_one_before_is_read_as_it_is_by_itself() {
         found.map(|found| {
             let mut request = Request::new();
             found.fill(&mut request, false);
-            (request.command, request.args, list(&request), found.rest.len())
+            (request.command, request.args(), list(&request), found.rest.len())
         })
     };
     let mut read = 0;

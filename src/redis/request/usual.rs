@@ -306,8 +306,6 @@ impl UsualRequest<'_, '_> {
         if !came_at_once {
             request.standing = Standing::Other;
         }
-        request.args = u32::from(words(self.begun.head));
-        request.keys = 1;
         if !request.brief.fill(&self.begun.shape.list, self.key, self.last, self.others()) {
             // A copy: so it need not be put together in memory for all others.
             { *self }.fill_longer(request);
@@ -320,6 +318,8 @@ impl UsualRequest<'_, '_> {
         let list = &self.begun.shape.list;
         request.standing = Standing::Other;
         request.form = Form::Longer;
+        request.args = u32::from(words(self.begun.head));
+        request.keys = 1;
         if !request.late.room_mut().longer.fill(list, self.key, self.last, self.others()) {
             request.form = Form::Usual;
             arguments::fill(&mut request.late.arguments, list, self.key, self.others());
