@@ -85,11 +85,12 @@ impl Connection {
         self.take_request_of(&mut resources.requests, children)
     }
 
-    /// How long its queue, which has `length` elements and nothing of MULTI's, may become by requests that are taken one after the
-    /// other of those that are left, so that it holds no more than its share; up to `length` if it may take none.
+    /// How long its queue, which will have `length` elements with those that are being taken one after the other, and nothing of MULTI's,
+    /// may become by more, so that it holds no more than its share; up to `length` if it may take none.
     #[cold]
     #[inline(never)]
-    pub(super) fn queue_max(&self, length: u32, left: u32) -> u32 {
+    pub(super) fn queue_max(&self, length: u32, requests: &Requests) -> u32 {
+        let left = requests.left() - (length - self.queue.elements());
         let building = u32::from(self.building != NONE);
         let holds_max = holds_max(length + building, left);
         holds_max.min(u64::from(PENDING_PER_CONNECTION_MAX)) as u32 - building

@@ -68,30 +68,6 @@ pub struct Queue {
     first: u64,
 }
 
-/// Requests that come to the end of a queue, which is told when no more do.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    row: Row,
-    /// With those of the queue.
-    length: u32,
-}
-
-impl End {
-    /// All elements, marks counted.
-    #[inline(always)]
-    pub fn elements(&self) -> u32 {
-        self.length
-    }
-
-    /// Takes a request of the pool, which comes next; `None` at the bound. Meanwhile none may be taken otherwise, or given back.
-    #[inline(always)]
-    pub fn take<'a>(&mut self, pool: &'a mut Requests) -> Option<&'a mut Request> {
-        let request = pool.take_next(&mut self.row)?;
-        self.length += 1;
-        Some(request)
-    }
-}
-
 impl Default for Queue {
     fn default() -> Self {
         Queue::EMPTY
@@ -213,19 +189,12 @@ impl Queue {
         self.length = 1;
     }
 
-    /// Its end, to put several requests there, one after the other.
+    /// Puts so many requests at the end, all those of a row, which ends.
     #[inline(always)]
-    pub fn open_end(&self, pool: &Requests) -> End {
-        End { row: pool.begin_row(), length: self.length }
-    }
-
-    /// No more come for now. At least one has.
-    #[inline(always)]
-    pub fn close_end(&mut self, end: End, pool: &mut Requests) {
-        let End { row, length } = end;
-        self.append(pool.first_of(&row), row.last(), pool);
-        pool.end_row(&row, length - self.length);
-        self.length = length;
+    pub fn push_row(&mut self, row: &Row, count: u32, pool: &mut Requests) {
+        self.append(pool.first_of(row), row.last(), pool);
+        self.length += count;
+        pool.end_row(row, count);
     }
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.

@@ -50,34 +50,34 @@ impl Connection {
         requests: &mut Requests,
         counters: &mut Counters,
     ) -> usize {
-        let mut queue_end = self.queue.open_end(requests);
+        let mut row = requests.begin_row();
         // Those that wait no more; no marks are between them.
-        let answered = self.requests.wrapping_sub(u64::from(queue_end.elements()));
+        let answered = self.requests.wrapping_sub(u64::from(self.queue.elements()));
+        let mut index = self.requests;
         let mut queue_max = FEW_WAIT;
         let (all_end, mut rest, mut begun) = (from.plus(bytes.len() as u64), bytes, begun);
         while let Some(found) = usual.read_like(begun, rest) {
-            let pipeline = queue_end.elements();
+            let pipeline = index.wrapping_sub(answered) as u32;
             if pipeline >= queue_max {
-                let left = requests.left() - (pipeline - self.queue.elements());
-                queue_max = self.queue_max(pipeline, left);
+                queue_max = self.queue_max(pipeline, requests);
                 if pipeline >= queue_max {
                     break;
                 }
             }
-            let Some(request) = queue_end.take(requests) else { break };
+            let Some(request) = requests.take_next(&mut row) else { break };
             let [begin, end] = [rest, found.rest].map(|rest| all_end.before(rest.len() as u64));
-            let index = answered.wrapping_add(u64::from(pipeline));
             came.fill(request, &found, begin, end, index, pipeline);
+            index += 1;
             (rest, begun) = (found.rest, found.begun);
         }
-        let taken = u64::from(queue_end.elements() - self.queue.elements());
+        let taken = index.wrapping_sub(self.requests);
         if taken > 0 {
             counters.add(Counter::Requests, taken);
             if self.queue.is_empty() {
                 self.head_at = came.time;
             }
-            self.requests += taken;
-            self.queue.close_end(queue_end, requests);
+            self.requests = index;
+            self.queue.push_row(&row, taken as u32, requests);
         }
         bytes.len() - rest.len()
     }
