@@ -346,8 +346,9 @@ pub trait Recorder {
     }
 
     /// Replies of a connection come that all come at once, at `at`, with one before them: [`Recorder::decided_behind`] tells of them.
-    fn come_behind(&mut self, identity: &Identity, at: Timestamp, counters: &mut Counters) {
-        let _ = (identity, at, counters);
+    /// `first`: the request that waits first now.
+    fn come_behind(&mut self, identity: &Identity, first: &Request, at: Timestamp, counters: &mut Counters) {
+        let _ = (identity, first, at, counters);
     }
 
     /// The same as [`Recorder::decided_simply`], of one of those.

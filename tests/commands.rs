@@ -346,7 +346,7 @@ fn our_keys(bytes: &[u8], random: &mut Random) -> Keys {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("texts of this test");
     let kept = request.arguments();
     let keys: Keys = arguments::keys(&kept).map(|key| (text(key.name), key.role)).collect();
-    assert_eq!(request.keys as usize, keys.len(), "{:?}", String::from_utf8_lossy(bytes));
+    assert_eq!(request.keys() as usize, keys.len(), "{:?}", String::from_utf8_lossy(bytes));
     let slot = keys.first().map(|(key, _)| resptap::redis::keys::slot(key.as_bytes()));
     assert_eq!(arguments::slot(&kept), slot, "{:?}", String::from_utf8_lossy(bytes));
     keys

@@ -63,7 +63,8 @@ struct Use {
 }
 
 impl Use {
-    const NONE: Use = Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort::of_facts(0) };
+    const NONE: Use =
+        Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort::of_facts(0) };
 }
 
 /// Uses that are looked up, and counted, together. When a group has come, the place in the table is asked for of each of its

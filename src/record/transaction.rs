@@ -192,26 +192,12 @@ impl<'a> IntoIterator for &'a Transactions {
 }
 
 impl Transactions {
-    /// A place for another one; `None`: all are taken.
+    /// A place for another one; `None`: all are taken, or were not made yet.
     #[inline(always)]
     fn place(&mut self) -> Option<&mut Transaction> {
-        let at = self.taken;
-        if at < self.places.len() {
-            self.taken = at + 1;
-            Some(&mut self.places[at])
-        } else {
-            self.new_place()
-        }
-    }
-
-    #[inline(never)]
-    fn new_place(&mut self) -> Option<&mut Transaction> {
-        if self.taken >= RECORD_BATCH {
-            return None;
-        }
+        let place = self.places.get_mut(self.taken)?;
         self.taken += 1;
-        self.places.push(Transaction::EMPTY);
-        self.places.last_mut()
+        Some(place)
     }
 }
 
@@ -326,8 +312,16 @@ impl RecordBatch {
         Rare { parent: rare.parent, error, response, redirect, client, script }
     }
 
+    /// Makes the places of transactions, if that has not been done.
+    #[inline]
+    pub fn make_places(&mut self) {
+        if self.transactions.places.len() < RECORD_BATCH {
+            self.transactions.places.resize(RECORD_BATCH, Transaction::EMPTY);
+        }
+    }
+
     /// The place of one more transaction, where another one has been before: all of it is to be filled in but its texts, and those
-    /// are to be [listed](Texts::list) then. `None` if it is time to send the batch first.
+    /// are to be [listed](Texts::list) then. `None` if it is time to send the batch first, or if it has no places yet.
     #[inline(always)]
     pub fn place(&mut self) -> Option<(&mut Transaction, Texts<'_>)> {
         if self.text.is_full() {
@@ -395,6 +389,7 @@ mod tests {
     use crate::redis::keys::KeyRole;
 
     fn push(batch: &mut RecordBatch, index: u64, arguments: Listed<'_>) -> bool {
+        batch.make_places();
         let Some((place, texts)) = batch.place() else { return false };
         place.index = index;
         texts.list(arguments, place);

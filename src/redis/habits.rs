@@ -247,14 +247,14 @@ mod tests {
         let end = |n: u64| Offset(1000 + 10 * n);
         let (mut each, mut at_once) = (Habit::default(), Habit::default());
         let mut replies = 0;
-        for (burst, count) in [1, 7, 40, 300, 2].into_iter().enumerate() {
+        for (burst, count) in [1u32, 7, 40, 300, 2].into_iter().enumerate() {
             // The third one is sent before all replies to the second one have come.
             let received = end(replies - u64::from(burst == 2));
             each.paired(received, end(replies + 1));
             at_once.paired(received, end(replies + 1));
             assert!(at_once.is_of_burst(received) && !at_once.is_of_burst(Offset(received.0 + 1)));
-            (2..=count).for_each(|n| each.paired(received, end(replies + n)));
-            replies += count;
+            (2..=u64::from(count)).for_each(|n| each.paired(received, end(replies + n)));
+            replies += u64::from(count);
             at_once.paired_of_burst(count - 1, end(replies));
             assert_eq!(each, at_once, "{burst}");
         }

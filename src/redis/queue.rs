@@ -191,8 +191,8 @@ impl Queue {
 
     /// Puts so many requests at the end, all those of a row, which ends.
     #[inline(always)]
-    pub fn push_row(&mut self, row: &Row, count: u32, pool: &mut Requests) {
-        self.append(pool.first_of(row), row.last(), pool);
+    pub fn push_row(&mut self, row: Row, count: u32, pool: &mut Requests) {
+        self.append(pool.first_of_row(), row.last(), pool);
         self.length += count;
         pool.end_row(row, count);
     }

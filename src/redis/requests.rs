@@ -56,7 +56,7 @@ impl Requests {
     pub fn take(&mut self) -> Option<u32> {
         let mut row = self.begin_row();
         self.take_next(&mut row)?;
-        self.note_taken(&row, 1);
+        self.note_taken(row, 1);
         Some(row.last)
     }
 
@@ -70,7 +70,7 @@ impl Requests {
     /// Takes one more, to whose link nothing may be done; `None` at the bound.
     #[inline(always)]
     pub fn take_next(&mut self, row: &mut Row) -> Option<&mut Request> {
-        let handle = if self.made.find(row.next).is_some() { row.next } else { self.make(row)? };
+        let handle = if self.made.find(row.next).is_some() { row.next } else { self.make(*row)? };
         let request = self.made.find_mut(handle)?;
         *row = Row { last: handle, next: request.next };
         Some(request)
@@ -78,7 +78,7 @@ impl Requests {
 
     /// So many have been taken, at least one.
     #[inline(always)]
-    pub fn end_row(&mut self, row: &Row, count: u32) {
+    pub fn end_row(&mut self, row: Row, count: u32) {
         self.note_taken(row, count);
         if let Some(last) = self.made.find_mut(row.last) {
             last.next = NONE;
@@ -86,11 +86,11 @@ impl Requests {
     }
 
     #[inline(always)]
-    fn note_taken(&mut self, row: &Row, count: u32) {
+    fn note_taken(&mut self, row: Row, count: u32) {
         #[cfg(debug_assertions)]
         {
             self.taken.resize(self.made.made() as usize, false);
-            let mut handle = self.first_of(row);
+            let mut handle = self.first_of_row();
             for number in 1..=count {
                 assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "request {handle} taken twice");
                 assert_eq!(handle == row.last, number == count, "a row of {count} ends with its last one");
@@ -104,7 +104,7 @@ impl Requests {
     /// The next one, which is new.
     #[cold]
     #[inline(never)]
-    fn make(&mut self, row: &Row) -> Option<u32> {
+    fn make(&mut self, row: Row) -> Option<u32> {
         let handle = self.made.take(Request::new)?;
         match self.made.find_mut(row.last) {
             Some(last) => last.next = handle,
@@ -113,9 +113,9 @@ impl Requests {
         Some(handle)
     }
 
-    /// The first one of a row, of which at least one has been taken, and which has not ended.
+    /// The first one of the row that is being taken, if there is one.
     #[inline(always)]
-    pub fn first_of(&self, _: &Row) -> u32 {
+    pub fn first_of_row(&self) -> u32 {
         self.free
     }
 
@@ -132,7 +132,10 @@ impl Requests {
         {
             let mut handle = first;
             for number in 1..=count {
-                assert!(std::mem::replace(&mut self.taken[handle as usize], false), "request {handle} given back twice");
+                assert!(
+                    std::mem::replace(&mut self.taken[handle as usize], false),
+                    "request {handle} given back twice"
+                );
                 assert_eq!(handle == last, number == count, "a row of {count} ends with its last one");
                 handle = self.made.get(handle).next;
             }
@@ -235,8 +238,8 @@ mod tests {
             row.last()
         });
         let taken: Vec<u32> = taken.collect();
-        assert_eq!(requests.first_of(&row), taken[0]);
-        requests.end_row(&row, count);
+        assert_eq!(requests.first_of_row(), taken[0]);
+        requests.end_row(row, count);
         assert_eq!(self::row(requests, taken[0]), taken);
         taken
     }
@@ -265,7 +268,7 @@ mod tests {
         let last = row.last();
         assert!(requests.take_next(&mut row).is_none());
         assert_eq!(row.last(), last);
-        requests.end_row(&row, 2);
+        requests.end_row(row, 2);
         assert_eq!((requests.left(), requests.take()), (0, None));
     }
 

@@ -93,7 +93,7 @@ impl Records {
             let ended = Timestamp(request.t2.0.wrapping_add(times.latency()));
             debug_assert_eq!(ended, reply.t4.max(request.t2));
             let has = Words { args: brief.args(), keys: 1, key: brief.key_place() };
-            fill(place, exchange, Some(reply), Some(times), request_bytes, ended, has);
+            fill(place, exchange, Some(reply), Some(times), request_bytes, ended, &has);
             texts.list(Listed::Brief(brief), place);
             return true;
         }
@@ -126,9 +126,10 @@ impl Records {
         };
         let ended = reply.map_or(request.t2, |facts| facts.t4.max(request.t2));
         let end = if ended.is_known() { ended } else { request.t1 };
+        self.batch.make_places();
         let Some((place, texts)) = self.batch.place() else { return false };
         let has = Words { args: request.args(), keys: request.keys(), key };
-        fill(place, exchange, reply, times, request.bytes(), end, has);
+        fill(place, exchange, reply, times, request.bytes(), end, &has);
         texts.list(arguments, place);
         let script = request.noted_script().filter(|_| may_show);
         self.append_rare(exchange, error, script);
@@ -208,7 +209,7 @@ fn fill(
     made: Option<Times>,
     bytes: u64,
     ended: Timestamp,
-    has: Words,
+    has: &Words,
 ) {
     let Exchange { identity, request, .. } = *exchange;
     // All of them are named: what stands there is another one's.

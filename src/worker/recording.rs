@@ -316,9 +316,10 @@ impl Recorder for Recording {
         }
     }
 
-    fn come_behind(&mut self, identity: &Identity, at: Timestamp, counters: &mut Counters) {
+    #[inline(always)]
+    fn come_behind(&mut self, identity: &Identity, first: &Request, at: Timestamp, counters: &mut Counters) {
         let Recording { statistics, table, directory, .. } = self;
-        statistics.gather(gathering(identity, at), table, directory, counters);
+        statistics.gather(gathering(identity, at), alike(first), table, directory, counters);
     }
 
     #[inline(always)]
@@ -328,7 +329,7 @@ impl Recorder for Recording {
         debug_assert!(reply.is_some_and(|reply| reply.t3 == previous && reply.t4 == previous && previous.is_known()));
         debug_assert_eq!(self.statistics.gathering(), gathering(identity, previous));
         let Some(reply) = reply else { return self.decided(exchange, counters) };
-        let alike = Alike { command: request.command, sent: request.t2 };
+        let alike = alike(request);
         let (request_bytes, reply_bytes) = (request.simple_bytes(), reply.bytes);
         if !self.statistics.record_alike(alike, request_bytes, reply_bytes) {
             let Recording { statistics, table, directory, .. } = self;
@@ -405,6 +406,12 @@ impl Recording {
 /// Whose replies come together, when.
 fn gathering(identity: &Identity, answered: Timestamp) -> Gathering {
     Gathering { server_number: identity.server_number, client_number: identity.client_number, answered }
+}
+
+/// What it has in common with those that take the same time, if it is simple.
+#[inline(always)]
+fn alike(request: &Request) -> Alike {
+    Alike { command: request.command, sent: request.t2 }
 }
 
 /// The parts of its latency.

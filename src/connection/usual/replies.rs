@@ -145,9 +145,10 @@ impl Connection {
     ) -> (usize, u32) {
         debug_assert!(self.previous <= time, "of a connection time does not go backwards");
         let Resources { requests, counters, labels, .. } = &mut *resources;
-        recorder.come_behind(&self.identity, time, counters);
-        let (mut begin, mut rest) = (from, bytes);
         let first = self.queue.head_or_none();
+        let Some(request) = requests.find(first) else { return (0, 0) };
+        recorder.come_behind(&self.identity, request, time, counters);
+        let (mut begin, mut rest) = (from, bytes);
         let (mut last, mut next) = (NONE, first);
         // Paired ones that the habit knows of, and those behind them.
         let (mut noted, mut others) = (0, 0);

@@ -77,7 +77,7 @@ impl Connection {
                 self.head_at = came.time;
             }
             self.requests = index;
-            self.queue.push_row(&row, taken as u32, requests);
+            self.queue.push_row(row, taken as u32, requests);
         }
         bytes.len() - rest.len()
     }

@@ -93,7 +93,9 @@ impl Worker {
             let Worker { statistics, directory, counters, .. } = self;
             if may_be_alike {
                 if statistics.gathering() != gathering {
-                    statistics.gather(gathering, &table(), directory, counters);
+                    // Which of them comes first does not matter.
+                    let first = if answered.0.is_multiple_of(2) { alike } else { Alike { sent: answered, ..alike } };
+                    statistics.gather(gathering, first, &table(), directory, counters);
                 }
                 if !statistics.record_alike(alike, request_bytes, reply_bytes) {
                     statistics.begin_alike(alike, request_bytes, reply_bytes, &table(), directory, counters);

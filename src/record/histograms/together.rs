@@ -38,7 +38,7 @@ pub struct Alike {
 #[derive(Debug)]
 pub(super) struct Together {
     gathering: Gathering,
-    /// What those that are counted here have in common. When they were sent is not known if there are none.
+    /// What those that are counted here have in common, or would have.
     alike: Alike,
     /// How many they are.
     counts: Counts,
@@ -63,17 +63,19 @@ impl Together {
 }
 
 impl Statistics {
-    /// Replies come together: [`Statistics::record_alike`] and [`Statistics::begin_alike`] are of these from now on.
-    #[inline]
+    /// Replies come together: [`Statistics::record_alike`] and [`Statistics::begin_alike`] are of these from now on. Those that come
+    /// first may have this in common.
+    #[inline(always)]
     pub fn gather(
         &mut self,
         gathering: Gathering,
+        alike: Alike,
         table: &CommandTable,
         directory: &mut Directory,
         counters: &mut Counters,
     ) {
         self.count_alike(table, directory, counters);
-        self.together.gathering = gathering;
+        (self.together.gathering, self.together.alike) = (gathering, alike);
     }
 
     /// Adds a request if it is like those of late; else this answers false, and nothing has happened.

@@ -243,7 +243,11 @@ fn the_usual_way_reads_what_the_parser_reads() {
                     let named = (usize::from(place.at), usize::from(place.length));
                     assert_eq!(Some(named), arguments::key_behind_words(&list(&usual)), "{words:?}");
                 }
-                assert_eq!((usual.command, usual.args(), usual.keys()), (long.command, long.args(), long.keys()), "{words:?}");
+                assert_eq!(
+                    (usual.command, usual.args(), usual.keys()),
+                    (long.command, long.args(), long.keys()),
+                    "{words:?}"
+                );
                 assert_eq!((usual.flags, usual.is_secret()), (long.flags, long.is_secret()), "{words:?}");
                 let table = CommandTable::built_in();
                 assert!(usual.is_known(table, Act::None) && long.is_known(table, Act::None), "{words:?}");
