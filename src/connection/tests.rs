@@ -34,9 +34,12 @@ fn replies_that_come_together_are_of_requests_that_were_sent_with_more_or_less_k
     assert_eq!(order, expected.map(|(request, reply)| paired(request, reply)).collect::<String>());
     // Some that are not simple are among those behind.
     let long = "k".repeat(40);
-    let played =
-        play(&format!("C SYN | S SYN | C GET a | S $1 | C GET b ; GET {long} ; MGET a b ; GET c | S $2 $3 $4 $5"));
-    assert_eq!(played.told.len(), 5);
+    for several in ["GET b", "GET b ; GET x", "GET b ; GET x ; GET y"] {
+        let requests = format!("{several} ; GET {long} ; GET z ; MGET a b ; GET c");
+        let count = requests.split(';').count();
+        let played = play(&format!("C SYN | S SYN | C GET a | S $1 | C {requests} | S{}", " $2".repeat(count)));
+        assert_eq!(played.told.len(), 1 + count);
+    }
 }
 
 #[test]
