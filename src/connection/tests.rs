@@ -50,6 +50,12 @@ fn a_client_that_is_never_answered_is_given_up_while_others_still_find_room() {
         played.count(Counter::EvictedRequests)
     };
     assert_eq!((given_up(1600), given_up(2250)), (0, 1));
+    // However many of them come in one segment.
+    let many = format!(" | C GET a{}", " ; GET a".repeat(49));
+    for requests in (1600..=2250).step_by(50) {
+        let played = play(&format!("C SYN | S SYN | C GET a | S $1{}", many.repeat(requests / 50)));
+        assert_eq!(played.count(Counter::EvictedRequests), given_up(requests), "{requests}");
+    }
 }
 
 #[test]
