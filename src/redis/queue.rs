@@ -299,6 +299,37 @@ mod tests {
     }
 
     #[test]
+    fn rows_come_and_go_as_single_requests_do() {
+        let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
+        push(&mut queue, &mut pool, 1, 0);
+        for ends in [2..=2, 3..=6] {
+            let mut row = pool.begin_row();
+            let count = ends.clone().count() as u32;
+            ends.for_each(|end| pool.take_next(&mut row).unwrap().end = Offset(end));
+            queue.push_row(row, count, &mut pool);
+        }
+        push(&mut queue, &mut pool, 7, 0);
+        let told = |queue: &Queue, pool: &Requests| -> Vec<(u64, u64)> {
+            queue.iter(pool).map(|(position, request)| (position, request.end.0)).collect()
+        };
+        assert_eq!(told(&queue, &pool), (1..=7).map(|end| (end - 1, end)).collect::<Vec<_>>());
+        // The first four are answered.
+        let first = queue.head_or_none();
+        let handles = std::iter::successors(Some(first), |&handle| queue.after(handle, &pool));
+        let last = handles.take(4).last().unwrap();
+        queue.pop_row(4, pool.get(last).next());
+        pool.give_back_row(first, last, 4);
+        assert_eq!((queue.first(), queue.end(), queue.len(), pool.in_use()), (4, 7, 3, 3));
+        assert_eq!(told(&queue, &pool), [(4, 5), (5, 6), (6, 7)]);
+        // All the others, and one comes again.
+        while let Some(handle) = queue.pop(&pool) {
+            pool.give_back(handle);
+        }
+        push(&mut queue, &mut pool, 8, 0);
+        assert_eq!((told(&queue, &pool), pool.in_use(), pool.made()), (vec![(7, 8)], 1, 7));
+    }
+
+    #[test]
     fn the_newest_group_is_what_was_sent_with_the_same_knowledge() {
         let (mut queue, mut pool) = (Queue::default(), Requests::new(16));
         for (end, received) in [(10, 0), (20, 5), (30, 5), (40, 7)] {
