@@ -120,13 +120,15 @@ impl Queue {
         (self.length > 0).then_some(self.tail)
     }
 
-    /// Asks for the memory of the second element, which is the first one when that has been answered.
+    /// Asks for the memory of the second element, which is the first one when that has been answered, and of the third, if it is known
+    /// which one that is.
     #[inline(always)]
-    pub fn prefetch_second(&self, pool: &Requests) {
+    pub fn prefetch_next_two(&self, pool: &Requests) {
         if self.length > 1
             && let Some(first) = pool.find(self.head)
         {
             pool.prefetch(first.next);
+            pool.prefetch(first.ahead);
         }
     }
 
@@ -192,9 +194,9 @@ impl Queue {
     /// Puts so many requests at the end, all those of a row, which ends.
     #[inline(always)]
     pub fn push_row(&mut self, row: Row, count: u32, pool: &mut Requests) {
-        self.append(pool.first_of_row(), row.last(), pool);
+        self.append(row.first(), row.last(), pool);
         self.length += count;
-        pool.end_row(row, count);
+        pool.end_row(row);
     }
 
     /// Puts a mark at the end: requests may be hidden here. `handle` is an empty request of the pool that stands for it.
@@ -316,9 +318,9 @@ mod tests {
         // The first four are answered.
         let first = queue.head_or_none();
         let handles = std::iter::successors(Some(first), |&handle| queue.after(handle, &pool));
-        let last = handles.take(4).last().unwrap();
-        queue.pop_row(4, pool.get(last).next());
-        pool.give_back_row(first, last, 4);
+        let answered: Vec<u32> = handles.take(4).collect();
+        queue.pop_row(4, pool.get(answered[3]).next());
+        answered.into_iter().for_each(|handle| pool.give_back(handle));
         assert_eq!((queue.first(), queue.end(), queue.len(), pool.in_use()), (4, 7, 3, 3));
         assert_eq!(told(&queue, &pool), [(4, 5), (5, 6), (6, 7)]);
         // All the others, and one comes again.

@@ -107,6 +107,8 @@ pub struct Request {
     /// Words, the command's counted, and keys among them. Of a brief one its list tells.
     args: u32,
     keys: u32,
+    /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
+    pub(super) ahead: u32,
     brief: Brief<BRIEF_BYTES>,
     late: Late,
 }
@@ -297,6 +299,7 @@ impl Request {
             flags: Flags::default(),
             args: 0,
             keys: 0,
+            ahead: NONE,
             standing: Standing::Other,
             form: Form::Streamed,
             brief: Brief::EMPTY,
@@ -332,13 +335,10 @@ impl Request {
         self.next
     }
 
-    /// The arguments as they may be shown, see [`arguments`].
-    pub fn arguments(&self) -> List<'_> {
-        match self.form {
-            Form::Brief => self.brief.made(),
-            Form::Longer => self.late.longer().made(),
-            Form::Usual | Form::Streamed => List::Kept(&self.late.arguments),
-        }
+    /// The second one behind it there, or any other.
+    #[inline(always)]
+    pub fn ahead(&self) -> u32 {
+        self.ahead
     }
 
     /// Words, the command's counted.
@@ -351,6 +351,15 @@ impl Request {
     #[inline]
     pub fn keys(&self) -> u32 {
         if self.form == Form::Brief { 1 } else { self.keys }
+    }
+
+    /// The arguments as they may be shown, see [`arguments`].
+    pub fn arguments(&self) -> List<'_> {
+        match self.form {
+            Form::Brief => self.brief.made(),
+            Form::Longer => self.late.longer().made(),
+            Form::Usual | Form::Streamed => List::Kept(&self.late.arguments),
+        }
     }
 
     /// The same, of one of the usual form that is short; it has no notes.

@@ -1,8 +1,9 @@
 //! A worker's requests, a bounded number, used again and again.
 //!
-//! Those that nobody holds are linked to one another like those of a queue. So requests that are taken one after the other are
-//! linked in that order already, and those that were answered one after the other are given back together. Last returned first, so
-//! that a busy worker stays in its cache; a used one keeps its buffers, so nothing allocates after warm-up.
+//! Which ones nobody holds is in a list, the last returned at its end, and first given out, so that a busy worker stays in its cache.
+//! So of requests that are taken one after the other each knows when it is taken which come behind it, and is linked to them at once;
+//! and nothing has to be read of a request that is taken, which may be in no cache.
+//! A used one keeps its buffers, so nothing allocates after warm-up.
 //! Handles are our own state: one that is used after it was given back is a bug, and debug builds catch it.
 
 use crate::pool::{NONE, Pool};
@@ -10,16 +11,26 @@ use crate::prefetch::prefetch_lines_of_nth;
 
 use super::request::Request;
 
+/// Entries before all others in the list of those that nobody holds: what is behind its last two.
+const NONE_BEHIND: usize = 2;
+
 /// Requests that are taken one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
+    first: u32,
     /// The last one, or [`NONE`] as long as there is none.
     last: u32,
-    /// The next one, if it is not new.
-    next: u32,
+    /// Entries that are left of the list of those that nobody holds.
+    free: usize,
 }
 
 impl Row {
+    /// The first one that is taken.
+    #[inline(always)]
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
     /// The last one that was taken.
     #[inline(always)]
     pub fn last(&self) -> u32 {
@@ -32,20 +43,50 @@ impl Row {
 pub struct Requests {
     /// All that were ever made: none is given back there.
     made: Pool<Request>,
-    /// The first of those that nobody holds.
-    free: u32,
-    in_use: u32,
+    /// Those that nobody holds, behind [`NONE_BEHIND`] entries that are [`NONE`]; there is room for all.
+    free: Vec<u32>,
+    /// Entries of the list, with these.
+    free_count: usize,
     #[cfg(debug_assertions)]
     taken: Vec<bool>,
+}
+
+/// Takes back requests that are read meanwhile.
+#[derive(Debug)]
+pub struct Returned<'a> {
+    free: &'a mut [u32],
+    /// Entries of the list.
+    count: usize,
+}
+
+impl Returned<'_> {
+    /// One more, which will be no one's.
+    #[inline(always)]
+    pub fn add(&mut self, handle: u32) {
+        if let Some(place) = self.free.get_mut(self.count) {
+            *place = handle;
+            self.count += 1;
+        }
+    }
+
+    /// Entries of the list now, for [`Requests::end_return`].
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.count
+    }
 }
 
 impl Requests {
     /// At most so many.
     pub fn new(capacity: u32) -> Requests {
+        let made = Pool::new(capacity);
+        // Zeros cost no memory until they are written over.
+        let mut free = vec![0; made.capacity() as usize + NONE_BEHIND];
+        free[..NONE_BEHIND].fill(NONE);
         Requests {
-            made: Pool::new(capacity),
-            free: NONE,
-            in_use: 0,
+            made,
+            free,
+            free_count: NONE_BEHIND,
             #[cfg(debug_assertions)]
             taken: Vec::new(),
         }
@@ -54,97 +95,103 @@ impl Requests {
     /// A request that nobody holds, as its last holder left it, or a new one; `None` at the bound.
     #[inline(always)]
     pub fn take(&mut self) -> Option<u32> {
-        let mut row = self.begin_row();
-        self.take_next(&mut row)?;
-        self.note_taken(row, 1);
-        Some(row.last)
+        let handle = match self.free.get(self.free_count - 1) {
+            Some(&handle) if handle != NONE => {
+                self.free_count -= 1;
+                handle
+            }
+            _ => self.make(NONE)?,
+        };
+        self.note_taken(handle);
+        Some(handle)
     }
 
     /// Begins to take requests one after the other, each of which will be linked to the next. Meanwhile none may be taken otherwise, or
     /// given back.
     #[inline(always)]
     pub fn begin_row(&self) -> Row {
-        Row { last: NONE, next: self.free }
+        let first = match self.free[self.free_count - 1] {
+            NONE => self.made.made(),
+            first => first,
+        };
+        Row { first, last: NONE, free: self.free_count }
     }
 
-    /// Takes one more, to whose link nothing may be done; `None` at the bound.
+    /// Takes one more, to whose links nothing may be done; `None` at the bound.
     #[inline(always)]
     pub fn take_next(&mut self, row: &mut Row) -> Option<&mut Request> {
-        let handle = if self.made.find(row.next).is_some() { row.next } else { self.make(*row)? };
+        let [ahead, next, free] = match self.free.get(row.free.wrapping_sub(3)..row.free) {
+            Some(&[ahead, next, free]) => [ahead, next, free],
+            _ => [NONE; 3],
+        };
+        let handle = if free == NONE {
+            self.make(row.last)?
+        } else {
+            row.free -= 1;
+            free
+        };
+        row.last = handle;
+        self.note_taken(handle);
         let request = self.made.find_mut(handle)?;
-        *row = Row { last: handle, next: request.next };
+        request.next = next;
+        request.ahead = ahead;
         Some(request)
     }
 
-    /// So many have been taken, at least one.
+    /// No more are taken. At least one was.
     #[inline(always)]
-    pub fn end_row(&mut self, row: Row, count: u32) {
-        self.note_taken(row, count);
+    pub fn end_row(&mut self, row: Row) {
+        self.free_count = row.free;
         if let Some(last) = self.made.find_mut(row.last) {
             last.next = NONE;
         }
     }
 
     #[inline(always)]
-    fn note_taken(&mut self, row: Row, count: u32) {
+    fn note_taken(&mut self, handle: u32) {
         #[cfg(debug_assertions)]
         {
             self.taken.resize(self.made.made() as usize, false);
-            let mut handle = self.first_of_row();
-            for number in 1..=count {
-                assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "request {handle} taken twice");
-                assert_eq!(handle == row.last, number == count, "a row of {count} ends with its last one");
-                handle = self.made.get(handle).next;
-            }
+            assert!(!std::mem::replace(&mut self.taken[handle as usize], true), "request {handle} taken twice");
         }
-        self.free = row.next;
-        self.in_use += count;
+        #[cfg(not(debug_assertions))]
+        let _ = handle;
     }
 
-    /// The next one, which is new.
+    /// A new one, to which the one before is linked, if there is one.
     #[cold]
     #[inline(never)]
-    fn make(&mut self, row: Row) -> Option<u32> {
+    fn make(&mut self, before: u32) -> Option<u32> {
         let handle = self.made.take(Request::new)?;
-        match self.made.find_mut(row.last) {
-            Some(last) => last.next = handle,
-            None => self.free = handle,
+        if let Some(before) = self.made.find_mut(before) {
+            before.next = handle;
         }
         Some(handle)
-    }
-
-    /// The first one of the row that is being taken, if there is one.
-    #[inline(always)]
-    pub fn first_of_row(&self) -> u32 {
-        self.free
     }
 
     /// Returns a request.
     #[inline(always)]
     pub fn give_back(&mut self, handle: u32) {
-        self.give_back_row(handle, handle, 1);
+        let (_, mut returned) = self.begin_return();
+        returned.add(handle);
+        let count = returned.count();
+        self.end_return(count);
     }
 
-    /// Returns so many requests, at least one, each of which is linked to the next.
+    /// All requests, to be read, while some of them are returned.
     #[inline(always)]
-    pub fn give_back_row(&mut self, first: u32, last: u32, count: u32) {
+    pub fn begin_return(&mut self) -> (&Pool<Request>, Returned<'_>) {
+        (&self.made, Returned { free: &mut self.free, count: self.free_count })
+    }
+
+    /// Those were returned with which the list has so many entries.
+    #[inline(always)]
+    pub fn end_return(&mut self, count: usize) {
         #[cfg(debug_assertions)]
-        {
-            let mut handle = first;
-            for number in 1..=count {
-                assert!(
-                    std::mem::replace(&mut self.taken[handle as usize], false),
-                    "request {handle} given back twice"
-                );
-                assert_eq!(handle == last, number == count, "a row of {count} ends with its last one");
-                handle = self.made.get(handle).next;
-            }
+        for &handle in &self.free[self.free_count..count] {
+            assert!(std::mem::replace(&mut self.taken[handle as usize], false), "request {handle} given back twice");
         }
-        if let Some(last) = self.made.find_mut(last) {
-            last.next = self.free;
-            self.free = first;
-            self.in_use -= count;
-        }
+        self.free_count = count;
     }
 
     /// The request behind a handle.
@@ -184,7 +231,7 @@ impl Requests {
     /// Requests held by somebody at the moment.
     #[inline]
     pub fn in_use(&self) -> u32 {
-        self.in_use
+        self.made.made() - (self.free_count - NONE_BEHIND) as u32
     }
 
     /// Requests ever made; they stay.
@@ -195,7 +242,7 @@ impl Requests {
     /// Requests that may yet be taken.
     #[inline]
     pub fn left(&self) -> u32 {
-        self.capacity() - self.in_use
+        self.capacity() - self.in_use()
     }
 
     /// The bound.
@@ -214,6 +261,13 @@ mod tests {
         std::iter::successors(Some(first), next).collect()
     }
 
+    fn give_back(requests: &mut Requests, handles: &[u32]) {
+        let (_, mut returned) = requests.begin_return();
+        handles.iter().for_each(|&handle| returned.add(handle));
+        let count = returned.count();
+        requests.end_return(count);
+    }
+
     #[test]
     fn the_last_returned_one_is_given_out_first_up_to_the_bound() {
         let mut requests = Requests::new(2);
@@ -225,22 +279,20 @@ mod tests {
         assert_eq!((requests.in_use(), requests.left()), (1, 1));
         assert_eq!(requests.take(), Some(second));
         assert_eq!(requests.get(second).index, 7);
-        requests.give_back(first);
-        requests.give_back(second);
-        assert_eq!([requests.take(), requests.take()], [Some(second), Some(first)]);
+        give_back(&mut requests, &[first, second]);
+        assert_eq!([requests.take(), requests.take(), requests.take()], [Some(second), Some(first), None]);
     }
 
     /// Takes so many one after the other.
-    fn take_row(requests: &mut Requests, count: u32) -> Vec<u32> {
-        let mut row = requests.begin_row();
+    fn take_row(requests: &mut Requests, count: usize) -> Vec<u32> {
+        let mut taking = requests.begin_row();
         let taken = (0..count).map(|_| {
-            requests.take_next(&mut row).unwrap();
-            row.last()
+            requests.take_next(&mut taking).unwrap();
+            taking.last()
         });
         let taken: Vec<u32> = taken.collect();
-        assert_eq!(requests.first_of_row(), taken[0]);
-        requests.end_row(row, count);
-        assert_eq!(self::row(requests, taken[0]), taken);
+        requests.end_row(taking);
+        assert_eq!((taking.first(), row(requests, taken[0])), (taken[0], taken.clone()));
         taken
     }
 
@@ -248,16 +300,16 @@ mod tests {
     fn those_taken_one_after_the_other_are_linked_whether_they_are_used_or_new() {
         let mut requests = Requests::new(8);
         let taken = take_row(&mut requests, 3);
-        requests.give_back_row(taken[0], taken[2], 3);
+        give_back(&mut requests, &taken);
         assert_eq!((requests.in_use(), requests.left(), requests.made()), (0, 8, 3));
-        // The three again, in their order, and two new ones.
+        // The three again, and two new ones.
         let again = take_row(&mut requests, 5);
-        assert_eq!((&again[..3], requests.in_use(), requests.made()), (&taken[..], 5, 5));
-        // Some of them, then the others, which are before them then.
-        requests.give_back_row(again[0], again[1], 2);
-        requests.give_back_row(again[2], again[4], 3);
-        assert_eq!(row(&requests, requests.free), [&again[2..], &again[..2]].concat());
-        assert_eq!(take_row(&mut requests, 2), again[2..4]);
+        let reversed: Vec<u32> = taken.into_iter().rev().collect();
+        assert_eq!((&again[..3], requests.in_use(), requests.made()), (&reversed[..], 5, 5));
+        assert_eq!(requests.get(again[0]).ahead, again[2]);
+        give_back(&mut requests, &[again[1], again[4]]);
+        assert_eq!(take_row(&mut requests, 1), again[4..]);
+        assert_eq!((requests.take(), requests.in_use()), (Some(again[1]), 5));
     }
 
     #[test]
@@ -268,7 +320,7 @@ mod tests {
         let last = row.last();
         assert!(requests.take_next(&mut row).is_none());
         assert_eq!(row.last(), last);
-        requests.end_row(row, 2);
+        requests.end_row(row);
         assert_eq!((requests.left(), requests.take()), (0, None));
     }
 
@@ -280,15 +332,5 @@ mod tests {
         let handle = requests.take().unwrap();
         requests.give_back(handle);
         requests.give_back(handle);
-    }
-
-    #[test]
-    #[should_panic(expected = "ends with its last one")]
-    #[cfg(debug_assertions)]
-    fn a_row_that_is_no_row_is_caught() {
-        let mut requests = Requests::new(3);
-        let [first, second] = [(); 2].map(|()| requests.take().unwrap());
-        requests.get_mut(first).next = NONE;
-        requests.give_back_row(first, second, 1);
     }
 }

@@ -10,7 +10,7 @@ use crate::connection::{
 };
 use crate::counters::{Counter, Counters};
 use crate::pool::{NONE, Pool};
-use crate::prefetch::prefetch_bytes;
+use crate::prefetch::{prefetch_bytes, prefetch_lines_of_nth};
 use crate::reassembly::pages::Piece;
 use crate::redis::request::Request;
 use crate::redis::session::Act;
@@ -77,7 +77,7 @@ impl Connection {
         let (begin, end) = (reply.begin, from.plus(length as u64));
         let bytes_of_it = end.distance_from(begin) as usize;
         let answer = Answer { kind: Kind::Bulk, begin, bytes: bytes_of_it, t3: reply.t3, ack: reply.ack };
-        self.queue.prefetch_second(&resources.requests);
+        self.queue.prefetch_next_two(&resources.requests);
         if !self.answer_usual(&answer, time, resources, recorder) {
             return 0;
         }
@@ -99,7 +99,7 @@ impl Connection {
         resources: &mut Resources,
         recorder: &mut R,
     ) -> usize {
-        self.queue.prefetch_second(&resources.requests);
+        self.queue.prefetch_next_two(&resources.requests);
         if bytes.len() > LONG_BYTES {
             prefetch_bytes(bytes);
         }
@@ -149,18 +149,20 @@ impl Connection {
         let Some(request) = requests.find(first) else { return (0, 0) };
         recorder.come_behind(&self.identity, request, time, counters);
         let (mut begin, mut rest) = (from, bytes);
-        let (mut last, mut next) = (NONE, first);
+        let mut next = first;
+        let (all, mut returned) = requests.begin_return();
         // Paired ones that the habit knows of, and those behind them.
         let (mut noted, mut others) = (0, 0);
         while !rest.is_empty() {
             let Some((kind, behind)) = scalar(rest) else { break };
-            let Some(request) = requests.find(next) else { break };
+            let Some(request) = all.find(next) else { break };
             let answer = Answer { kind, begin, bytes: rest.len() - behind.len(), t3: time, ack };
             if !answer.is_of(request) {
                 break;
             }
-            (last, next) = (next, request.next());
-            requests.prefetch(next);
+            returned.add(next);
+            next = request.next();
+            prefetch_lines_of_nth::<_, 2>(all.all(), request.ahead() as usize);
             if self.habit.is_of_burst(request.received) {
                 others += 1;
             } else {
@@ -180,10 +182,11 @@ impl Connection {
             begin = answer.end();
             rest = behind;
         }
+        let returned = returned.count();
+        requests.end_return(returned);
         let count = noted + others;
         if count > 0 {
             self.queue.pop_row(count, next);
-            requests.give_back_row(first, last, count);
             self.habit.paired_of_burst(others, begin);
         }
         (bytes.len() - rest.len(), count)
