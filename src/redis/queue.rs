@@ -320,7 +320,9 @@ mod tests {
         let handles = std::iter::successors(Some(first), |&handle| queue.after(handle, &pool));
         let answered: Vec<u32> = handles.take(4).collect();
         queue.pop_row(4, pool.get(answered[3]).next());
-        answered.into_iter().for_each(|handle| pool.give_back(handle));
+        for handle in answered {
+            pool.give_back(handle);
+        }
         assert_eq!((queue.first(), queue.end(), queue.len(), pool.in_use()), (4, 7, 3, 3));
         assert_eq!(told(&queue, &pool), [(4, 5), (5, 6), (6, 7)]);
         // All the others, and one comes again.

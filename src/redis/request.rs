@@ -80,10 +80,10 @@ enum Noted {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Request {
-    /// The next one in its connection's queue, or of those that nobody holds.
+    /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
+    pub(super) ahead: u32,
+    /// The next one in its connection's queue.
     pub(super) next: u32,
-    /// Earlier requests that were outstanding at t2.
-    pub pipeline: u32,
     /// Which of its connection's requests it is, from 0.
     pub index: u64,
     /// First byte.
@@ -107,8 +107,8 @@ pub struct Request {
     /// Words, the command's counted, and keys among them. Of a brief one its list tells.
     args: u32,
     keys: u32,
-    /// The second one behind it in its connection's queue, or any other: which is to be asked for when this one is answered.
-    pub(super) ahead: u32,
+    /// Earlier requests that were outstanding at t2.
+    pub pipeline: u32,
     brief: Brief<BRIEF_BYTES>,
     late: Late,
 }

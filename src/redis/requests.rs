@@ -120,21 +120,24 @@ impl Requests {
     /// Takes one more, to whose links nothing may be done; `None` at the bound.
     #[inline(always)]
     pub fn take_next(&mut self, row: &mut Row) -> Option<&mut Request> {
-        let [ahead, next, free] = match self.free.get(row.free.wrapping_sub(3)..row.free) {
-            Some(&[ahead, next, free]) => [ahead, next, free],
-            _ => [NONE; 3],
+        let Some(&[ahead, next, handle]) = self.free.get(row.free.wrapping_sub(3)..row.free) else {
+            return self.make_next(row);
         };
-        let handle = if free == NONE {
-            self.make(row.last)?
-        } else {
-            row.free -= 1;
-            free
-        };
-        row.last = handle;
         self.note_taken(handle);
         let request = self.made.find_mut(handle)?;
-        request.next = next;
-        request.ahead = ahead;
+        (row.last, row.free) = (handle, row.free - 1);
+        (request.ahead, request.next) = (ahead, next);
+        Some(request)
+    }
+
+    /// The same where all that were made are taken.
+    #[cold]
+    #[inline(never)]
+    fn make_next(&mut self, row: &mut Row) -> Option<&mut Request> {
+        row.last = self.make(row.last)?;
+        self.note_taken(row.last);
+        let request = self.made.find_mut(row.last)?;
+        (request.ahead, request.next) = (NONE, NONE);
         Some(request)
     }
 
@@ -263,7 +266,9 @@ mod tests {
 
     fn give_back(requests: &mut Requests, handles: &[u32]) {
         let (_, mut returned) = requests.begin_return();
-        handles.iter().for_each(|&handle| returned.add(handle));
+        for &handle in handles {
+            returned.add(handle);
+        }
         let count = returned.count();
         requests.end_return(count);
     }
