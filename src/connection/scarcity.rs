@@ -7,7 +7,7 @@
 use crate::counters::Counter;
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::pool::NONE;
-use crate::redis::requests::Requests;
+use crate::redis::requests::{Requests, Row};
 
 use super::{Connection, Exhausted, Facts, Resources};
 
@@ -85,14 +85,13 @@ impl Connection {
         self.take_request_of(&mut resources.requests, children)
     }
 
-    /// How long its queue, which will have `length` elements with those that are being taken one after the other, and nothing of MULTI's,
-    /// may become by more, so that it holds no more than its share; up to `length` if it may take none.
+    /// How long its queue, which will have `length` elements with those of the row, and nothing of MULTI's, may become by more, so that
+    /// it holds no more than its share; up to `length` if it may take none.
     #[cold]
     #[inline(never)]
-    pub(super) fn queue_max(&self, length: u32, requests: &Requests) -> u32 {
-        let left = requests.left() - (length - self.queue.elements());
+    pub(super) fn queue_max(&self, length: u32, requests: &Requests, row: Row) -> u32 {
         let building = u32::from(self.building != NONE);
-        let holds_max = holds_max(length + building, left);
+        let holds_max = holds_max(length + building, requests.left_by(row));
         holds_max.min(u64::from(PENDING_PER_CONNECTION_MAX)) as u32 - building
     }
 

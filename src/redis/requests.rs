@@ -248,6 +248,11 @@ impl Requests {
         self.capacity() - self.in_use()
     }
 
+    /// The same while a row is taken.
+    pub fn left_by(&self, row: Row) -> u32 {
+        self.capacity() - self.made.made() + (row.free - NONE_BEHIND) as u32
+    }
+
     /// The bound.
     pub fn capacity(&self) -> u32 {
         self.made.capacity()
@@ -291,8 +296,10 @@ mod tests {
     /// Takes so many one after the other.
     fn take_row(requests: &mut Requests, count: usize) -> Vec<u32> {
         let mut taking = requests.begin_row();
-        let taken = (0..count).map(|_| {
+        let left = requests.left();
+        let taken = (1..=count as u32).map(|taken| {
             requests.take_next(&mut taking).unwrap();
+            assert_eq!(requests.left_by(taking), left - taken);
             taking.last()
         });
         let taken: Vec<u32> = taken.collect();

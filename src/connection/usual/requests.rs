@@ -59,7 +59,7 @@ impl Connection {
         while let Some(found) = usual.read_like(begun, rest) {
             let pipeline = index.wrapping_sub(answered) as u32;
             if pipeline >= queue_max {
-                queue_max = self.queue_max(pipeline, requests);
+                queue_max = self.queue_max(pipeline, requests, row);
                 if pipeline >= queue_max {
                     break;
                 }
