@@ -63,6 +63,7 @@ impl Returned<'_> {
     /// One more, which will be no one's.
     #[inline(always)]
     pub fn add(&mut self, handle: u32) {
+        debug_assert!(self.count < self.free.len(), "there is room for all");
         if let Some(place) = self.free.get_mut(self.count) {
             *place = handle;
             self.count += 1;
