@@ -586,7 +586,8 @@ impl Connection {
     }
 
     /// The assumption `silence`: both sides were silent for long enough, everything was acknowledged, nothing blocks, and a
-    /// request ends the silence. Then nothing is outstanding, and counting begins anew.
+    /// request ends the silence. Then nothing is outstanding, and counting begins anew. What was acknowledged and not seen
+    /// yet voids it: a reply may have ended the silence, or this request began before it.
     pub(super) fn assume_silence<R: Recorder>(
         &mut self,
         piece: &Piece<'_>,
@@ -608,7 +609,7 @@ impl Connection {
         let silent = self.streams.iter().all(|stream| {
             stream.time().is_known()
                 && meta.at.since(stream.time()) >= settings.resync_silence_ns
-                && stream.acked() >= stream.next()
+                && stream.acked() == stream.next()
                 && !stream.is_waiting()
                 && !stream.is_window_closed()
         });

@@ -490,6 +490,19 @@ fn silence_is_void_where_something_may_be_outstanding() {
 }
 
 #[test]
+fn silence_is_void_where_something_was_acknowledged_before_it_was_seen() {
+    let silence = "C SYN | S SYN | C GET a | s $0 | C ACK | C GET b | C GET c | S $1 | C ACK | wait 3s";
+    for (why, end) in [
+        ("a lost reply ended it", "s $2 | C GET d | S $3"),
+        ("a late reply ended it", "S~20 $2 | C GET d | wait 1s | S $3"),
+        ("a late request began in it", "C~3000 GET d | S ACK | wait 4s | S $2 | S $3"),
+    ] {
+        let played = play(&format!("{silence} | {end}"));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{why}: {:?}", played.told);
+    }
+}
+
+#[test]
 fn silence_does_not_end_with_what_may_be_the_rest_of_something() {
     for rest in ["[PING_]", "[$1_b_]", "[*2_$3_GET_$1_b_*2_]"] {
         let played = play(&format!("C GET a | S $1 | C ACK | wait 3s | C {rest} | S $2 | C GET c | S $3"));
