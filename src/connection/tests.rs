@@ -426,6 +426,36 @@ fn a_copy_of_a_request_does_not_tell_what_its_client_had_received_at_first() {
 }
 
 #[test]
+fn the_end_of_a_value_that_looks_like_a_request_does_not_take_the_reply_to_all_of_it() {
+    let open = "C SYN | S SYN | C GET a | S $1";
+    let value = "c [*3_$3_SET_$1_k_$29_] | C [*3_$3_SET_$1_x_$3_abc_] | C [_] | S +OK";
+    let others = "C GET b | S $2 | C INCR c | S :3 | C SMEMBERS d | S [*1_$1_x_] | C INCR e | S :5 | C GET f | S $6 \
+         | C SET g | S +OK | C INCR h | S :8";
+    let expect_lost = |told: &[String]| {
+        let told = told.iter().find(|told| told.starts_with("SET x")).map(String::as_str);
+        assert_eq!(told, Some("SET x abc => lost"));
+    };
+    // It is believed by what comes behind it, and what was believed by that is paired.
+    let told = play_with(|options| options.resync = Resync::Strict, &format!("{open} | {value} | {others}")).told;
+    expect_lost(&told);
+    assert_eq!(told.last().map(String::as_str), Some("INCR h => exact 8"), "{told:?}");
+    // A hidden reply does not make it more believable.
+    let hidden = format!("{open} | {value} | C INCR i | s :7 | C INCR j | S :8 | {others}");
+    let told = play_with(|options| options.resync = Resync::Strict, &hidden).told;
+    let lost = |told: &&String| told.ends_with("lost");
+    assert_eq!((told.iter().filter(lost).count(), told[10].as_str()), (9, "INCR h => exact 8"), "{told:?}");
+    // Of one that has always waited, and where silence is all that is known.
+    let told = told_after_waits(&format!("{value} | {others} | {others}"));
+    expect_lost(&told);
+    assert_eq!(told.last().map(String::as_str), Some("INCR h => exact 8"), "{told:?}");
+    for begin in ["C SYN | S SYN | C GET a | C GET b | s $1 | S $2 | C ACK", "C GET a | S $1 | C ACK"] {
+        let told = play(&format!("{begin} | {value} | C ACK | wait 3s | C GET c | S $3")).told;
+        expect_lost(&told);
+        assert_eq!(told.last().map(String::as_str), Some("GET c => resynced silence 3"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_lost_request_leaves_those_before_it_their_replies() {
     let played = play("C SYN | S SYN | C GET a | c GET b | C GET c | S $1 $2 $3 | wait 1s | C GET d | S $4");
     assert_eq!(played.told, ["GET a => exact 1", "GET c => lost", "GET d => lost"]);

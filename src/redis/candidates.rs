@@ -21,6 +21,8 @@
 //! each (`Act::is_countable`; a mark that can hold CLIENT REPLY SKIP lets the request behind it go unanswered), a server
 //! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
 //! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
+//! Where it were requests, what earned the points is not released: the last message in such a content may have taken the reply
+//! to all of it.
 //!
 //! A set that would grow beyond [`CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
@@ -113,12 +115,14 @@ struct Candidate {
     needed: u8,
     /// What it takes for replies may be the content of one whose beginning was hidden.
     in_doubt: bool,
+    /// And so may what it takes for requests.
+    requests_in_doubt: bool,
 }
 
 impl Candidate {
     /// One that begins, behind a hidden reply if it must explain something.
     fn fresh(needed: u8) -> Candidate {
-        Candidate { alive: 1, sure: 0, points: 0, needed, in_doubt: needed > 0 }
+        Candidate { alive: 1, sure: 0, points: 0, needed, in_doubt: needed > 0, requests_in_doubt: false }
     }
 
     /// What it has yet to earn.
@@ -129,17 +133,20 @@ impl Candidate {
     /// The same in a mark: it keeps its age, but what it has explained was before.
     fn in_mark(self) -> Candidate {
         let needed = self.owed().max(DOUBT_REQUESTS);
-        Candidate { alive: self.alive, sure: 0, points: 0, needed, in_doubt: self.in_doubt }
+        Candidate { alive: self.alive, sure: 0, points: 0, needed, in_doubt: self.in_doubt, requests_in_doubt: true }
     }
 
     fn explained(self, worth: u8, is_anchored: bool) -> Candidate {
         let points = self.points.saturating_add(worth);
+        // A reply by which requests are believed may yet be the one to the request of whose content they were the end.
+        let is_sure = !self.requests_in_doubt;
         Candidate {
             alive: self.alive.saturating_add(1),
-            sure: self.sure.saturating_add(1),
+            sure: self.sure.saturating_add(u8::from(is_sure)),
             points,
             needed: self.needed,
             in_doubt: self.in_doubt && !is_anchored && points < self.needed,
+            requests_in_doubt: self.requests_in_doubt && points < self.needed,
         }
     }
 
@@ -153,6 +160,7 @@ impl Candidate {
                 points: self.points.max(other.points),
                 needed: self.needed.max(other.needed),
                 in_doubt: self.in_doubt || other.in_doubt,
+                requests_in_doubt: self.requests_in_doubt || other.requests_in_doubt,
             }
         };
     }
@@ -232,7 +240,8 @@ impl Places {
 
     /// A candidate for which what was seen is no reply stays where it is.
     fn linger(&mut self, position: u64, candidate: Candidate, taken: Option<Taken>, marks: &[Mark]) {
-        let candidate = Candidate { in_doubt: true, ..Candidate::fresh(candidate.owed()) };
+        let Candidate { requests_in_doubt, .. } = candidate;
+        let candidate = Candidate { in_doubt: true, requests_in_doubt, ..Candidate::fresh(candidate.owed()) };
         match (taken, marks.iter().find(|mark| mark.position == position)) {
             (Some(taken), Some(mark)) => self.stay(taken, candidate, mark.may_silence, marks),
             _ => self.put(position, candidate),
@@ -420,8 +429,15 @@ impl Candidates {
         let mut is_open = true;
         self.outline.follow(queue, pool);
         let mut before = None;
+        // What was hidden clears no doubt of the requests before it.
+        let mut requests_in_doubt = false;
+        let fresh = |needed: u8, requests_in_doubt: bool| {
+            let needed = if requests_in_doubt { needed.max(DOUBT_REQUESTS) } else { needed };
+            Candidate { requests_in_doubt, ..Candidate::fresh(needed) }
+        };
         for (position, line) in self.outline.from(0, queue, pool) {
             let needed = self.needed(position, before.replace(line), &doubt);
+            requests_in_doubt |= self.now.get(position).is_some_and(|candidate| candidate.requests_in_doubt);
             let arrives = cost.is_some();
             cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
             if jump.is_some_and(|(at, _)| at == position) {
@@ -438,7 +454,7 @@ impl Candidates {
                     most: (was.map_or(0, |was| was.most) + most.saturating_sub(least)).min(capacity),
                 };
                 if least <= most && taken.least <= taken.most {
-                    next.stay(taken, Candidate::fresh(needed), stretch.may_silence(), &self.marks);
+                    next.stay(taken, fresh(needed, requests_in_doubt), stretch.may_silence(), &self.marks);
                 }
                 let behind = (least, greatest + capacity.saturating_sub(taken_least));
                 cost = Some(behind);
@@ -446,7 +462,7 @@ impl Candidates {
                 continue;
             }
             if reaches((least, greatest)) {
-                next.enter(position, Candidate::fresh(needed), &self.marks);
+                next.enter(position, fresh(needed, requests_in_doubt), &self.marks);
             }
             if line.end > acknowledged {
                 is_open = false;
@@ -460,7 +476,8 @@ impl Candidates {
             cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
             if cost.is_some_and(reaches) {
                 let needed = self.needed(queue.end(), before, &doubt);
-                next.enter(queue.end(), Candidate::fresh(needed), &self.marks);
+                requests_in_doubt |= self.now.get(queue.end()).is_some_and(|candidate| candidate.requests_in_doubt);
+                next.enter(queue.end(), fresh(needed, requests_in_doubt), &self.marks);
             }
         }
         self.take(next);
@@ -509,7 +526,8 @@ impl Candidates {
         self.now.get(position).is_some()
     }
 
-    /// How many of the newest replies a candidate has certainly explained; `None` if that does not yet convince.
+    /// How many of the newest replies a candidate has certainly explained, since its requests are believed; `None` if it does not
+    /// convince yet.
     pub fn explained(&self, position: u64) -> Option<u8> {
         self.now.get(position).filter(|candidate| candidate.points >= candidate.needed).map(|candidate| candidate.sure)
     }
