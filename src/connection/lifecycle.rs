@@ -19,6 +19,10 @@ use super::{
     Aside, Became, Certainty, Connection, Exchange, Facts, Framing, Identity, Recorder, ReplyFacts, Resources, Start,
 };
 
+/// Bytes of replies, of those seen last, of which a late segment of the client's may not know yet. A new connection's server hardly
+/// ever begins among them: most count on with the time.
+const RECENT_BYTES: i64 = 1 << 20;
+
 /// What is to be done with a segment before its connection takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
@@ -168,7 +172,7 @@ impl Connection {
         }
         let taken_up = match direction {
             Direction::Reply if syn => Some(segment.ack),
-            Direction::Request if has_data => Some(segment.seq),
+            Direction::Request if has_data && !self.goes_on(segment.ack) => Some(segment.seq),
             _ => None,
         };
         let candidate = self.aside(resources).candidate;
@@ -201,8 +205,15 @@ impl Connection {
         outside(direction, segment.seq) && outside(direction.reverse(), segment.ack)
     }
 
-    /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data, takes it up: a stray SYN must not
-    /// end a living connection.
+    /// Whether a client that acknowledges so much has received what was seen of the replies, or some of the last of it.
+    fn goes_on(&self, ack: Seq) -> bool {
+        let replies = self.stream(Direction::Reply);
+        let behind = -i64::from(ack.distance(Seq::of(replies.next())));
+        replies.is_known() && (0..=RECENT_BYTES).contains(&behind)
+    }
+
+    /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data that does not acknowledge replies of
+    /// this one, takes it up: a stray SYN must not end a living connection.
     pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction, resources: &mut Resources) {
         if !segment.flags.any(TcpFlags::ACK) && self.is_elsewhere_syn(segment.seq, direction) {
             self.aside_mut(resources).candidate = Some(segment.seq.after(1));

@@ -249,6 +249,12 @@ fn row_65_a_stray_syn_does_not_end_a_living_connection() {
     let played = play("C SYN | S SYN | C GET a | C STRAY-SYN | S $1 | C GET b | S $2");
     assert_eq!(played.told, ["GET a => exact 1", "GET b => exact 2"]);
     assert_eq!(played.count(Counter::ConnectionsOpened), 1);
+    // Also if it seems to have said where one of its own segments begins, which may come again.
+    for segments in ["C GET xy | C GET b | S $1 | S $2", "C~20 GET xy | C GET b | wait 1s | S $1 | S $2"] {
+        let played = play(&format!("C SYN | S SYN | C GET a | S $0 | C STRAY-SYN-AHEAD | {segments}"));
+        assert_eq!(played.told, ["GET a => exact 0", "GET xy => exact 1", "GET b => exact 2"]);
+        assert_eq!(played.count(Counter::ConnectionsOpened), 1);
+    }
 }
 
 #[test]
