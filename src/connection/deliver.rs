@@ -86,7 +86,7 @@ impl Connection {
             return self.reset(segment, direction, resources, recorder);
         }
         if segment.flags.any(TcpFlags::SYN) {
-            self.syn(segment, direction, resources);
+            self.note_syn(segment, direction, resources);
             return Ok(());
         }
         let ack = self.acknowledgement(segment, direction);

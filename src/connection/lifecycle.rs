@@ -30,6 +30,8 @@ pub enum Admission {
     Take,
     /// It belongs to no connection any more.
     Ignore,
+    /// Nor does this SYN, but it may begin another connection.
+    Note,
     /// It begins another connection; the one at hand ends for this reason, unless it has ended.
     Replace(Reason),
 }
@@ -160,8 +162,18 @@ impl Connection {
         let has_data = segment.wire_payload_len > 0;
         if self.facts.has(Facts::CLOSED) {
             let old = at.since(self.last_at) > CLOSED_LINGER_NS || self.is_elsewhere(segment, direction);
-            let begins = syn && !self.began_with(segment, direction);
-            return if begins || has_data && old { Admission::Replace(Reason::Fin) } else { Admission::Ignore };
+            let goes_on = self.goes_on(segment.ack);
+            let is_taken_up =
+                || direction == Direction::Request && self.aside(resources).candidate == Some(segment.seq) && !goes_on;
+            return if syn && !self.began_with(segment, direction) {
+                // A stray one ends nothing here, but what an RST out of nowhere ended may go on, and must not begin there.
+                let is_far = self.stream(direction).place(segment.seq, 1).1 == Place::OutOfWindow;
+                if flags.any(TcpFlags::ACK) || is_far { Admission::Replace(Reason::Fin) } else { Admission::Note }
+            } else if has_data && (old || is_taken_up()) {
+                Admission::Replace(Reason::Fin)
+            } else {
+                Admission::Ignore
+            };
         }
         if self.is_idle(at, resources) {
             return Admission::Replace(Reason::Idle);
@@ -214,7 +226,7 @@ impl Connection {
 
     /// Notes a SYN that may begin another connection. It is believed once a SYN-ACK, or data that does not acknowledge replies of
     /// this one, takes it up: a stray SYN must not end a living connection.
-    pub(super) fn syn(&mut self, segment: &Segment<'_>, direction: Direction, resources: &mut Resources) {
+    pub(super) fn note_syn(&mut self, segment: &Segment<'_>, direction: Direction, resources: &mut Resources) {
         if !segment.flags.any(TcpFlags::ACK) && self.is_elsewhere_syn(segment.seq, direction) {
             self.aside_mut(resources).candidate = Some(segment.seq.after(1));
         }
@@ -333,9 +345,17 @@ impl Connection {
         self.session.listens() || self.aside(resources).link != NONE || self.queue.head().is_some_and(blocks)
     }
 
+    /// Whether it has ended. Then nothing is kept beside it any more.
+    fn is_done(&mut self, resources: &mut Resources) -> bool {
+        if self.facts.has(Facts::CLOSED) {
+            self.drop_aside(resources);
+        }
+        self.facts.has(Facts::CLOSED)
+    }
+
     /// Ends the connection: what waits is delivered as far as it came, what is pending ends for `reason`.
     pub fn close<R: Recorder>(&mut self, reason: Reason, resources: &mut Resources, recorder: &mut R) {
-        if self.facts.has(Facts::CLOSED) {
+        if self.is_done(resources) {
             return;
         }
         self.conclude(resources, recorder);
@@ -359,7 +379,7 @@ impl Connection {
 
     /// Gives the connection up for want of memory.
     pub fn give_up<R: Recorder>(&mut self, what: Counter, resources: &mut Resources, recorder: &mut R) {
-        if !self.facts.has(Facts::CLOSED) {
+        if !self.is_done(resources) {
             resources.counters.count(what);
             resources.counters.count(Counter::ClosedEvicted);
             self.abandon(resources);
@@ -369,7 +389,7 @@ impl Connection {
 
     /// Ends the connection because packets of it were left out: what is pending is lost, whichever sides were seen until then.
     pub fn leave_out<R: Recorder>(&mut self, resources: &mut Resources, recorder: &mut R) {
-        if !self.facts.has(Facts::CLOSED) {
+        if !self.is_done(resources) {
             resources.counters.count(Counter::ClosedShed);
             self.abandon(resources);
             self.streams.iter_mut().for_each(|stream| _ = stream.see());

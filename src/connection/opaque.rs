@@ -33,7 +33,7 @@ impl Connection {
         recorder: &mut R,
     ) {
         if segment.flags.any(TcpFlags::SYN) {
-            self.syn(segment, self.oriented(direction), resources);
+            self.note_syn(segment, self.oriented(direction), resources);
         }
         if !self.is_opaque() {
             return self.recognise(segment, direction, at, resources, recorder);

@@ -258,6 +258,23 @@ fn row_65_a_stray_syn_does_not_end_a_living_connection() {
 }
 
 #[test]
+fn row_65_after_an_rst_out_of_nowhere_a_stray_syn_begins_nothing_in_what_goes_on() {
+    let played = play("C SYN | S SYN | C GET a | S $0 | C RST | C STRAY-SYN-AHEAD | C GET xy | C GET b | S $1 | S $2");
+    assert_eq!(played.told, ["GET a => exact 0"]);
+    assert_eq!(played.count(Counter::ConnectionsOpened), 1);
+    // A new connection whose numbers go on from there does.
+    for (syn_ack, last) in [("S SYN", "GET b => exact 2"), ("s SYN", "GET b => lost")] {
+        for end in ["C RST", "C FIN | S FIN"] {
+            let begins = format!("C SYN | {syn_ack} | C GET b | S $2");
+            let played = play(&format!("C SYN | S SYN | C GET a | S $1 | {end} | soon | {begins}"));
+            assert_eq!(played.told, ["GET a => exact 1", last], "{syn_ack}");
+            let begun = [Counter::ConnectionsOpened, Counter::ConnectionsMidstream].map(|begun| played.count(begun));
+            assert_eq!(begun, if syn_ack == "S SYN" { [2, 0] } else { [1, 1] });
+        }
+    }
+}
+
+#[test]
 fn row_65_a_late_copy_of_its_own_syn_begins_no_connection() {
     // Nor with a copy of its first request behind it, which would be told twice.
     let played = play("C SYN | S SYN | C GET a | C SYN-COPY | C COPY | S $1 | C COPY | C GET b | S $2");

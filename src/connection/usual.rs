@@ -130,6 +130,7 @@ impl Connection {
         match self.admit(segment, direction, at, resources) {
             Admission::Take => self.segment(segment, direction, at, resources, recorder),
             Admission::Ignore => resources.counters.count(Counter::Stray),
+            Admission::Note => self.note_syn(segment, self.oriented(direction), resources),
             Admission::Replace(reason) => {
                 self.close(reason, resources, recorder);
                 return false;

@@ -117,8 +117,9 @@ fn packets(diagram: &str, isn: u32) -> Vec<Packet> {
         match side {
             "wait" => now += seconds(what),
             "back" => behind = seconds(what),
-            "again" => {
-                isn = isn.wrapping_add(1 << 31);
+            "again" | "soon" => {
+                // By the clock both sides count on from, of the latter.
+                isn = isn.wrapping_add(if side == "soon" { 1 << 22 } else { 1 << 31 });
                 sides = [Side { next: isn, acknowledged: 0 }, Side { next: isn.wrapping_add(77), acknowledged: 0 }];
             }
             _ => {
