@@ -423,6 +423,17 @@ fn the_rest_of_a_reply_whose_beginning_was_lost_is_not_taken_for_a_reply() {
 }
 
 #[test]
+fn what_is_hidden_of_a_string_whose_beginning_was_hidden_holds_no_reply() {
+    // The content looks like replies, and more of it is hidden.
+    let replies = "s [$25_] | S [$3_GET_] | s [$1_x_$3_] | S [GET_] | S [_] | S :2 | S :3 | wait 1s | C ACK";
+    for requests in ["C GET a ; INCR b ; INCR c", "C GET a ; INCR b ; INCR c ; INCR d"] {
+        let diagram = format!("C SYN | S SYN | {requests} | {replies}");
+        let told = play_with(|options| options.resync = Resync::Strict, &diagram).told;
+        assert!(told.iter().all(|told| told.ends_with("lost")), "{told:?}");
+    }
+}
+
+#[test]
 fn a_copy_of_a_reply_acknowledges_too_much_to_prove_a_boundary() {
     // What comes again, an element of an array, acknowledges a request that was sent later.
     let array = "s [*2_] | s $x | S $y";

@@ -248,6 +248,11 @@ impl Places {
         }
     }
 
+    /// Whether what was seen are replies: something explains so much of it.
+    fn are_shown(&self) -> bool {
+        self.of.iter().any(|candidate| candidate.points >= DOUBT_LINGERS)
+    }
+
     fn trim(&mut self) {
         let dead = self.of.iter().take_while(|candidate| candidate.alive == 0).count();
         self.of.drain(..dead);
@@ -342,9 +347,8 @@ impl Candidates {
         self.outline.follow(queue, pool);
         let Candidates { now, marks, outline, struck_by_kind, .. } = self;
         next.clear(now.base);
-        // What explains so much shows that these are replies.
-        let shown = now.of.iter().map(|candidate| candidate.points).max().unwrap_or(0);
-        let lingers = |candidate: Candidate| candidate.in_doubt && !is_anchored && shown < DOUBT_LINGERS;
+        let are_shown = is_anchored || now.are_shown();
+        let lingers = |candidate: Candidate| candidate.in_doubt && !are_shown;
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
         let mut last: Option<Line> = None;
@@ -409,7 +413,7 @@ impl Candidates {
     }
 
     /// Between `fewest` and `most` replies were hidden; the segment behind them acknowledges `acknowledged`. `doubt`: how much
-    /// a candidate must explain if this was hidden before it.
+    /// a candidate must explain if this was hidden before it. Where what was seen may be content, so may be what was hidden.
     pub fn hide(
         &mut self,
         (fewest, most): (u64, u64),
@@ -421,6 +425,8 @@ impl Candidates {
     ) {
         next.clear(self.now.base);
         self.struck_age = 0;
+        let are_shown = self.now.are_shown();
+        let lingers = |candidate: &Candidate| candidate.in_doubt && !are_shown;
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
         // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
         // silence what is behind it, to the position after that.
@@ -438,6 +444,9 @@ impl Candidates {
         for (position, line) in self.outline.from(0, queue, pool) {
             let needed = self.needed(position, before.replace(line), &doubt);
             requests_in_doubt |= self.now.get(position).is_some_and(|candidate| candidate.requests_in_doubt);
+            if let Some(candidate) = self.now.get(position).filter(lingers) {
+                next.linger(position, candidate, self.now.taken(position), &self.marks);
+            }
             let arrives = cost.is_some();
             cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
             if jump.is_some_and(|(at, _)| at == position) {
@@ -469,6 +478,9 @@ impl Candidates {
                 break;
             }
             cost = (least < most).then_some((least + 1, greatest + 1));
+        }
+        if let Some(candidate) = self.now.get(queue.end()).filter(lingers) {
+            next.linger(queue.end(), candidate, None, &self.marks);
         }
         if is_open {
             // The place of the next request is one as well.
