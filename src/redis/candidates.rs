@@ -488,7 +488,7 @@ impl Candidates {
             cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
             if cost.is_some_and(reaches) {
                 let needed = self.needed(queue.end(), before, &doubt);
-                requests_in_doubt |= self.now.get(queue.end()).is_some_and(|candidate| candidate.requests_in_doubt);
+                let requests_in_doubt = self.now.of.iter().any(|candidate| candidate.requests_in_doubt);
                 next.enter(queue.end(), fresh(needed, requests_in_doubt), &self.marks);
             }
         }

@@ -189,6 +189,24 @@ fn what_may_be_the_content_of_a_reply_moves_nobody_for_certain() {
 }
 
 #[test]
+fn what_requests_in_doubt_explain_is_sure_only_behind_what_they_are_believed_for() {
+    let doubted = Candidate::fresh(0).in_mark();
+    let one = doubted.explained(DOUBT_REQUESTS, true);
+    assert_eq!((one.sure, one.requests_in_doubt, one.explained(0, true).sure), (0, false, 1));
+    // Of two pasts the doubted one counts.
+    for (first, second) in [(one, doubted), (doubted, one)] {
+        let mut both = first;
+        both.join(second);
+        assert!(both.requests_in_doubt);
+        assert_eq!(both.explained(0, true).sure, 0);
+    }
+    // What it takes for no reply changes nothing about requests.
+    let mut places = Places::default();
+    places.linger(3, doubted, None, &[]);
+    assert!(places.get(3).unwrap().requests_in_doubt);
+}
+
+#[test]
 fn a_window_needs_others_that_failed() {
     let mut scene = Scene::new();
     for n in 0..200 {
