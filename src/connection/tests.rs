@@ -491,6 +491,11 @@ fn the_end_of_a_value_that_looks_like_a_request_does_not_take_the_reply_to_all_o
     let value = "C [*3_$3_SET_$1_w_$1_a_] | C [*3_$3_SET_$1_x_$3_abc_] | C [_] | S +OK";
     let told = play(&format!("{value} | C ACK | wait 3s | C GET c | S $3")).told;
     assert_eq!(told, ["SET w a => lost", "SET x abc => lost", "GET c => resynced silence 3"]);
+    // Nor if a reply to another one that was hidden came meanwhile.
+    let hidden =
+        "c SET h v | c [*3_$3_SET_$1_k_$56_] | C [*3_$3_SET_$1_w_$1_a_] | S +OK | C [*3_$3_SET_$1_x_$3_abc_] | C [_]";
+    let told = play(&format!("{open} | {hidden} | S +OK | C ACK | wait 3s | C GET c | S $3")).told;
+    assert_eq!(told[1..], ["SET w a => lost", "SET x abc => lost", "GET c => resynced silence 3"]);
     // In no order that comes again.
     let exchanges = ["C INCR b | S :1", "C SET c v | S +OK", "C SMEMBERS d | S [*1_$1_x_]", "C GET f | S $6"];
     let mixed: Vec<&str> = (0..80).map(|n: usize| exchanges[n * n * n % 101 * 7 % 4]).collect();
