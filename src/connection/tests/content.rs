@@ -1,0 +1,86 @@
+//! What looks like messages and is the content of one, of which the beginning was hidden.
+
+use crate::redis::pairing::Resync;
+
+use super::diagram::{play, play_with};
+use super::told_after_waits;
+
+#[test]
+fn what_follows_the_hidden_beginning_of_a_string_may_be_its_content() {
+    // Of a client of which nothing is known, `$2` may be in the string that answers `a`.
+    let played = play("C SYN | S SYN | C GET a | s $1 | C GET b | S $2 | wait 1s | C GET c | S $3");
+    assert_eq!(played.told, ["GET a => lost", "GET b => lost", "GET c => lost"]);
+}
+
+#[test]
+fn the_rest_of_a_reply_whose_beginning_was_lost_is_not_taken_for_a_reply() {
+    // Each element of the array begins a segment and looks like a reply; the client waits for all of it.
+    let played = play("C SYN | S SYN | C LRANGE a 0 ; GET b | s [*3_] | S $x | S $y | S $z | S $2 | wait 1s | C ACK");
+    assert_eq!(played.told, ["LRANGE a 0 => lost", "GET b => lost"]);
+    let told = told_after_waits("C LRANGE a 0 | s [*3_] | S $x | S $y | S $z | wait 1s | C GET b | S $2");
+    assert_eq!(told, ["LRANGE a 0 => lost", "GET b => resynced counted 2"]);
+}
+
+#[test]
+fn what_is_hidden_of_a_string_whose_beginning_was_hidden_holds_no_reply() {
+    // The content looks like replies, and more of it is hidden.
+    let replies = "s [$25_] | S [$3_GET_] | s [$1_x_$3_] | S [GET_] | S [_] | S :2 | S :3 | wait 1s | C ACK";
+    for requests in ["C GET a ; INCR b ; INCR c", "C GET a ; INCR b ; INCR c ; INCR d"] {
+        let diagram = format!("C SYN | S SYN | {requests} | {replies}");
+        let told = play_with(|options| options.resync = Resync::Strict, &diagram).told;
+        assert!(told.iter().all(|told| told.ends_with("lost")), "{told:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_value_that_looks_like_a_request_does_not_take_the_reply_to_all_of_it() {
+    let open = "C SYN | S SYN | C GET a | S $1";
+    let value = "c [*3_$3_SET_$1_k_$29_] | C [*3_$3_SET_$1_x_$3_abc_] | C [_] | S +OK";
+    let others = "C GET b | S $2 | C INCR c | S :3 | C SMEMBERS d | S [*1_$1_x_] | C INCR e | S :5 | C GET f | S $6 \
+         | C SET g | S +OK | C INCR h | S :8";
+    let expect_lost = |told: &[String]| {
+        let told = told.iter().find(|told| told.starts_with("SET x")).map(String::as_str);
+        assert_eq!(told, Some("SET x abc => lost"));
+    };
+    // It is believed by what comes behind it, and what was believed by that is paired.
+    let told = play_with(|options| options.resync = Resync::Strict, &format!("{open} | {value} | {others}")).told;
+    expect_lost(&told);
+    assert_eq!(told.last().map(String::as_str), Some("INCR h => exact 8"), "{told:?}");
+    // A hidden reply does not make it more believable.
+    let hidden = format!("{open} | {value} | C INCR i | s :7 | C INCR j | S :8 | {others}");
+    let told = play_with(|options| options.resync = Resync::Strict, &hidden).told;
+    let lost = |told: &&String| told.ends_with("lost");
+    assert_eq!((told.iter().filter(lost).count(), told[10].as_str()), (9, "INCR h => exact 8"), "{told:?}");
+    // Of one that has always waited, and where silence is all that is known.
+    let told = told_after_waits(&format!("{value} | {others} | {others}"));
+    expect_lost(&told);
+    assert_eq!(told.last().map(String::as_str), Some("INCR h => exact 8"), "{told:?}");
+    for begin in ["C SYN | S SYN | C GET a | C GET b | s $1 | S $2 | C ACK", "C GET a | S $1 | C ACK"] {
+        let told = play(&format!("{begin} | {value} | C ACK | wait 3s | C GET c | S $3")).told;
+        expect_lost(&told);
+        assert_eq!(told.last().map(String::as_str), Some("GET c => resynced silence 3"), "{told:?}");
+    }
+    // Nor does a later one in the middle, by any assumption.
+    let value = "C [*3_$3_SET_$1_w_$1_a_] | C [*3_$3_SET_$1_x_$3_abc_] | C [_] | S +OK";
+    let told = play(&format!("{value} | C ACK | wait 3s | C GET c | S $3")).told;
+    assert_eq!(told, ["SET w a => lost", "SET x abc => lost", "GET c => resynced silence 3"]);
+    // Nor if a reply to another one that was hidden came meanwhile.
+    let hidden =
+        "c SET h v | c [*3_$3_SET_$1_k_$56_] | C [*3_$3_SET_$1_w_$1_a_] | S +OK | C [*3_$3_SET_$1_x_$3_abc_] | C [_]";
+    let told = play(&format!("{open} | {hidden} | S +OK | C ACK | wait 3s | C GET c | S $3")).told;
+    assert_eq!(told[1..], ["SET w a => lost", "SET x abc => lost", "GET c => resynced silence 3"]);
+    // In no order that comes again.
+    let exchanges = ["C INCR b | S :1", "C SET c v | S +OK", "C SMEMBERS d | S [*1_$1_x_]", "C GET f | S $6"];
+    let mixed: Vec<&str> = (0..80).map(|n: usize| exchanges[n * n * n % 101 * 7 % 4]).collect();
+    let told = play(&format!("{value} | {}", mixed.join(" | "))).told;
+    expect_lost(&told);
+    assert!(told.iter().filter(|told| told.contains("window")).count() > 60, "{told:?}");
+}
+
+#[test]
+fn silence_does_not_end_with_what_may_be_the_rest_of_something() {
+    for rest in ["[PING_]", "[$1_b_]", "[*2_$3_GET_$1_b_*2_]"] {
+        let played = play(&format!("C GET a | S $1 | C ACK | wait 3s | C {rest} | S $2 | C GET c | S $3"));
+        assert!(played.told.iter().all(|told| told.ends_with("lost")), "{rest}: {:?}", played.told);
+    }
+}
