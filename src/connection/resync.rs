@@ -500,15 +500,9 @@ impl Connection {
             return self.restart_pairing(resources, recorder);
         }
         let held = &state.held[..state.held_count];
-        let replies = if proof == Proof::Window {
-            state.candidates.explained(position).map_or(0, usize::from)
-        } else {
-            // Counting back goes as far as what is held are replies, and not the content of one whose beginning was hidden. The
-            // first of them may answer a request whose beginning was hidden, and of whose content the end was taken for one.
-            let is_reply = |handle: &u32| resources.held.get(*handle).is_drained;
-            let replies = held.iter().position(is_reply).map_or(0, |first| held.len() - first);
-            replies.saturating_sub(usize::from(state.marks.0 > 0))
-        };
+        // Counting back goes as far as what is held are replies, and not the content of one whose beginning was hidden.
+        let is_reply = |handle: &u32| proof == Proof::Window || resources.held.get(*handle).is_drained;
+        let replies = held.iter().position(is_reply).map_or(0, |first| held.len() - first);
         self.settle_pairing(position, replies, Certainty::Assumed(proof), proof, resources, recorder);
     }
 

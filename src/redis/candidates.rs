@@ -21,8 +21,8 @@
 //! each (`Act::is_countable`; a mark that can hold CLIENT REPLY SKIP lets the request behind it go unanswered), a server
 //! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
 //! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
-//! Where it were requests, what earned the points is not released: the last message in such a content may have taken the reply
-//! to all of it.
+//! Where it were requests, the last of them may have taken the reply to the request whose content they were: behind what no client
+//! sends between two, and what is behind a content, the caller puts another mark.
 //!
 //! A set that would grow beyond [`CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
@@ -138,11 +138,9 @@ impl Candidate {
 
     fn explained(self, worth: u8, is_anchored: bool) -> Candidate {
         let points = self.points.saturating_add(worth);
-        // A reply by which requests are believed may yet be the one to the request of whose content they were the end.
-        let is_sure = !self.requests_in_doubt;
         Candidate {
             alive: self.alive.saturating_add(1),
-            sure: self.sure.saturating_add(u8::from(is_sure)),
+            sure: self.sure.saturating_add(1),
             points,
             needed: self.needed,
             in_doubt: self.in_doubt && !is_anchored && points < self.needed,
@@ -538,8 +536,7 @@ impl Candidates {
         self.now.get(position).is_some()
     }
 
-    /// How many of the newest replies a candidate has certainly explained, since its requests are believed; `None` if it does not
-    /// convince yet.
+    /// How many of the newest replies a candidate has certainly explained; `None` if that does not yet convince.
     pub fn explained(&self, position: u64) -> Option<u8> {
         self.now.get(position).filter(|candidate| candidate.points >= candidate.needed).map(|candidate| candidate.sure)
     }

@@ -189,18 +189,25 @@ fn what_may_be_the_content_of_a_reply_moves_nobody_for_certain() {
 }
 
 #[test]
-fn what_requests_in_doubt_explain_is_sure_only_behind_what_they_are_believed_for() {
-    let doubted = Candidate::fresh(0).in_mark();
-    let one = doubted.explained(DOUBT_REQUESTS, true);
-    assert_eq!((one.sure, one.requests_in_doubt, one.explained(0, true).sure), (0, false, 1));
-    // Of two pasts the doubted one counts.
-    for (first, second) in [(one, doubted), (doubted, one)] {
-        let mut both = first;
-        both.join(second);
-        assert!(both.requests_in_doubt);
-        assert_eq!(both.explained(0, true).sure, 0);
+fn a_hidden_reply_makes_no_request_more_believable() {
+    let mut scene = Scene::new();
+    for hidden in [true, false, false, false] {
+        scene.request(0, hidden);
     }
-    // What it takes for no reply changes nothing about requests.
+    let (queue, pool) = (&scene.queue, &scene.pool);
+    scene.candidates.hide((1, 3), Offset(40), queue, pool, &mut Scratch::default(), |_| 0);
+    for position in 1..=3 {
+        assert!(scene.candidates.has(position));
+        assert_eq!(scene.candidates.explained(position), None, "{position}");
+    }
+    // Of two pasts the doubted one counts; and what is taken for no reply changes nothing about requests.
+    let doubted = Candidate::fresh(0).in_mark();
+    let believed = doubted.explained(DOUBT_REQUESTS, true);
+    assert!(doubted.requests_in_doubt && !believed.requests_in_doubt);
+    for (mut first, second) in [(believed, doubted), (doubted, believed)] {
+        first.join(second);
+        assert!(first.requests_in_doubt);
+    }
     let mut places = Places::default();
     places.linger(3, doubted, None, &[]);
     assert!(places.get(3).unwrap().requests_in_doubt);
