@@ -10,6 +10,7 @@
 
 mod answer;
 mod aside;
+mod content;
 mod deliver;
 mod facts;
 mod lifecycle;

@@ -552,34 +552,6 @@ impl Connection {
         if flags.has(Flags::INLINE) { self.content_may_end(end, resources) } else { Ok(()) }
     }
 
-    /// Whether what is read as requests may be the content of one whose beginning was hidden: where they begin was found by their
-    /// looks, and whose replies come is not known yet.
-    fn may_be_content(&self) -> bool {
-        let is_open = !self.certainty.is_settled() || self.queue.is_marked();
-        is_open && self.facts.has(Facts::REQUESTS_REFOUND)
-    }
-
-    /// There is an empty line. No client sends one between requests, but it is what ends a value; and if the request before it was
-    /// the end of such a one, then the reply that comes is not its own.
-    fn content_may_end(&mut self, here: Offset, resources: &mut Resources) -> Result<(), Exhausted> {
-        let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
-        if !self.may_be_content() || tail.is_none_or(Request::is_mark) {
-            return Ok(());
-        }
-        let nothing = Stretch {
-            from: here,
-            to: here,
-            may_be_inline: false,
-            earlier: 0,
-            is_rest: false,
-            is_answered: false,
-            holds_one: false,
-        };
-        self.mark(nothing, resources)?;
-        self.requests_hidden(resources);
-        Ok(())
-    }
-
     /// A client broke the protocol: the server answers with an error, and reads no further.
     fn request_malformed<R: Recorder>(
         &mut self,

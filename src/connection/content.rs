@@ -1,0 +1,43 @@
+//! What is read as requests and may be the content of one, as its beginning was hidden.
+//!
+//! A value can look like requests. When where they begin is sought behind a gap, and the gap hid the head of such a value, the
+//! content is read; behind it come true requests, and kinds of replies soon prove whose they are. But the reply to all of the value
+//! came before: by counting back from there it would be the last of the content's that takes it. What is between a content and what
+//! is behind it tells it, as no client sends that between two requests: there the queue gets a mark, and counting back ends.
+
+use crate::redis::queue::Stretch;
+use crate::redis::request::Request;
+use crate::units::Offset;
+
+use super::facts::Facts;
+use super::{Connection, Exhausted, Resources};
+
+impl Connection {
+    /// Whether what is read as requests may be the content of one whose beginning was hidden: where they begin was found by their
+    /// looks, and whose replies come is not known yet.
+    fn may_be_content(&self) -> bool {
+        let is_open = !self.certainty.is_settled() || self.queue.is_marked();
+        is_open && self.facts.has(Facts::REQUESTS_REFOUND)
+    }
+
+    /// There is an empty line. No client sends one between requests, but it is what ends a value; and if the request before it was
+    /// the end of such a one, then the reply that comes is not its own.
+    pub(super) fn content_may_end(&mut self, here: Offset, resources: &mut Resources) -> Result<(), Exhausted> {
+        let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
+        if !self.may_be_content() || tail.is_none_or(Request::is_mark) {
+            return Ok(());
+        }
+        let nothing = Stretch {
+            from: here,
+            to: here,
+            may_be_inline: false,
+            earlier: 0,
+            is_rest: false,
+            is_answered: false,
+            holds_one: false,
+        };
+        self.mark(nothing, resources)?;
+        self.requests_hidden(resources);
+        Ok(())
+    }
+}
