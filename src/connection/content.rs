@@ -3,8 +3,10 @@
 //! A value can look like requests. When where they begin is sought behind a gap, and the gap hid the head of such a value, the
 //! content is read; behind it come true requests, and kinds of replies soon prove whose they are. But the reply to all of the value
 //! came before: by counting back from there it would be the last of the content's that takes it. What is between a content and what
-//! is behind it tells it, as no client sends that between two requests: there the queue gets a mark, and counting back ends.
+//! is behind it tells it, as no client sends that between two requests: an empty line, where the queue gets a mark, or a line that
+//! looks like an inline command. There counting back ends.
 
+use crate::redis::pairing::Flags;
 use crate::redis::queue::Stretch;
 use crate::redis::request::Request;
 use crate::units::Offset;
@@ -24,7 +26,9 @@ impl Connection {
     /// the end of such a one, then the reply that comes is not its own.
     pub(super) fn content_may_end(&mut self, here: Offset, resources: &mut Resources) -> Result<(), Exhausted> {
         let tail = self.queue.tail().map(|tail| resources.requests.get(tail));
-        if !self.may_be_content() || tail.is_none_or(Request::is_mark) {
+        // Behind what looks like an inline command counting back ends anyway.
+        let has_ended = |tail: &Request| tail.is_mark() || tail.flags.has(Flags::INLINE);
+        if !self.may_be_content() || tail.is_none_or(has_ended) {
             return Ok(());
         }
         let nothing = Stretch {

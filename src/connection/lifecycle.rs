@@ -167,7 +167,8 @@ impl Connection {
                 || direction == Direction::Request && self.aside(resources).candidate == Some(segment.seq) && !goes_on;
             return if syn && !self.began_with(segment, direction) {
                 // A stray one ends nothing here, but what an RST out of nowhere ended may go on, and must not begin there.
-                let is_far = self.stream(direction).place(segment.seq, 1).1 == Place::OutOfWindow;
+                let stream = self.stream(direction);
+                let is_far = !stream.is_known() || stream.place(segment.seq, 1).1 == Place::OutOfWindow;
                 if flags.any(TcpFlags::ACK) || is_far { Admission::Replace(Reason::Fin) } else { Admission::Note }
             } else if has_data && (old || is_taken_up()) {
                 Admission::Replace(Reason::Fin)

@@ -548,8 +548,7 @@ impl Connection {
             }
             _ => self.execute_silent(resources, recorder),
         }
-        // It may be a line of a value.
-        if flags.has(Flags::INLINE) { self.content_may_end(end, resources) } else { Ok(()) }
+        Ok(())
     }
 
     /// A client broke the protocol: the server answers with an error, and reads no further.

@@ -10,9 +10,10 @@ use crate::pool::NONE;
 use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::outline::Line;
-use crate::redis::pairing::{Outcome, Proof, Resync};
+use crate::redis::pairing::{Flags, Outcome, Proof, Resync};
 use crate::redis::queue::{Queue, Stretch};
 use crate::redis::reply::Reply;
+use crate::redis::request::Request;
 use crate::redis::requests::Requests;
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
@@ -520,9 +521,13 @@ impl Connection {
         resources.counters.count(proof.counter());
         // What is directly behind a mark may have no reply.
         let before = self.queue.iter(&resources.requests).take_while(|&(at, _)| at < position);
-        let last_mark = before.filter_map(|(at, request)| Some((at, request.stretch()?))).last();
-        let behind_mark =
-            last_mark.map_or(self.queue.first(), |(at, stretch)| at + 1 + u64::from(stretch.may_silence()));
+        let refound = self.facts.has(Facts::REQUESTS_REFOUND);
+        let behind = |(at, request): (u64, &Request)| match request.stretch() {
+            Some(stretch) => Some(at + 1 + u64::from(stretch.may_silence())),
+            // It may be the last line of a value.
+            None => (refound && request.flags.has(Flags::INLINE)).then_some(at + 1),
+        };
+        let behind_mark = before.filter_map(behind).max().unwrap_or(self.queue.first());
         let between = usize::try_from(position.saturating_sub(behind_mark)).unwrap_or(usize::MAX);
         let released = sure.min(between).min(resources.resyncs.get(self.resync).held_count);
         self.discard_held(released, resources);
