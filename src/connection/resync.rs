@@ -500,8 +500,8 @@ impl Connection {
             }
             return self.restart_pairing(resources, recorder);
         }
-        let held = &state.held[..state.held_count];
         // Counting back goes as far as what is held are replies, and not the content of one whose beginning was hidden.
+        let held = &state.held[..state.held_count];
         let is_reply = |handle: &u32| proof == Proof::Window || resources.held.get(*handle).is_drained;
         let replies = held.iter().position(is_reply).map_or(0, |first| held.len() - first);
         self.settle_pairing(position, replies, Certainty::Assumed(proof), proof, resources, recorder);

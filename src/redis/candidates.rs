@@ -22,7 +22,7 @@
 //! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
 //! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
 //! Where it were requests, the last of them may have taken the reply to the request whose content they were: behind what no client
-//! sends between two, and what is behind a content, the caller puts another mark.
+//! sends between two, and what is behind a content, the caller releases nothing from before it.
 //!
 //! A set that would grow beyond [`CANDIDATES_MAX`], or begins where nothing bounds what was outstanding, has no
 //! certain [`Basis`]: it never proves anything, but may be assumed from.
