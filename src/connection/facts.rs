@@ -36,7 +36,7 @@ impl Facts {
     pub(super) const REQUESTS_REFOUND: Facts = Facts(1 << 10);
     /// A command waits whose reply must be read in its own way.
     pub(super) const WATCHFUL: Facts = Facts(1 << 11);
-    /// It is not recognised yet, and a FIN of it was seen.
+    /// A FIN of it was seen, and it is not recognised yet, or has ended by that.
     pub(super) const CLOSING: Facts = Facts(1 << 12);
     const SYN_SEEN: Facts = Facts(1 << 13);
     const HANDSHAKE_SEEN: Facts = Facts(1 << 14);

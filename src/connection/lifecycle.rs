@@ -166,10 +166,12 @@ impl Connection {
             let is_taken_up =
                 || direction == Direction::Request && self.aside(resources).candidate == Some(segment.seq) && !goes_on;
             return if syn && !self.began_with(segment, direction) {
-                // A stray one ends nothing here, but what an RST out of nowhere ended may go on, and must not begin there.
+                // A stray one ends nothing here, but what an RST out of nowhere ended may go on, and must not begin there. What ended
+                // by a FIN does not.
                 let stream = self.stream(direction);
                 let is_far = !stream.is_known() || stream.place(segment.seq, 1).1 == Place::OutOfWindow;
-                if flags.any(TcpFlags::ACK) || is_far { Admission::Replace(Reason::Fin) } else { Admission::Note }
+                let begins = flags.any(TcpFlags::ACK) || self.facts.has(Facts::CLOSING) || is_far;
+                if begins { Admission::Replace(Reason::Fin) } else { Admission::Note }
             } else if has_data && (old || is_taken_up()) {
                 Admission::Replace(Reason::Fin)
             } else {
@@ -426,6 +428,7 @@ impl Connection {
         self.drop_building(resources);
         self.drop_aside(resources);
         self.facts.set(Facts::CLOSED);
+        self.facts.set_if(Facts::CLOSING, reason == Some(Reason::Fin));
         self.facts.clear(Facts::PLAIN);
     }
 
