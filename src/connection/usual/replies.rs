@@ -148,14 +148,17 @@ impl Connection {
         let first = self.queue.head_or_none();
         let Some(request) = requests.find(first) else { return (0, 0) };
         recorder.come_behind(&self.identity, request, time, counters);
-        let (mut begin, mut rest) = (from, bytes);
+        let mut rest = bytes;
         let mut next = first;
         let (all, mut returned) = requests.begin_return();
-        // Paired ones that the habit knows of, and those behind them.
-        let (mut noted, mut others) = (0, 0);
+        // How many were returned before, and when the habit knew of all.
+        let before = returned.count();
+        let mut noted = before;
         while !rest.is_empty() {
             let Some((kind, behind)) = scalar(rest) else { break };
             let Some(request) = all.find(next) else { break };
+            // Hardly ever needed: it is not to be kept at hand.
+            let begin = from.plus((bytes.len() - rest.len()) as u64);
             let answer = Answer { kind, begin, bytes: rest.len() - behind.len(), t3: time, ack };
             if !answer.is_of(request) {
                 break;
@@ -163,13 +166,10 @@ impl Connection {
             returned.add(next);
             next = request.next();
             prefetch_lines_of_nth::<_, 2>(all.all(), request.ahead() as usize);
-            if self.habit.is_of_burst(request.received) {
-                others += 1;
-            } else {
+            if !self.habit.is_of_burst(request.received) {
                 cold_path();
                 self.note_burst(request.received, answer.end());
-                noted += others + 1;
-                others = 0;
+                noted = returned.count();
             }
             if request.is_simple() {
                 let reply = answer.facts(time);
@@ -179,17 +179,17 @@ impl Connection {
                 debug_assert!(!request.has_timed_out(), "only one that waited first when it did has");
                 self.decided_otherwise(request, &{ answer }, time, time, labels, counters, recorder);
             }
-            begin = answer.end();
             rest = behind;
         }
         let returned = returned.count();
         requests.end_return(returned);
-        let count = noted + others;
+        let (count, others) = ((returned - before) as u32, (returned - noted) as u32);
+        let taken = bytes.len() - rest.len();
         if count > 0 {
             self.queue.pop_row(count, next);
-            self.habit.paired_of_burst(others, begin);
+            self.habit.paired_of_burst(others, from.plus(taken as u64));
         }
-        (bytes.len() - rest.len(), count)
+        (taken, count)
     }
 
     /// A request is paired with its reply, which ends at `end`, and is of another burst than those before. These were not answered when it
