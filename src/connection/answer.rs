@@ -89,6 +89,7 @@ impl Connection {
             }
             Reading::Unclear => self.answer(reply, end, time, resources, recorder)?,
             Reading::Push | Reading::Answer => {
+                self.push_while_open(reply, end, resources, recorder);
                 resources.counters.count(Counter::UnsolicitedPush);
                 self.count_subscriptions(reply, resources);
             }

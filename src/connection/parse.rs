@@ -16,7 +16,7 @@ use crate::units::{Direction, Offset, Timestamp};
 use super::{Certainty, Connection, Exhausted, Facts, Framing, Recorder, Resources, Settings, Unfinished};
 
 /// The smallest reply: `_\r\n`.
-const REPLY_BYTES_MIN: u64 = 3;
+pub(super) const REPLY_BYTES_MIN: u64 = 3;
 
 /// What of a message had been seen when its rest fell into a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -256,6 +256,7 @@ impl Connection {
                 current.parser.reset();
                 current.reply.reset();
                 current.reply.begin = here;
+                current.reply.is_line = matches!(bytes[at], b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(');
                 current.reply.t3 = time;
                 current.reply.ack = meta.ack;
                 current.reply.begins_segment = at == 0;
@@ -344,7 +345,7 @@ impl Connection {
         }
         let handle = self.unfinished[direction as usize];
         if handle == NONE {
-            return self.hide(direction, bytes, acknowledged, Begun::Nothing, 0, resources, recorder);
+            return self.hide(direction, bytes, acknowledged, Begun::Nothing, (0, 0), resources, recorder);
         }
         let Resources { settings, requests, unfinished, .. } = resources;
         let Unfinished { parser, reply } = unfinished.get_mut(handle);
@@ -378,14 +379,15 @@ impl Connection {
                     Some(Kind::Push) => Begun::Push,
                     Some(_) => Begun::Message,
                 };
+                let seen = if direction == Direction::Reply { end.0 - bytes - reply.begin.0 } else { 0 };
                 self.drop_unfinished(direction, resources);
-                self.hide(direction, bytes, acknowledged, begun, rest, resources, recorder)
+                self.hide(direction, bytes, acknowledged, begun, (seen, rest), resources, recorder)
             }
         }
     }
 
-    /// Framing is lost: messages are hidden in `bytes` missing bytes, behind what had `begun` before them and had at least `rest`
-    /// bytes to come.
+    /// Framing is lost: messages are hidden in `bytes` missing bytes, behind what had `begun` before them, of which, if it is a reply,
+    /// `seen` bytes were seen, and which had at least `rest` bytes to come.
     #[allow(clippy::too_many_arguments)]
     fn hide<R: Recorder>(
         &mut self,
@@ -393,7 +395,7 @@ impl Connection {
         bytes: u64,
         acknowledged: Offset,
         begun: Begun,
-        rest: u64,
+        (seen, rest): (u64, u64),
         resources: &mut Resources,
         recorder: &mut R,
     ) -> Result<(), Exhausted> {
@@ -412,7 +414,7 @@ impl Connection {
                 self.hide_requests(from, is_rest, begun == Begun::Nothing, resources)
             }
             Direction::Reply => {
-                let most = bytes / REPLY_BYTES_MIN;
+                let most = bytes / REPLY_BYTES_MIN + self.swallowed_by(seen, resources);
                 let (fewest, most) = match begun {
                     // It answers a request itself; what follows it may hold no other.
                     Begun::Push => (0, most),

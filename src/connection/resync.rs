@@ -7,7 +7,7 @@
 use crate::counters::Counter;
 use crate::limits::{CANDIDATES_MAX, EARLIER_REQUESTS_MAX, HELD_REPLIES_MAX};
 use crate::pool::NONE;
-use crate::redis::candidates::{Basis, Candidates, Hidden, Verdict};
+use crate::redis::candidates::{Basis, Candidates, Hidden, Seen, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::outline::Line;
 use crate::redis::pairing::{Flags, Outcome, Proof, Resync};
@@ -18,6 +18,7 @@ use crate::redis::requests::Requests;
 use crate::resp::parser::Kind;
 use crate::units::{Direction, Offset, Timestamp};
 
+use super::parse::REPLY_BYTES_MIN;
 use super::{Certainty, Connection, Exhausted, Facts, Recorder, Resources, Settings};
 
 /// Points that a candidate must earn, as the framing was found again by its looks: what seems to be replies may be the elements of
@@ -28,6 +29,8 @@ const DOUBT_BULK: u8 = 6;
 /// What it is worth if a reply begins where its request's client, which has been waiting for its replies, had received
 /// everything before.
 const POINTS_DRAINED: u8 = 16;
+/// A length, `$1\r\n`, in bytes.
+const LENGTH_BYTES_MIN: u64 = 4;
 /// Replies that a candidate must have explained to be assumed by `window`.
 const WINDOW_REPLIES: u16 = 64;
 /// Replies after which candidates are no longer followed up.
@@ -350,7 +353,7 @@ impl Connection {
         }
         let newest = self.newest_acknowledged(reply, resources);
         let is_drained = newest.is_some_and(|(received, _)| received >= reply.begin);
-        if let Some(position) = self.follow(reply, newest, is_drained, resources) {
+        if let Some(position) = self.follow(reply, end, newest, is_drained, resources) {
             self.assume(position, Proof::Habit, resources, recorder);
             if self.certainty != Certainty::Open {
                 let outcome = Outcome::Resynced(Proof::Habit);
@@ -388,10 +391,12 @@ impl Connection {
     fn follow(
         &mut self,
         reply: &Reply,
+        end: Offset,
         newest: Option<(Offset, u64)>,
         is_drained: bool,
         resources: &mut Resources,
     ) -> Option<u64> {
+        let (swallowed, swallowed_to) = (swallowed(reply, end), self.acknowledged(reply.ack));
         let Resources { resyncs, requests, settings, candidates, .. } = resources;
         let Settings { acts, possible, resync, .. } = settings;
         let state = resyncs.get_mut(self.resync);
@@ -414,8 +419,7 @@ impl Connection {
             .reply(reply.t3, if reply.gap { reply.t3 } else { reply.t3.max(self.stream(Direction::Reply).time()) });
         let (session, odd_kinds) = (&self.session, self.facts.has(Facts::ODD_KINDS));
         state.candidates.reply(
-            reply.ack,
-            drained,
+            &Seen { acknowledged: reply.ack, is_anchored: drained, swallowed, swallowed_to },
             &self.queue,
             requests,
             candidates,
@@ -433,6 +437,30 @@ impl Connection {
             },
         );
         None
+    }
+
+    /// What was acknowledged of the requests by now, and at least so much.
+    fn acknowledged(&self, at_least: Offset) -> Offset {
+        self.stream(Direction::Request).acked().max(at_least)
+    }
+
+    /// There was a push, up to `end`. If it may be the content of a reply, others may be beneath it.
+    pub(super) fn push_while_open<R: Recorder>(
+        &mut self,
+        push: &Reply,
+        end: Offset,
+        resources: &mut Resources,
+        recorder: &mut R,
+    ) {
+        if self.resync != NONE && resources.resyncs.get(self.resync).candidates.are_in_doubt() {
+            self.hide_replies(0, swallowed(push, end), self.acknowledged(push.ack), resources, recorder);
+        }
+    }
+
+    /// So many replies may be beneath what was seen of a message of so many bytes, if that may be the content of one.
+    pub(super) fn swallowed_by(&self, bytes: u64, resources: &Resources) -> u64 {
+        let is_in_doubt = self.resync != NONE && resources.resyncs.get(self.resync).candidates.are_in_doubt();
+        if is_in_doubt { bytes / REPLY_BYTES_MIN } else { 0 }
     }
 
     /// Keeps a reply, in exchange for an empty one.
@@ -594,5 +622,15 @@ impl Connection {
             resources.counters.add(Counter::RequestsAlternating, would);
             self.end_resync(resources);
         }
+    }
+}
+
+/// How many replies may be beneath one that ends at `end`, if that is the content of another, and a length in it leads beyond the
+/// end of that: none if it is a line, which would end there, too.
+fn swallowed(reply: &Reply, end: Offset) -> u64 {
+    if reply.is_line {
+        0
+    } else {
+        end.distance_from(reply.begin).saturating_sub(LENGTH_BYTES_MIN).div_ceil(REPLY_BYTES_MIN)
     }
 }

@@ -56,6 +56,19 @@ pub enum Verdict {
     Impossible,
 }
 
+/// A reply that was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What its first segment acknowledges of the requests.
+    pub acknowledged: Offset,
+    /// It is certainly a reply, and no content of one.
+    pub is_anchored: bool,
+    /// If it may be content, so many replies may be beneath it: a length in a content may lead beyond the end of that.
+    pub swallowed: u64,
+    /// What was acknowledged when its last byte came.
+    pub swallowed_to: Offset,
+}
+
 /// What may have been hidden directly before a candidate.
 #[derive(Clone, Copy, Debug)]
 pub enum Hidden {
@@ -331,22 +344,25 @@ impl Candidates {
         }));
     }
 
-    /// A reply was seen, in a segment that acknowledges `acknowledged` of the requests. `judge` says what a request's command
-    /// lets it be, and is given the request before it as well. `is_anchored`: it is certainly a reply, and no content of one.
+    /// A reply was seen. `judge` says what a request's command lets it be, and is given the request before it as well.
     pub fn reply(
         &mut self,
-        acknowledged: Offset,
-        is_anchored: bool,
+        seen: &Seen,
         queue: &Queue,
         pool: &Requests,
         Scratch(next): &mut Scratch,
         mut judge: impl FnMut(&Line, Option<&Line>) -> Verdict,
     ) {
+        let &Seen { acknowledged, is_anchored, swallowed, swallowed_to } = seen;
         self.outline.follow(queue, pool);
-        let Candidates { now, marks, outline, struck_by_kind, .. } = self;
-        next.clear(now.base);
-        let are_shown = is_anchored || now.are_shown();
+        next.clear(self.now.base);
+        let are_shown = is_anchored || self.now.are_shown();
         let lingers = |candidate: Candidate| candidate.in_doubt && !are_shown;
+        let owed = self.now.of.iter().filter(|&&candidate| lingers(candidate)).map(|candidate| candidate.owed()).max();
+        if let Some(owed) = owed.filter(|_| swallowed > 0) {
+            self.spread((0, swallowed), swallowed_to, (queue, pool), next, lingers, |_, _| owed);
+        }
+        let Candidates { now, marks, outline, struck_by_kind, .. } = self;
         let mut struck_age = self.struck_age;
         let mut strike = |candidate: Candidate| struck_age = struck_age.max(candidate.alive - 1);
         let mut last: Option<Line> = None;
@@ -423,15 +439,36 @@ impl Candidates {
     ) {
         next.clear(self.now.base);
         self.struck_age = 0;
+        self.outline.follow(queue, pool);
         let are_shown = self.now.are_shown();
-        let lingers = |candidate: &Candidate| candidate.in_doubt && !are_shown;
+        for (position, candidate) in (self.now.base..).zip(&self.now.of) {
+            if candidate.alive > 0 && candidate.in_doubt && !are_shown {
+                next.linger(position, *candidate, self.now.taken(position), &self.marks);
+            }
+        }
+        let needed = |position, before| self.needed(position, before, &doubt);
+        self.spread((fewest, most), acknowledged, (queue, pool), next, |_| true, needed);
+        self.take(next);
+    }
+
+    /// From those of the candidates that are chosen, `fewest` to `most` replies move on, over what ends before `acknowledged`.
+    /// `needed`: what one must explain that comes to a position, behind an element.
+    fn spread(
+        &self,
+        (fewest, most): (u64, u64),
+        acknowledged: Offset,
+        (queue, pool): (&Queue, &Requests),
+        next: &mut Places,
+        is_chosen: impl Fn(Candidate) -> bool,
+        needed: impl Fn(u64, Option<Line>) -> u8,
+    ) {
+        let chosen = |position: u64| self.now.get(position).filter(|&candidate| is_chosen(candidate));
         let reaches = |(least, greatest): (u64, u64)| least <= most && greatest >= fewest;
         // The replies that it takes to come to a position from a candidate: the hull of all ways. And from a mark that may
         // silence what is behind it, to the position after that.
         let mut cost: Option<(u64, u64)> = None;
         let mut jump: Option<(u64, (u64, u64))> = None;
         let mut is_open = true;
-        self.outline.follow(queue, pool);
         let mut before = None;
         // What was hidden clears no doubt of the requests before it.
         let mut requests_in_doubt = false;
@@ -440,19 +477,16 @@ impl Candidates {
             Candidate { requests_in_doubt, ..Candidate::fresh(needed) }
         };
         for (position, line) in self.outline.from(0, queue, pool) {
-            let needed = self.needed(position, before.replace(line), &doubt);
-            requests_in_doubt |= self.now.get(position).is_some_and(|candidate| candidate.requests_in_doubt);
-            if let Some(candidate) = self.now.get(position).filter(lingers) {
-                next.linger(position, candidate, self.now.taken(position), &self.marks);
-            }
+            let needed = needed(position, before.replace(line));
+            requests_in_doubt |= chosen(position).is_some_and(|candidate| candidate.requests_in_doubt);
             let arrives = cost.is_some();
-            cost = hull(cost, self.now.get(position).map(|_| (0, 0)));
+            cost = hull(cost, chosen(position).map(|_| (0, 0)));
             if jump.is_some_and(|(at, _)| at == position) {
                 cost = hull(cost, jump.take().map(|(_, cost)| cost));
             }
             let Some((least, greatest)) = cost else { continue };
             if let Some(stretch) = Outline::stretch(&line, pool) {
-                let was = self.now.taken(position);
+                let was = self.now.taken(position).filter(|_| chosen(position).is_some());
                 let capacity = stretch.replies_max(acknowledged);
                 let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);
                 let taken = Taken {
@@ -477,20 +511,16 @@ impl Candidates {
             }
             cost = (least < most).then_some((least + 1, greatest + 1));
         }
-        if let Some(candidate) = self.now.get(queue.end()).filter(lingers) {
-            next.linger(queue.end(), candidate, None, &self.marks);
-        }
         if is_open {
             // The place of the next request is one as well.
-            cost = hull(cost, self.now.get(queue.end()).map(|_| (0, 0)));
+            cost = hull(cost, chosen(queue.end()).map(|_| (0, 0)));
             cost = hull(cost, jump.filter(|(at, _)| *at == queue.end()).map(|(_, cost)| cost));
             if cost.is_some_and(reaches) {
-                let needed = self.needed(queue.end(), before, &doubt);
+                let needed = needed(queue.end(), before);
                 let requests_in_doubt = self.now.of.iter().any(|candidate| candidate.requests_in_doubt);
                 next.enter(queue.end(), fresh(needed, requests_in_doubt), &self.marks);
             }
         }
-        self.take(next);
     }
 
     /// What a candidate must explain behind a hidden reply to the request `before` it, or to what was hidden before.
@@ -513,6 +543,11 @@ impl Candidates {
     /// Whether nothing is possible any more: a fact was wrong.
     pub fn is_empty(&self) -> bool {
         self.now.of.is_empty()
+    }
+
+    /// Whether what is taken for replies may be the content of one whose beginning was hidden.
+    pub fn are_in_doubt(&self) -> bool {
+        self.now.of.iter().any(|candidate| candidate.alive > 0 && candidate.in_doubt) && !self.now.are_shown()
     }
 
     /// Whether there are more than are followed up.

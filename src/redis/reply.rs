@@ -42,6 +42,8 @@ pub struct Reply {
     pub begin: Offset,
     /// What the segment with its first byte acknowledged of the requests.
     pub ack: Offset,
+    /// It is a line, and nothing else.
+    pub is_line: bool,
     /// Its first byte is that of its segment.
     pub begins_segment: bool,
     /// That segment came late: it may have been sent before, acknowledging less.

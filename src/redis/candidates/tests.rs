@@ -10,6 +10,11 @@ const REQUEST: u64 = 10;
 /// Kinds of requests, and of the replies that answer them.
 const KINDS: u8 = 4;
 
+/// A reply that is a line.
+fn seen(acknowledged: Offset, is_anchored: bool) -> Seen {
+    Seen { acknowledged, is_anchored, swallowed: 0, swallowed_to: acknowledged }
+}
+
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -106,7 +111,7 @@ impl Scene {
         }
         let (kinds, first) = (&self.kinds, self.queue.first());
         let ends: Vec<u64> = self.queue.iter(&self.pool).map(|(_, request)| request.end.0).collect();
-        self.candidates.reply(acknowledged, false, &self.queue, &self.pool, &mut self.scratch, |line, _| {
+        self.candidates.reply(&seen(acknowledged, false), &self.queue, &self.pool, &mut self.scratch, |line, _| {
             let place = ends.iter().position(|&end| end == line.end.0).unwrap() + first as usize;
             if kinds[place] == kind { Verdict::Possible(1) } else { Verdict::Impossible }
         });
@@ -164,9 +169,13 @@ fn a_request_that_is_not_acknowledged_is_no_candidates_answer() {
     scene.request(0, false);
     let (queue, pool) = (&scene.queue, &scene.pool);
     assert!(!scene.candidates.can_take(Offset(REQUEST - 1), queue, pool));
-    scene.candidates.reply(Offset(REQUEST), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
+    scene
+        .candidates
+        .reply(&seen(Offset(REQUEST), false), queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert_eq!(scene.candidates.only(), Some((1, Proof::Counted)));
-    scene.candidates.reply(Offset(REQUEST), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
+    scene
+        .candidates
+        .reply(&seen(Offset(REQUEST), false), queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert!(scene.candidates.is_empty());
 }
 
@@ -181,10 +190,10 @@ fn what_may_be_the_content_of_a_reply_moves_nobody_for_certain() {
     scene.candidates.hide((1, 1), Offset(50), queue, pool, &mut Scratch::default(), |_| 3);
     assert_eq!(scene.candidates.only().map(|(position, _)| position), Some(1));
     assert_eq!(scene.candidates.explained(1), None, "it has explained nothing yet");
-    scene.candidates.reply(Offset(50), false, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
+    scene.candidates.reply(&seen(Offset(50), false), queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(0));
     assert!(scene.candidates.has(1) && scene.candidates.has(2));
     // An anchored one is a reply.
-    scene.candidates.reply(Offset(50), true, queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(3));
+    scene.candidates.reply(&seen(Offset(50), true), queue, pool, &mut Scratch::default(), |_, _| Verdict::Possible(3));
     assert!(!scene.candidates.has(1) && scene.candidates.has(2) && scene.candidates.has(3));
 }
 
@@ -224,7 +233,7 @@ fn a_window_needs_others_that_failed() {
     scene.candidates.hide((1, 9), Offset(2000), queue, pool, &mut Scratch::default(), |_| 0);
     for n in 0..70 {
         let mut place = 0;
-        scene.candidates.reply(Offset(2000), false, queue, pool, &mut Scratch::default(), |request, _| {
+        scene.candidates.reply(&seen(Offset(2000), false), queue, pool, &mut Scratch::default(), |request, _| {
             place = request.end.0 / REQUEST - 1;
             // The first reply answers request 4.
             if place % 3 == (n + 4) % 3 { Verdict::Possible(1) } else { Verdict::Impossible }
