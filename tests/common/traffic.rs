@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io::Write as _;
 
 use resptap::resp::parser::Kind;
 
@@ -580,9 +581,9 @@ fn value(start: &[u8], value_bytes: u64, random: &mut Random) -> Vec<u8> {
         b"_\r\n",
         b"\r\n",
         b"PING tk99999999\r\n",
-        b"$100\r\n",
+        b"$100\r\n", // Or another length.
         b"\xff\x00\r",
-        b"*3\r\n",
+        b"*3\r\n", // Or another aggregate.
         b"some words",
         b"+OK",
     ];
@@ -592,7 +593,16 @@ fn value(start: &[u8], value_bytes: u64, random: &mut Random) -> Vec<u8> {
     let looks_like_resp = random.chance(0.6);
     while (value.len() as u64) < length {
         if looks_like_resp {
-            value.extend_from_slice(random.pick(&PIECES));
+            let piece: &[u8] = random.pick(&PIECES);
+            match piece {
+                // Lengths that lead anywhere.
+                b"$100\r\n" => write!(value, "${}\r\n", random.within(0, 121)).expect("memory takes it"),
+                b"*3\r\n" => {
+                    let sign = char::from(random.pick(b"**>%~|"));
+                    write!(value, "{sign}{}\r\n", random.within(0, 6)).expect("memory takes it");
+                }
+                piece => value.extend_from_slice(piece),
+            }
         } else {
             value.extend_from_slice(&random.next().to_le_bytes());
         }
