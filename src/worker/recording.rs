@@ -36,9 +36,12 @@ pub struct Recording {
     /// Of each box.
     room: Room,
     statistics: Box<Statistics>,
-    /// Of the whole run; `None` where keys are not to be known.
-    keys: Option<KeyStatistics>,
+    /// Of the whole run; empty where keys are not to be known.
+    keys: KeyStatistics,
+    has_keys: bool,
     records: Records,
+    /// Keys are to be known, and there are no sinks.
+    has_keys_alone: bool,
     outbox: Outbox<Message>,
     /// Boxes that came back, to be used again.
     #[expect(clippy::vec_box, reason = "a box moves through the ring as one pointer")]
@@ -63,14 +66,17 @@ impl Recording {
         let boxes = interval_ns.map_or(1, |_| STATISTICS_BOXES as u64);
         // A sixth is for names.
         let room = Room::new((bytes - bytes / 6) / boxes, Statistics::RESERVED_BYTES);
+        let (has_keys, records) = (keys.is_some(), Records::new(table, emission));
         Recording {
             table,
             interval_ns,
             directory: Directory::new(seed, bytes / 6),
             room,
             statistics: Box::new(Statistics::new(room)),
-            keys,
-            records: Records::new(table, emission),
+            keys: keys.unwrap_or_else(|| KeyStatistics::new(0, b':', table, seed)),
+            has_keys,
+            has_keys_alone: has_keys && records.usual == Usual::Nothing,
+            records,
             outbox,
             spare_statistics: Vec::new(),
             boxes: 1,
@@ -101,8 +107,7 @@ impl Recording {
 
     /// Bytes of memory in use, by estimate.
     pub fn memory(&self) -> u64 {
-        let keys = self.keys.as_ref().map_or(0, KeyStatistics::memory);
-        keys + self.statistics.memory() * self.boxes as u64
+        self.keys.memory() + self.statistics.memory() * self.boxes as u64
     }
 
     /// Time has come to `now`: an interval that has ended goes to the writer.
@@ -172,10 +177,10 @@ impl Recording {
         let records = std::mem::take(&mut self.records.batch);
         counters.add(Counter::RecordsEmitted, records.transactions.len() as u64);
         self.send(Message::Records(records));
-        if let Some(keys) = &mut self.keys {
-            keys.finish(counters);
-        }
-        self.keys
+        self.has_keys.then(|| {
+            self.keys.finish(counters);
+            self.keys
+        })
     }
 
     fn send_batch(&mut self, counters: &mut Counters) {
@@ -382,14 +387,17 @@ impl Recording {
         counters: &mut Counters,
     ) {
         let (request, reply_bytes) = (exchange.request, reply.bytes);
-        let usual = self.records.usual;
-        if usual != Usual::Nothing {
+        if !self.has_keys_alone {
             cold_path();
-            if !(usual == Usual::All && self.records.emit_usual(exchange, reply, times, request_bytes, brief)) {
+            let is_all = self.records.usual == Usual::All;
+            if !(is_all && self.records.emit_usual(exchange, reply, times, request_bytes, brief)) {
                 exchange.copied(|exchange| self.emit(exchange, Some(times), None, counters));
             }
+            if !self.has_keys {
+                return;
+            }
         }
-        let Some(keys) = &mut self.keys else { return };
+        let keys = &mut self.keys;
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
             exchange.copied(|exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
@@ -440,7 +448,7 @@ impl Recording {
         error: Option<&ErrorCode>,
         counters: &mut Counters,
     ) {
-        if !self.records.emit(exchange, times, error, counters) {
+        if self.records.usual != Usual::Nothing && !self.records.emit(exchange, times, error, counters) {
             self.send_batch(counters);
             let has_room = self.records.emit(exchange, times, error, counters);
             debug_assert!(has_room, "nothing is in the batch yet");
@@ -472,16 +480,13 @@ impl Recording {
         };
         self.statistics.record(&sample, self.table, &mut self.directory, counters);
         // A command that was discarded is no use of its keys.
-        if let Some(keys) = &mut self.keys
-            && !request.flags.has(Flags::NOT_EXECUTED)
-        {
+        if self.has_keys && !request.flags.has(Flags::NOT_EXECUTED) {
+            let keys = &mut self.keys;
             let request_bytes = if sample.counts { sample.request_bytes } else { 0 };
             count_big(keys, exchange, error.as_ref(), request_bytes, sample.reply_bytes);
             let latency_ns = times.map_or(0, |times| times.latency());
             count_keys(keys, exchange, latency_ns, error.as_ref(), counters);
         }
-        if self.records.emission.emits {
-            self.emit(exchange, times, error.as_ref(), counters);
-        }
+        self.emit(exchange, times, error.as_ref(), counters);
     }
 }
