@@ -74,6 +74,18 @@ impl Seed {
                 _ => rest.iter().fold((0, 0), |(a, _), &byte| (a << 8 | u64::from(byte), 0)),
             },
         };
+        self.of_rest(state, [a, b], length)
+    }
+
+    /// The same of a text of 8 to 16 bytes, by its first eight and its last.
+    #[inline(always)]
+    pub fn of_ends(self, first: [u8; 8], last: [u8; 8], length: u64) -> u64 {
+        debug_assert!((8..=16).contains(&length));
+        self.of_rest(self.0[0], [u64::from_le_bytes(first), u64::from_le_bytes(last)], length)
+    }
+
+    #[inline(always)]
+    fn of_rest(self, state: u64, [a, b]: [u64; 2], length: u64) -> u64 {
         fold(fold(a ^ state, b ^ self.0[1]) ^ self.0[0], length ^ self.0[1])
     }
 

@@ -17,7 +17,7 @@ use crate::flow::hash::Seed;
 use crate::limits::{
     BIGGEST_LISTED, KEY_BATCH, KEY_NAME_BYTES_MAX, KEYS_PER_WORKER_MAX, PREFIXES_PER_WORKER_MAX, items,
 };
-use crate::redis::arguments::{self, Key};
+use crate::redis::arguments::{self, BRIEF_BYTES, Brief, Ends, Key};
 use crate::redis::command::{CommandId, CommandTable};
 use crate::redis::keys::KeyRole;
 use crate::resp::parser::Kind;
@@ -50,6 +50,21 @@ pub struct KeyedRequest<'a> {
     pub counts: bool,
 }
 
+/// What a usual request adds to its key: an operation, and these, none of which is large.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each is the metric of its name")]
+pub struct Metrics {
+    pub bytes_in: u32,
+    pub bytes_out: u32,
+    pub latency_ns: u32,
+}
+
+impl Metrics {
+    fn all(&self) -> [u32; 4] {
+        [1, self.bytes_in, self.bytes_out, self.latency_ns]
+    }
+}
+
 /// A use of a key that waits to be counted.
 #[derive(Clone, Copy, Debug)]
 struct Use {
@@ -60,11 +75,25 @@ struct Use {
     /// Of its name, as far as it is kept.
     shape: Shape,
     sort: Sort,
+    /// A short name, and zeros behind it.
+    short: [u8; SHORT_BYTES],
 }
 
 impl Use {
-    const NONE: Use =
-        Use { hash: 0, metrics: [0; 4], likely: Likely::NONE, shape: Shape::EMPTY, sort: Sort::of_facts(0) };
+    const NONE: Use = Use {
+        hash: 0,
+        metrics: [0; 4],
+        likely: Likely::NONE,
+        shape: Shape::EMPTY,
+        sort: Sort::of_facts(0),
+        short: [0; SHORT_BYTES],
+    };
+
+    /// Its name, as far as it is kept, which is in the `room` if it is not short.
+    fn name<'n>(&'n self, room: &'n NameRoom) -> &'n [u8] {
+        let length = self.shape.length();
+        if self.shape.is_short() { &self.short[..length] } else { room.get(..length).unwrap_or_default() }
+    }
 }
 
 /// Uses that are looked up, and counted, together. When a group has come, the place in the table is asked for of each of its
@@ -184,15 +213,19 @@ pub struct Big {
 #[derive(Debug)]
 pub struct Biggest {
     list: Vec<Big>,
-    /// What is smaller than this does not belong here,
-    bytes_min: u64,
-    /// nor what is as big and later.
-    at_max: Timestamp,
+    /// The least rank of what may belong here.
+    least: u128,
+}
+
+/// The larger, the bigger; of equals the earlier.
+#[inline(always)]
+fn rank(bytes: u64, at: Timestamp) -> u128 {
+    u128::from(bytes) << u64::BITS | u128::from(!at.0)
 }
 
 impl Biggest {
     fn new() -> Biggest {
-        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), bytes_min: 1, at_max: Timestamp(u64::MAX) }
+        Biggest { list: Vec::with_capacity(BIGGEST_LISTED), least: rank(1, Timestamp(u64::MAX)) }
     }
 
     /// In order.
@@ -203,8 +236,7 @@ impl Biggest {
     /// Whether one of this size and time may belong here.
     #[inline(always)]
     pub fn may_want(&self, bytes: u64, at: Timestamp) -> bool {
-        // Of most the size alone tells.
-        bytes >= self.bytes_min && (bytes > self.bytes_min || at <= self.at_max)
+        rank(bytes, at) >= self.least
     }
 
     /// Whether one of this size, time and place belongs here.
@@ -226,7 +258,7 @@ impl Biggest {
         let at = self.list.partition_point(|other| order(other) < order(&big));
         self.list.insert(at, big);
         if let (BIGGEST_LISTED, Some(last)) = (self.list.len(), self.list.last()) {
-            (self.bytes_min, self.at_max) = (last.bytes, last.at);
+            self.least = rank(last.bytes, last.at);
         }
     }
 
@@ -257,7 +289,7 @@ pub struct KeyStatistics {
     pub replies: Biggest,
     /// Uses that wait, each in the place of its number.
     waiting: Box<[[Use; GROUP]; GROUPS]>,
-    /// Their names.
+    /// The names of those whose names are not short.
     names: Box<[[NameRoom; GROUP]; GROUPS]>,
     /// Uses that have come.
     come: u64,
@@ -312,7 +344,10 @@ impl KeyStatistics {
             } else {
                 [operations, 0, 0, 0]
             };
-            self.push(&key, metrics, Sort::of_facts(facts), counters);
+            match Lately::metrics(&metrics) {
+                Some(metrics) => self.push(&key, metrics, Sort::of_facts(facts), counters),
+                None => self.count_large(&key, &metrics, Sort::of_facts(facts), counters),
+            }
         }
         if request.counts {
             counters.add(Counter::KeyOperations, u64::from(number));
@@ -320,47 +355,68 @@ impl KeyStatistics {
         }
     }
 
-    /// Adds a request whose only key this is, kept whole, and that is neither late nor without a reply. Answers whether it did: what
-    /// an array says of a key is for [`KeyStatistics::record`] to see.
-    #[inline(always)]
-    pub fn record_usual(&mut self, key: &Key<'_>, reply: Kind, metrics: PerMetric, counters: &mut Counters) -> bool {
-        if reply == Kind::Array {
-            return false;
-        }
+    /// Adds a request whose only key this is, kept whole, and that is neither late nor without a reply; which is no array, as what that
+    /// says of a key is for [`KeyStatistics::record`] to see. None of the numbers is large.
+    #[inline(never)]
+    pub fn record_usual(&mut self, key: &Key<'_>, reply: Kind, metrics: &Metrics, counters: &mut Counters) {
         counters.count(Counter::KeyOperations);
-        self.push(key, metrics, Sort::of_reply(reply, key.role), counters);
-        true
+        self.push(key, metrics.all(), Sort::of_reply(reply, key.role), counters);
+    }
+
+    /// The same of a short list.
+    #[inline(always)]
+    pub fn record_brief(
+        &mut self,
+        brief: &Brief<BRIEF_BYTES>,
+        reply: Kind,
+        metrics: &Metrics,
+        counters: &mut Counters,
+    ) {
+        let Some((ends, role)) = brief.short_key() else {
+            cold_path();
+            let (name, role) = brief.key();
+            return self.record_usual(&Key { name, is_cut: false, role }, reply, &{ *metrics }, counters);
+        };
+        counters.count(Counter::KeyOperations);
+        let Ends { first, last, last_at } = ends;
+        let length = last_at + 8;
+        let hash = self.seed.of_ends(*first, *last, length as u64);
+        self.keys.prefetch(hash);
+        let place = &mut self.waiting.as_flattened_mut()[self.come as usize % KEY_BATCH];
+        place.hash = hash;
+        // One by one: so they need not be put together before.
+        place.metrics[0] = 1;
+        place.metrics[1] = metrics.bytes_in;
+        place.metrics[2] = metrics.bytes_out;
+        place.metrics[3] = metrics.latency_ns;
+        place.likely = Likely::NONE;
+        place.shape = Shape::new(length, false);
+        let sort = Sort::of_reply(reply, role);
+        place.sort.0[0] = sort.0[0];
+        place.sort.0[1] = sort.0[1];
+        place.short[..8].copy_from_slice(first);
+        place.short[8..].fill(0);
+        place.short[last_at..last_at + 8].copy_from_slice(last);
+        self.pushed(counters);
     }
 
     /// Lets a use of a key wait, and counts what has waited long enough.
-    #[inline(always)]
-    fn push(&mut self, key: &Key<'_>, metrics: PerMetric, sort: Sort, counters: &mut Counters) {
-        let Some(metrics) = Lately::metrics(&metrics) else {
-            // Copies: so they need not be put together in memory for all others.
-            return self.count_large(&{ *key }, &{ metrics }, sort, counters);
-        };
+    fn push(&mut self, key: &Key<'_>, metrics: [u32; 4], sort: Sort, counters: &mut Counters) {
         let at = self.come as usize % KEY_BATCH;
-        let name = &mut self.names.as_flattened_mut()[at];
-        let (hash, shape) = match (key.name.first_chunk::<8>(), key.name.last_chunk::<8>()) {
-            // Most names are so short that they are copied as their two ends, which may overlap.
-            (Some(first), Some(last)) if key.name.len() <= SHORT_BYTES => {
-                let hash = self.seed.of_bytes(key.name);
-                name[..8].copy_from_slice(first);
-                name[8..SHORT_BYTES].fill(0);
-                name[key.name.len() - 8..key.name.len()].copy_from_slice(last);
-                (hash, Shape::new(key.name.len(), key.is_cut))
-            }
-            _ => {
-                cold_path();
-                keep_long(key.name, key.is_cut, self.seed, name)
-            }
-        };
+        let mut short = [0; SHORT_BYTES];
+        let kept = key.name.get(..KEY_NAME_BYTES_MAX).unwrap_or(key.name);
+        let shape = Shape::new(kept.len(), key.is_cut || kept.len() < key.name.len());
+        let room = if shape.is_short() { &mut short[..] } else { &mut self.names.as_flattened_mut()[at][..] };
+        room[..kept.len()].copy_from_slice(kept);
+        let hash = self.seed.of_bytes(key.name);
         self.keys.prefetch(hash);
-        let place = &mut self.waiting.as_flattened_mut()[at];
-        *place = Use { hash, metrics, likely: Likely::NONE, shape, sort: place.sort };
-        // Byte by byte: so they need not be put together before.
-        place.sort.0[0] = sort.0[0];
-        place.sort.0[1] = sort.0[1];
+        self.waiting.as_flattened_mut()[at] = Use { hash, metrics, likely: Likely::NONE, shape, sort, short };
+        self.pushed(counters);
+    }
+
+    /// One more waits.
+    #[inline(always)]
+    fn pushed(&mut self, counters: &mut Counters) {
         self.come += 1;
         if self.come.is_multiple_of(GROUP as u64) {
             cold_path();
@@ -378,9 +434,8 @@ impl KeyStatistics {
             while at < GROUP {
                 at += count_likely(&mut self.keys, &self.waiting[group][at..], &self.names[group][at..]);
                 if at < GROUP {
-                    let Use { hash, metrics, shape, sort, .. } = &self.waiting[group][at];
-                    let name = &self.names[group][at];
-                    if !self.keys.insert_short(*hash, *shape, name, &added(metrics, *sort).tally()) {
+                    let Use { hash, metrics, shape, sort, short, .. } = &self.waiting[group][at];
+                    if !self.keys.insert_short(*hash, *shape, *short, &added(metrics, *sort).tally()) {
                         self.count_new(group, at, counters);
                     }
                     at += 1;
@@ -419,25 +474,25 @@ impl KeyStatistics {
     #[cold]
     #[inline(never)]
     fn count_new(&mut self, group: usize, at: usize, counters: &mut Counters) {
-        let (Use { hash, metrics, shape, sort, .. }, room) = (self.waiting[group][at], self.names[group][at]);
-        self.count(hash, shape, &room, &added(&metrics, sort).tally(), counters);
+        let (one, room) = (self.waiting[group][at], self.names[group][at]);
+        let key = Hashed { hash: one.hash, name: one.name(&room), is_cut: one.shape.is_cut() };
+        self.count(&key, &added(&one.metrics, one.sort).tally(), counters);
     }
 
     /// Counts a use that is too large to wait.
     #[cold]
     #[inline(never)]
     fn count_large(&mut self, key: &Key<'_>, metrics: &PerMetric, sort: Sort, counters: &mut Counters) {
-        let mut room = [0; size_of::<NameRoom>()];
-        let (hash, shape) = keep_long(key.name, key.is_cut, self.seed, &mut room);
+        let name = key.name.get(..KEY_NAME_BYTES_MAX).unwrap_or(key.name);
+        let is_cut = key.is_cut || name.len() < key.name.len();
         let mut tally = added(&[0; 4], sort).tally();
         [tally.operations, tally.bytes_in, tally.bytes_out, tally.latency_ns] = *metrics;
-        self.count(hash, shape, &room, &tally, counters);
+        self.count(&Hashed { hash: self.seed.of_bytes(key.name), name, is_cut }, &tally, counters);
     }
 
-    fn count(&mut self, hash: u64, shape: Shape, room: &NameRoom, added: &Tally, counters: &mut Counters) {
+    fn count(&mut self, key: &Hashed<'_>, added: &Tally, counters: &mut Counters) {
         let KeyStatistics { keys, prefixes, seed, separator, .. } = self;
-        let key = Hashed { hash, name: room.get(..shape.length()).unwrap_or_default(), is_cut: shape.is_cut() };
-        *keys.tally(&key, |leaving| {
+        *keys.tally(key, |leaving| {
             counters.count(Counter::KeysGivenUp);
             count_prefix(prefixes, leaving, *separator, *seed, counters);
         }) += added;
@@ -469,8 +524,8 @@ impl KeyStatistics {
 #[inline(always)]
 fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
     let mut keys = keys.likely_names();
-    for (at, (Use { hash, metrics, likely, shape, sort }, name)) in uses.iter().zip(names).enumerate() {
-        if !keys.add(*likely, *hash, *shape, name, &added(metrics, *sort)) {
+    for (at, (Use { hash, metrics, likely, shape, sort, short }, long)) in uses.iter().zip(names).enumerate() {
+        if !keys.add(*likely, *hash, *shape, (short, long), &added(metrics, *sort)) {
             return at;
         }
     }
@@ -481,15 +536,6 @@ fn count_likely(keys: &mut Top, uses: &[Use], names: &[NameRoom]) -> usize {
 #[inline(always)]
 fn added(metrics: &[u32; 4], sort: Sort) -> Lately {
     Lately::new(*metrics, ADDED[sort.number()])
-}
-
-/// Keeps of the name of a key what there is room for; answers the hash of all of it.
-#[inline(never)]
-fn keep_long(name: &[u8], is_cut: bool, seed: Seed, room: &mut NameRoom) -> (u64, Shape) {
-    let kept = name.get(..KEY_NAME_BYTES_MAX).unwrap_or(name);
-    room[..SHORT_BYTES].fill(0);
-    room[..kept.len()].copy_from_slice(kept);
-    (seed.of_bytes(name), Shape::new(kept.len(), is_cut || kept.len() < name.len()))
 }
 
 /// Adds what a key had to its prefix: all up to the last separator.

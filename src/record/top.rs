@@ -21,7 +21,7 @@ use crate::limits::KEY_NAME_BYTES_MAX;
 use crate::prefetch::prefetch_nth;
 
 pub use name::{Name, NameRoom, SHORT_BYTES, Shape};
-use name::{is_long, same, short_of};
+use name::{is_long, same};
 
 mod name;
 
@@ -94,17 +94,21 @@ pub struct Lately {
     counts: [u32; 4],
 }
 
+/// Whether a number, or one of those of which these are all bits, is too large for what is had of late.
+#[inline(always)]
+pub fn is_large(number: u64) -> bool {
+    number >> (u32::BITS - 1) != 0
+}
+
 impl Lately {
-    /// Numbers from this bit on are large.
-    const LARGE_BIT: u32 = u32::BITS - 1;
     /// Of nothing.
     pub const NOTHING: Lately = Lately { metrics: [0; METRICS.len()], counts: [0; 4] };
 
     /// Of these metrics; `None` if one of them is large.
     #[inline(always)]
     pub fn metrics(metrics: &PerMetric) -> Option<[u32; METRICS.len()]> {
-        let is_large = metrics.iter().fold(0, |all, metric| all | metric) >> Self::LARGE_BIT != 0;
-        if is_large { None } else { Some(metrics.map(|metric| metric as u32)) }
+        let all = metrics.iter().fold(0, |all, metric| all | metric);
+        if is_large(all) { None } else { Some(metrics.map(|metric| metric as u32)) }
     }
 
     /// What is added, none of which is large.
@@ -121,7 +125,7 @@ impl Lately {
         let (metrics, counts) = (sums(self.metrics, other.metrics), sums(self.counts, other.counts));
         *self = Lately { metrics, counts };
         let all: [u32; 4] = std::array::from_fn(|n| metrics[n] | counts[n]);
-        (all[0] | all[1] | all[2] | all[3]) >> Self::LARGE_BIT != 0
+        is_large((all[0] | all[1] | all[2] | all[3]).into())
     }
 
     /// As a tally.
@@ -428,7 +432,7 @@ impl Top {
     /// Takes in a short name with what it has, if it is none of those that are there, and if there is room; else this answers
     /// false, and nothing has happened.
     #[inline(always)]
-    pub fn insert_short(&mut self, hash: u64, shape: Shape, name: &NameRoom, tally: &Tally) -> bool {
+    pub fn insert_short(&mut self, hash: u64, shape: Shape, short: [u8; SHORT_BYTES], tally: &Tally) -> bool {
         let mask = self.index.len() - 1;
         let mut slot = hash as usize & mask;
         while self.index[slot].number() != 0 {
@@ -441,10 +445,9 @@ impl Top {
         if at == self.capacity || self.keeps_errors || !shape.is_short() {
             return false;
         }
-        debug_assert!(name[shape.length()..SHORT_BYTES].iter().all(|&byte| byte == 0));
+        debug_assert!(short[shape.length()..].iter().all(|&byte| byte == 0));
         self.index[slot] = Slot::new(at, hash);
-        let lately = Lately::NOTHING;
-        self.add(Place { hash, short: short_of(name), name_at: 0, shape, lately }, *tally);
+        self.add(Place { hash, short, name_at: 0, shape, lately: Lately::NOTHING }, *tally);
         true
     }
 
@@ -624,16 +627,24 @@ pub struct LikelyNames<'a> {
 }
 
 impl LikelyNames<'_> {
-    /// Adds to a name of which it was looked up which one of the table it seems to be, if it is that one; else this answers false.
+    /// Adds to a name, a short one or a long one, of which it was looked up which one of the table it seems to be, if it is that one;
+    /// else this answers false.
     #[inline(always)]
-    pub fn add(&mut self, likely: Likely, hash: u64, shape: Shape, name: &NameRoom, added: &Lately) -> bool {
+    pub fn add(
+        &mut self,
+        likely: Likely,
+        hash: u64,
+        shape: Shape,
+        (short, long): (&[u8; SHORT_BYTES], &NameRoom),
+        added: &Lately,
+    ) -> bool {
         let at = likely.0 as usize;
         let Some(place) = self.places.get_mut(at).filter(|place| place.shape == shape) else { return false };
         let is_it = if shape.is_short() {
-            u128::from_ne_bytes(place.short) == u128::from_ne_bytes(short_of(name))
+            u128::from_ne_bytes(place.short) == u128::from_ne_bytes(*short)
         } else {
             // Of a name that is cut the hash says more than what is kept.
-            place.hash == hash && is_long(self.text.get(place.range()).unwrap_or_default(), &name[..shape.length()])
+            place.hash == hash && is_long(self.text.get(place.range()).unwrap_or_default(), &long[..shape.length()])
         };
         if !is_it {
             return false;

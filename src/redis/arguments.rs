@@ -162,6 +162,17 @@ pub enum Listed<'a> {
     Any(&'a [u8]),
 }
 
+/// The two ends of a name that has 8 to 16 bytes; they may overlap.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'a> {
+    /// The first eight bytes.
+    pub first: &'a [u8; 8],
+    /// The last eight.
+    pub last: &'a [u8; 8],
+    /// Where these begin.
+    pub last_at: usize,
+}
+
 /// Where in a list of arguments the name of its first key is, if that is whole and the first argument; of no length where that is
 /// to be looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -224,6 +235,19 @@ impl<const BYTES: usize> Brief<BYTES> {
     #[inline(always)]
     pub fn key(&self) -> (&[u8], KeyRole) {
         (&self.bytes[BRIEF_HEAD_BYTES..BRIEF_HEAD_BYTES + usize::from(self.key_length)], self.start.role)
+    }
+
+    /// The same, of a key whose name has 8 to 16 bytes.
+    #[inline(always)]
+    pub fn short_key(&self) -> Option<(Ends<'_>, KeyRole)> {
+        const { assert!(BYTES >= BRIEF_HEAD_BYTES + 16) };
+        let last_at = usize::from(self.key_length).wrapping_sub(8);
+        if last_at > 8 {
+            return None;
+        }
+        let name = self.bytes[BRIEF_HEAD_BYTES..].first_chunk::<16>()?;
+        let last = name[last_at..].first_chunk()?;
+        Some((Ends { first: name.first_chunk()?, last, last_at }, self.start.role))
     }
 
     /// Where in the list the name of the key begins, and its length.

@@ -486,7 +486,7 @@ impl Candidates {
             }
             let Some((least, greatest)) = cost else { continue };
             if let Some(stretch) = Outline::stretch(&line, pool) {
-                let was = self.now.taken(position).filter(|_| chosen(position).is_some());
+                let was = self.now.taken(position);
                 let capacity = stretch.replies_max(acknowledged);
                 let taken_least = was.filter(|_| !arrives).map_or(0, |was| was.least);
                 let taken = Taken {

@@ -10,9 +10,9 @@ use crate::record::Message;
 use crate::record::histograms::together::{Alike, Gathering};
 use crate::record::histograms::usual::UsualSample;
 use crate::record::histograms::{Directory, ErrorCode, Sample, Statistics};
-use crate::record::keys::{Big, KeyStatistics, KeyedRequest};
+use crate::record::keys::{Big, KeyStatistics, KeyedRequest, Metrics};
 use crate::record::room::Room;
-use crate::record::top::Name;
+use crate::record::top::{Name, is_large};
 use crate::record::transaction::{RecordBatch, Times};
 use crate::redis::arguments::{self, BRIEF_BYTES, Brief, Key};
 use crate::redis::command::CommandTable;
@@ -341,7 +341,8 @@ impl Recorder for Recording {
             statistics.begin_alike(alike, request_bytes, reply_bytes, table, directory, counters);
         }
         let times = Times::queued(request.t2, reply.t4);
-        self.tell_usual(exchange, reply, times, request_bytes, Some(request.simple()), counters);
+        // Each came in one segment.
+        self.tell_usual::<true>(exchange, reply, times, request_bytes, Some(request.simple()), counters);
     }
 }
 
@@ -369,15 +370,15 @@ impl Recording {
         };
         let is_counted = self.statistics.record_usual(&sample, self.table, &mut self.directory, counters);
         if is_counted {
-            self.tell_usual(exchange, reply, times, request_bytes, brief, counters);
+            self.tell_usual::<false>(exchange, reply, times, request_bytes, brief, counters);
         }
         is_counted
     }
 
-    /// What a usual request, which was counted, is apart from that: a record, and a use of its key. `brief`: its arguments, if they
-    /// are.
+    /// What a usual request, which was counted, is apart from that: a record, and a use of its key. `SMALL`: it and its reply are known not to
+    /// be large; `brief`: its arguments, if they are.
     #[inline(always)]
-    fn tell_usual(
+    fn tell_usual<const SMALL: bool>(
         &mut self,
         exchange: &Exchange<'_>,
         reply: &ReplyFacts<'_>,
@@ -401,11 +402,17 @@ impl Recording {
         if keys.requests.may_want(request_bytes, request.t1) || keys.replies.may_want(reply_bytes, request.t1) {
             exchange.copied(|exchange| count_big(keys, exchange, None, request_bytes, reply_bytes));
         }
-        let metrics = [1, request_bytes, reply_bytes, times.latency()];
-        if let Some((name, role)) = brief.map(Brief::key).or_else(|| request.longer_key())
-            && keys.record_usual(&Key { name, is_cut: false, role }, reply.kind, metrics, counters)
-        {
-            return;
+        debug_assert!(!SMALL || !is_large(request_bytes | reply_bytes));
+        let bytes = if SMALL { 0 } else { request_bytes | reply_bytes };
+        if !is_large(bytes | times.latency()) && reply.kind != Kind::Array {
+            let (bytes_in, bytes_out) = (request_bytes as u32, reply_bytes as u32);
+            let metrics = &Metrics { bytes_in, bytes_out, latency_ns: times.latency() as u32 };
+            if let Some(brief) = brief {
+                return keys.record_brief(brief, reply.kind, metrics, counters);
+            }
+            if let Some((name, role)) = request.longer_key() {
+                return keys.record_usual(&Key { name, is_cut: false, role }, reply.kind, metrics, counters);
+            }
         }
         exchange.copied(|exchange| count_keys(keys, exchange, times.latency(), None, counters));
     }

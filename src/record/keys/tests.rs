@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::top::Tally;
-use crate::redis::arguments::{Argument, ENTRY_HEADER_BYTES, append, close};
+use crate::redis::arguments::{Argument, BRIEF_HEAD_BYTES, BriefHead, ENTRY_HEADER_BYTES, append, close};
 use crate::units::Address;
 
 const SEED: Seed = Seed::fixed(9);
@@ -191,6 +191,17 @@ fn a_guessed_key_is_neither_read_nor_written_and_a_late_reply_is_no_second_opera
     assert_eq!(kept.counters[Counter::KeyOperations], 1);
 }
 
+/// A short list with this key, if it is not too long for one.
+fn brief(name: &[u8], role: KeyRole) -> Option<Brief<BRIEF_BYTES>> {
+    let head = BriefHead::new(b"GET", role).expect("it is short");
+    let mut last = [b'-'; BRIEF_HEAD_BYTES];
+    if let Some(at) = last.len().checked_sub(name.len()) {
+        last[at..].copy_from_slice(name);
+    }
+    let mut brief = Brief::EMPTY;
+    brief.fill(&head, name, &last, 0).then_some(brief)
+}
+
 #[test]
 fn a_usual_request_adds_to_its_key_what_it_adds_to_one_of_any() {
     let kinds = Kind::ALL;
@@ -211,11 +222,15 @@ fn a_usual_request_adds_to_its_key_what_it_adds_to_one_of_any() {
         // Its array says of each key whether it is there.
         let request = request("MGET", &list, reply);
         let key = Key { name: &name, is_cut: false, role };
+        let metrics = &Metrics { bytes_in: 100, bytes_out: 10, latency_ns: 1000 };
+        let brief = brief(&name, role).filter(|_| number % 3 > 0);
         for _ in 0..3 {
             any.record(&request);
-            if !usual.statistics.record_usual(&key, reply, [1, 100, 10, 1000], &mut usual.counters) {
-                assert!(reply == Kind::Array, "{role:?}");
-                usual.record(&request);
+            let Kept { statistics, counters } = &mut usual;
+            match &brief {
+                _ if reply == Kind::Array => usual.record(&request),
+                Some(brief) => statistics.record_brief(brief, reply, metrics, counters),
+                None => statistics.record_usual(&key, reply, metrics, counters),
             }
         }
     }

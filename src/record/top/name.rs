@@ -33,7 +33,7 @@ impl Name {
     }
 }
 
-/// Room for a name; behind one that is short there are zeros up to [`SHORT_BYTES`].
+/// Room for a name.
 pub type NameRoom = [u8; KEY_NAME_BYTES_MAX.next_power_of_two()];
 
 /// How long a name is, at most [`KEY_NAME_BYTES_MAX`] bytes, and whether it is the beginning of a longer one.
@@ -66,19 +66,13 @@ impl Shape {
 
     /// Of a whole name that is no longer than [`SHORT_BYTES`].
     #[inline(always)]
-    pub(super) fn is_short(self) -> bool {
+    pub fn is_short(self) -> bool {
         usize::from(self.0) <= SHORT_BYTES
     }
 }
 
 /// Names that have no more bytes are kept beside their hashes.
 pub const SHORT_BYTES: usize = 16;
-
-/// A short name, and the zeros behind it.
-#[inline(always)]
-pub(super) fn short_of(name: &NameRoom) -> [u8; SHORT_BYTES] {
-    std::array::from_fn(|byte| name[byte])
-}
 
 /// Whether two names are the same. Eight bytes at a time, none beyond their ends: the library's comparison reads 32, which may
 /// lie in a cache line that was not asked for.

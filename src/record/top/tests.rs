@@ -23,6 +23,16 @@ fn hashed(name: &[u8]) -> Hashed<'_> {
     Hashed { hash: SEED.of_bytes(name), name, is_cut: false }
 }
 
+/// A name where short ones have room, and where all have.
+fn rooms(name: &[u8]) -> ([u8; SHORT_BYTES], NameRoom) {
+    let (mut short, mut long) = ([0; SHORT_BYTES], [b'-'; size_of::<NameRoom>()]);
+    if let Some(room) = short.get_mut(..name.len()) {
+        room.copy_from_slice(name);
+    }
+    long[..name.len()].copy_from_slice(name);
+    (short, long)
+}
+
 /// A table, and beside it what is true.
 struct Watched {
     top: Top,
@@ -37,11 +47,9 @@ impl Watched {
 
     fn add(&mut self, number: u32, tally: Tally) {
         let name = name(number);
-        let mut room = [b'-'; size_of::<NameRoom>()];
-        room[..SHORT_BYTES].fill(0);
-        room[..name.len()].copy_from_slice(&name);
+        let (short, _) = rooms(&name);
         let hashed = hashed(&name);
-        if self.top.insert_short(hashed.hash, Shape::new(name.len(), false), &room, &tally) {
+        if self.top.insert_short(hashed.hash, Shape::new(name.len(), false), short, &tally) {
             assert!(!self.truth.contains_key(&name) || self.left.contains_key(&name), "it is there already");
             *self.truth.entry(name).or_default() += &tally;
             return;
@@ -227,9 +235,8 @@ fn what_a_name_seems_to_be_is_looked_at_from_end_to_end() {
         let mut likely = Likely::NONE;
         top.prefetch_places([(hash, &mut likely)].into_iter());
         let (name, is_cut, hash) = wanted;
-        let mut room = [0; size_of::<NameRoom>()];
-        room[..name.len()].copy_from_slice(name);
-        top.likely_names().add(likely, hash, Shape::new(name.len(), is_cut), &room, &Lately::NOTHING)
+        let (short, long) = rooms(name);
+        top.likely_names().add(likely, hash, Shape::new(name.len(), is_cut), (&short, &long), &Lately::NOTHING)
     };
     for length in [1, 8, 9, 15, 16, 17, 40, KEY_NAME_BYTES_MAX] {
         let name = vec![b'n'; length];
