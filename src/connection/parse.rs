@@ -1,5 +1,7 @@
 //! From bytes in order to requests and replies, and from those to pairs.
 
+use memchr::memchr_iter;
+
 use crate::counters::Counter;
 use crate::limits::{EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL, PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
@@ -256,7 +258,8 @@ impl Connection {
                 current.parser.reset();
                 current.reply.reset();
                 current.reply.begin = here;
-                current.reply.is_line = matches!(bytes[at], b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(');
+                current.reply.lines = (self.resync != NONE).then_some(0);
+                current.reply.is_string = matches!(bytes[at], b'$' | b'=' | b'!');
                 current.reply.t3 = time;
                 current.reply.ack = meta.ack;
                 current.reply.begins_segment = at == 0;
@@ -267,6 +270,9 @@ impl Connection {
             }
             let mut visitor = ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
             let (consumed, step) = current.parser.feed(&bytes[at..], &mut visitor);
+            if let Some(lines) = &mut current.reply.lines {
+                *lines += memchr_iter(b'\n', &bytes[at..at + consumed]).count() as u64;
+            }
             at += consumed;
             match step {
                 Step::More => self.keep_unfinished(Direction::Reply, resources)?,

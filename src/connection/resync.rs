@@ -625,12 +625,10 @@ impl Connection {
     }
 }
 
-/// How many replies may be beneath one that ends at `end`, if that is the content of another, and a length in it leads beyond the
-/// end of that: none if it is a line, which would end there, too.
+/// How many replies may have begun beneath one that ends at `end`, if that is the content of another, and a length in it leads beyond
+/// the end of that. Each of them has a line end; the others are that of the length, and that of a content where it ends in a string.
 fn swallowed(reply: &Reply, end: Offset) -> u64 {
-    if reply.is_line {
-        0
-    } else {
-        end.distance_from(reply.begin).saturating_sub(LENGTH_BYTES_MIN).div_ceil(REPLY_BYTES_MIN)
-    }
+    let most = end.distance_from(reply.begin).saturating_sub(LENGTH_BYTES_MIN).div_ceil(REPLY_BYTES_MIN);
+    let lines = reply.lines.filter(|_| !reply.gap);
+    lines.map_or(most, |lines| most.min(lines.saturating_sub(1 + u64::from(reply.is_string))))
 }

@@ -42,8 +42,10 @@ pub struct Reply {
     pub begin: Offset,
     /// What the segment with its first byte acknowledged of the requests.
     pub ack: Offset,
-    /// It is a line, and nothing else.
-    pub is_line: bool,
+    /// Its line ends, where they are counted from its beginning on.
+    pub lines: Option<u64>,
+    /// It is one string whose length is told before.
+    pub is_string: bool,
     /// Its first byte is that of its segment.
     pub begins_segment: bool,
     /// That segment came late: it may have been sent before, acknowledging less.
@@ -133,6 +135,8 @@ impl Reply {
     /// Empties it; its buffers stay.
     pub fn reset(&mut self) {
         self.kind = None;
+        self.lines = None;
+        self.is_string = false;
         self.gap = false;
         self.retransmit = false;
         self.nested_pushes = 0;
