@@ -57,6 +57,18 @@ fn a_length_in_the_content_of_a_string_may_lead_beyond_its_end() {
 }
 
 #[test]
+fn a_string_counts_as_a_reply_that_has_no_line_in_it_beyond_whose_end_it_could_lead() {
+    let others = "INCR c ; SET d v ; GET e ; INCR f ; INCR g ; SET h v ; GET i ; SET j v ; INCR k ; GET l";
+    for (of_b, told_of_b) in [("$2", "resynced eliminated 2"), ("[$3__2_]", "lost")] {
+        let replies = format!("s [$-1_] | S {of_b} | S :3 +OK $5 :6 :7 +OK $9 +OK :11 $12");
+        let diagram = format!("C SYN | S SYN | C GET a ; GET b ; {others} | {replies}");
+        let told = play_with(|options| options.resync = Resync::Strict, &diagram).told;
+        assert_eq!(told[1], format!("GET b => {told_of_b}"));
+        assert_eq!(told[2..4], ["INCR c => resynced eliminated 3", "SET d v => resynced eliminated OK"], "{of_b}");
+    }
+}
+
+#[test]
 fn the_end_of_a_value_that_looks_like_a_request_does_not_take_the_reply_to_all_of_it() {
     let open = "C SYN | S SYN | C GET a | S $1";
     let value = "c [*3_$3_SET_$1_k_$29_] | C [*3_$3_SET_$1_x_$3_abc_] | C [_] | S +OK";
