@@ -20,7 +20,9 @@
 //! Three things could make the first candidates wrong, and are excluded by the caller: commands that do not have one reply
 //! each (`Act::is_countable`; a mark that can hold CLIENT REPLY SKIP lets the request behind it go unanswered), a server
 //! whose replies are not of the usual kinds, and framing. Where the framing of a stream was found again by its looks,
-//! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since.
+//! messages may be the content of a bulk string; so a candidate must have earned points ([`Candidates::explained`]) since. Until it
+//! has, a reply may be content, and moves nobody; and a length in a content may lead beyond the end of that: then replies have
+//! begun beneath what was seen, as many as it has lines ([`Seen::swallowed`]), and nobody counts back to what was before.
 //! Where it were requests, the last of them may have taken the reply to the request whose content they were: behind what no client
 //! sends between two, and what is behind a content, the caller releases nothing from before it.
 //!
