@@ -67,12 +67,22 @@ struct Seen {
 
 /// So many frames before it is decoded a frame's headers are asked for.
 const FRAMES_AHEAD: usize = 8;
-/// So many frames after it was decoded a frame's connection is looked up,
-const STEPS_TO_LOOK_UP: usize = 4;
-/// what the connection needs is asked for,
-const STEPS_TO_ASK: usize = 10;
-/// and it arrives there.
-const STEPS_TO_ARRIVE: usize = 12;
+/// How a frame goes on after it was decoded.
+struct Steps {
+    /// So many are looked up at the same time.
+    together: usize,
+    /// So many frames later its connection is looked up,
+    to_look_up: usize,
+    /// what the connection needs is asked for,
+    to_ask: usize,
+    /// and it arrives there.
+    to_arrive: usize,
+}
+
+/// What connections need comes from a cache, most of it.
+const FEW: Steps = Steps { together: 1, to_look_up: 4, to_ask: 10, to_arrive: 12 };
+/// It comes from memory, and the pages of each connection are to be found first: for several of them at the same time.
+const MANY: Steps = Steps { together: 8, to_look_up: 8, to_ask: 24, to_arrive: 36 };
 /// From so many connections on, of some 240 bytes each, no processor remembers where the pages of most of them are. Of
 /// few in debug builds, so that tests go both ways.
 const MANY_CONNECTIONS: u32 = if cfg!(debug_assertions) { 8 } else { 4 << 20 };
@@ -194,25 +204,29 @@ impl Worker {
     #[inline]
     fn process_up_to_fragment(&mut self, frames: &[Frame<'_>]) -> usize {
         if self.table.span() < MANY_CONNECTIONS {
-            self.process_in_steps::<1>(frames)
+            self.process_in_steps::<false>(frames)
         } else {
             self.process_many(frames)
         }
     }
 
-    /// The same where the pages of each connection are to be found first: for several of them at the same time.
+    /// The same of many connections.
     #[inline(never)]
     fn process_many(&mut self, frames: &[Frame<'_>]) -> usize {
-        self.process_in_steps::<4>(frames)
+        self.process_in_steps::<true>(frames)
     }
 
     /// See [`Worker::process_up_to_fragment`].
     ///
     /// With each frame that is decoded one of those before it goes on at each of the stages behind, and while one is processed the
-    /// memory of others comes. So many of them are looked up `TOGETHER`.
+    /// memory of others comes. `ARE_MANY`: there are many connections.
     #[inline(always)]
-    fn process_in_steps<const TOGETHER: usize>(&mut self, frames: &[Frame<'_>]) -> usize {
-        const { assert!(STEPS_TO_LOOK_UP + TOGETHER <= STEPS_TO_ASK) };
+    fn process_in_steps<const ARE_MANY: bool>(&mut self, frames: &[Frame<'_>]) -> usize {
+        let steps = const { if ARE_MANY { MANY } else { FEW } };
+        const {
+            assert!(FEW.to_look_up + FEW.together <= FEW.to_ask && FEW.to_ask < FEW.to_arrive);
+            assert!(MANY.to_look_up + MANY.together <= MANY.to_ask && MANY.to_ask < MANY.to_arrive);
+        }
         frames.iter().take(FRAMES_AHEAD).for_each(ask_for_headers);
         // Where no connection is left out, and none is told from another one by tags.
         let is_simple = !self.shed.is_at_work() && !self.keying.by_vlan;
@@ -244,22 +258,22 @@ impl Worker {
                         continue;
                     }
                 }
-            } else if step >= arrivals.len() + STEPS_TO_ARRIVE {
+            } else if step >= arrivals.len() + steps.to_arrive {
                 break;
             }
-            if step.is_multiple_of(TOGETHER) {
-                for before in 0..TOGETHER {
-                    let number = step.wrapping_sub(STEPS_TO_LOOK_UP).wrapping_sub(before);
+            if step.is_multiple_of(steps.together) {
+                for before in 0..steps.together {
+                    let number = step.wrapping_sub(steps.to_look_up).wrapping_sub(before);
                     if let Some(arrival) = arrivals.get_mut(number) {
                         arrival.guess = self.table.guess(arrival.hash);
                     }
                 }
             }
-            if let Some(arrival) = arrivals.get(step.wrapping_sub(STEPS_TO_ASK)) {
+            if let Some(arrival) = arrivals.get(step.wrapping_sub(steps.to_ask)) {
                 self.recent.prefetch(arrival.print);
                 self.ask_for_request(arrival);
             }
-            let number = step.wrapping_sub(STEPS_TO_ARRIVE);
+            let number = step.wrapping_sub(steps.to_arrive);
             if let Some(arrival) = arrivals.get(number) {
                 if number.is_multiple_of(RELIEF_FRAMES) && self.resources.scarce().is_some() {
                     self.relieve(arrival.at);
