@@ -461,8 +461,16 @@ fn trouble() -> impl Strategy<Value = Trouble> {
 }
 
 fn style() -> impl Strategy<Value = Style> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(100u64), Just(2000), Just(50_000)])
-        .prop_map(|(stalls, modes, reuse, value_bytes)| Style { value_bytes, stalls, modes, reuse, ..Style::default() })
+    (any::<[bool; 4]>(), prop_oneof![Just(100u64), Just(2000), Just(50_000)]).prop_map(
+        |([astray, stalls, modes, reuse], value_bytes)| Style {
+            value_bytes,
+            astray,
+            stalls,
+            modes,
+            reuse,
+            ..Style::default()
+        },
+    )
 }
 
 proptest! {
@@ -523,19 +531,15 @@ proptest! {
 
 #[test]
 fn a_stray_syn_from_the_servers_port_swaps_no_roles() {
-    let mut records = 0;
-    for seed in 0..10 {
-        let (scene, _) = made(&Style { connections: 1, ..Style::default() }, seed);
-        let live = &scene.packets[3..];
-        let Some(from_server) = live.iter().find(|packet| !packet.from_client) else { continue };
-        let (at, seq) = (live[0].at - 1, from_server.seq.wrapping_sub(1));
-        let mut packets = vec![Packet { at, seq, flags: packet::SYN, payload: Vec::new(), ..*from_server }];
-        packets.extend_from_slice(live);
-        let outcomes = run(&packets, Options::default());
-        assert!(outcomes.records.iter().all(|record| record.transaction.conversation.server.port == 6379));
-        records += outcomes.records.len();
-    }
-    assert!(records > 0);
+    let (scene, _) = made(&Style { connections: 1, ..Style::default() }, 1);
+    let live = &scene.packets[3..];
+    let from_server = live.iter().find(|packet| !packet.from_client).expect("the server says something");
+    let (at, seq) = (live[0].at - 1, from_server.seq.wrapping_sub(1));
+    let mut packets = vec![Packet { at, seq, flags: packet::SYN, payload: Vec::new(), ..*from_server }];
+    packets.extend_from_slice(live);
+    let outcomes = run(&packets, Options::default());
+    assert!(!outcomes.records.is_empty());
+    assert!(outcomes.records.iter().all(|record| record.transaction.conversation.server.port == 6379));
 }
 
 #[test]

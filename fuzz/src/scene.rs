@@ -28,6 +28,7 @@ pub fn run(data: &[u8]) {
         connections: 1 + u32::from(kind & 1),
         requests: 12,
         value_bytes: if kind & 2 != 0 { 6000 } else { 300 },
+        astray: kind & 2 != 0,
         stalls: kind & 4 != 0,
         modes: kind & 8 != 0,
         reuse: kind & 16 != 0,

@@ -55,6 +55,8 @@ pub struct Style {
     pub requests: u64,
     /// Longest value.
     pub value_bytes: u64,
+    /// Values that look like RESP have any lengths in them, which lead anywhere, and any aggregates.
+    pub astray: bool,
     /// Servers stall and clients pause, for seconds.
     pub stalls: bool,
     /// Connections that turn to a mode in which replies can't be counted.
@@ -67,7 +69,16 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Style {
-        Style { connections: 4, requests: 40, value_bytes: 3000, stalls: false, modes: false, reuse: false, skew_ns: 0 }
+        Style {
+            connections: 4,
+            requests: 40,
+            value_bytes: 3000,
+            astray: false,
+            stalls: false,
+            modes: false,
+            reuse: false,
+            skew_ns: 0,
+        }
     }
 }
 
@@ -465,11 +476,11 @@ fn make(session: &mut Session<'_>, number: usize, bytes: &mut Vec<u8>) -> Made {
     }
     let skipped = (bytes.len() - before) as u64;
     let random = &mut *session.random;
-    let made = ordinary(session.resp3, session.style.value_bytes, &token, random, bytes);
+    let made = ordinary(session.resp3, session.style.values(), &token, random, bytes);
     Made { token: Some(token), skipped, silent: silenced, ..made }
 }
 
-fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, bytes: &mut Vec<u8>) -> Made {
+fn ordinary(resp3: bool, values: Values, token: &str, random: &mut Random, bytes: &mut Vec<u8>) -> Made {
     let text = token.as_bytes();
     let number = format!("7{}", &token[2..]);
     let key = [b"k:", text].concat();
@@ -486,7 +497,7 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
             ("ECHO", Kind::Bulk, bulk(text), Some(token.to_owned()))
         }
         2 => {
-            words(bytes, &[b"SET", &key, &value(b"", value_bytes, random)]);
+            words(bytes, &[b"SET", &key, &value(b"", values, random)]);
             ("SET", Kind::Simple, b"+OK\r\n".to_vec(), None)
         }
         3 => {
@@ -502,7 +513,7 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
             ("GET", Kind::Bulk, b"$0\r\n\r\n".to_vec(), None)
         }
         6 => {
-            words(bytes, &[b"LPUSH", &key, &value(b"", value_bytes / 10 + 1, random)]);
+            words(bytes, &[b"LPUSH", &key, &value(b"", values.short(), random)]);
             ("LPUSH", Kind::Error, format!("-WRONGTYPE {token} is no list\r\n").into_bytes(), Some(token.to_owned()))
         }
         7 | 8 => {
@@ -511,7 +522,7 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
                 [("LRANGE", &[b"0", b"-1"]), ("SMEMBERS", &[]), ("HGETALL", &[])];
             let (command, more) = random.pick(&commands);
             words(bytes, &[&[command.as_bytes(), &key], more].concat());
-            let (kind, reply) = aggregate(if resp3 { command } else { "LRANGE" }, text, value_bytes, random);
+            let (kind, reply) = aggregate(if resp3 { command } else { "LRANGE" }, text, values, random);
             (command, kind, reply, Some(token.to_owned()))
         }
         9 if resp3 => {
@@ -527,14 +538,14 @@ fn ordinary(resp3: bool, value_bytes: u64, token: &str, random: &mut Random, byt
         }
         _ => {
             words(bytes, &[b"GET", &key]);
-            ("GET", Kind::Bulk, bulk(&value(text, value_bytes, random)), Some(token.to_owned()))
+            ("GET", Kind::Bulk, bulk(&value(text, values, random)), Some(token.to_owned()))
         }
     };
     Made { command, token: None, skipped: 0, kind, reply, reply_token, silent: false }
 }
 
 /// An aggregate whose first element is the token.
-fn aggregate(command: &str, token: &[u8], value_bytes: u64, random: &mut Random) -> (Kind, Vec<u8>) {
+fn aggregate(command: &str, token: &[u8], values: Values, random: &mut Random) -> (Kind, Vec<u8>) {
     let (kind, sign) = match command {
         "SMEMBERS" => (Kind::Set, '~'),
         "HGETALL" => (Kind::Map, '%'),
@@ -550,7 +561,7 @@ fn aggregate(command: &str, token: &[u8], value_bytes: u64, random: &mut Random)
             1 => reply.extend_from_slice(b"$-1\r\n"),
             2 => reply.extend_from_slice(b"*2\r\n+a\r\n*0\r\n"),
             3 if kind != Kind::Array => reply.extend_from_slice(b"|1\r\n+a\r\n:1\r\n#t\r\n"),
-            _ => reply.extend_from_slice(&bulk(&value(b"", value_bytes / 10 + 1, random))),
+            _ => reply.extend_from_slice(&bulk(&value(b"", values.short(), random))),
         }
     }
     (kind, reply)
@@ -567,8 +578,29 @@ fn bulk(text: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", text.len()).as_bytes(), text, b"\r\n"].concat()
 }
 
+/// What values are like.
+#[derive(Clone, Copy)]
+struct Values {
+    /// The longest's.
+    bytes: u64,
+    astray: bool,
+}
+
+impl Values {
+    /// Those that are parts of something.
+    fn short(self) -> Values {
+        Values { bytes: self.bytes / 10 + 1, ..self }
+    }
+}
+
+impl Style {
+    fn values(&self) -> Values {
+        Values { bytes: self.value_bytes, astray: self.astray }
+    }
+}
+
 /// A value that begins with `start`: most are short, few are as long as may be.
-fn value(start: &[u8], value_bytes: u64, random: &mut Random) -> Vec<u8> {
+fn value(start: &[u8], Values { bytes, astray }: Values, random: &mut Random) -> Vec<u8> {
     const PIECES: [&[u8]; 16] = [
         b"+OK\r\n",
         b":1\r\n",
@@ -581,14 +613,14 @@ fn value(start: &[u8], value_bytes: u64, random: &mut Random) -> Vec<u8> {
         b"_\r\n",
         b"\r\n",
         b"PING tk99999999\r\n",
-        b"$100\r\n", // Or another length.
+        b"$100\r\n",
         b"\xff\x00\r",
-        b"*3\r\n", // Or another aggregate.
+        b"*3\r\n",
         b"some words",
         b"+OK",
     ];
     let mut value = start.to_vec();
-    let most = random.within(0, value_bytes + 1);
+    let most = random.within(0, bytes + 1);
     let length = if random.chance(0.1) { most } else { most.min(random.within(0, 200)) };
     let looks_like_resp = random.chance(0.6);
     while (value.len() as u64) < length {
@@ -596,8 +628,8 @@ fn value(start: &[u8], value_bytes: u64, random: &mut Random) -> Vec<u8> {
             let piece: &[u8] = random.pick(&PIECES);
             match piece {
                 // Lengths that lead anywhere.
-                b"$100\r\n" => write!(value, "${}\r\n", random.within(0, 121)).expect("memory takes it"),
-                b"*3\r\n" => {
+                b"$100\r\n" if astray => write!(value, "${}\r\n", random.within(0, 121)).expect("memory takes it"),
+                b"*3\r\n" if astray => {
                     let sign = char::from(random.pick(b"**>%~|"));
                     write!(value, "{sign}{}\r\n", random.within(0, 6)).expect("memory takes it");
                 }
