@@ -5,6 +5,11 @@
 //! came before: by counting back from there it would be the last of the content's that takes it. What is between a content and what
 //! is behind it tells it, as no client sends that between two requests: an empty line, where the queue gets a mark, or a line that
 //! looks like an inline command. There counting back ends.
+//!
+//! A length in a content may lead beyond its end, so that the end is taken for a part of an argument, and true requests behind it as
+//! well. All of these have line ends: what is read as a request and has such in an argument may be any number of requests.
+
+use memchr::memchr_iter;
 
 use crate::redis::pairing::Flags;
 use crate::redis::queue::Stretch;
@@ -14,7 +19,24 @@ use crate::units::Offset;
 use super::facts::Facts;
 use super::{Connection, Exhausted, Resources};
 
+/// Line ends in a part of a message; one that may have begun in the part before counts as well.
+pub(super) fn line_ends(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).filter(|&at| at == 0 || bytes[at - 1] == b'\r').count() as u64
+}
+
 impl Connection {
+    /// Notes the line ends in a part of the request that comes, if where requests begin was found by their looks.
+    pub(super) fn note_lines(&self, bytes: &[u8], resources: &mut Resources) {
+        if self.facts.has(Facts::REQUESTS_REFOUND) {
+            resources.requests.get_mut(self.building).note_lines(line_ends(bytes));
+        }
+    }
+
+    /// Whether others may be beneath what is read as a request, or that they are may be hidden.
+    pub(super) fn may_swallow(&self, request: &Request) -> bool {
+        self.may_be_content() && (request.has_lines() || request.flags.has(Flags::GAP))
+    }
+
     /// Whether what is read as requests may be the content of one whose beginning was hidden: where they begin was found by their
     /// looks, and whose replies come is not known yet.
     fn may_be_content(&self) -> bool {

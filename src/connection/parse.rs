@@ -1,7 +1,5 @@
 //! From bytes in order to requests and replies, and from those to pairs.
 
-use memchr::memchr_iter;
-
 use crate::counters::Counter;
 use crate::limits::{EXEC_ITEMS_MAX, EXEC_ITEMS_USUAL, PENDING_PER_CONNECTION_MAX, UNPROVED_PENDING_MAX};
 use crate::pool::NONE;
@@ -15,6 +13,7 @@ use crate::redis::session::Act;
 use crate::resp::parser::{FramingLost, Kind, Parser, Step, Visitor};
 use crate::units::{Direction, Offset, Timestamp};
 
+use super::content::line_ends;
 use super::{Certainty, Connection, Exhausted, Facts, Framing, Recorder, Resources, Settings, Unfinished};
 
 /// The smallest reply: `_\r\n`.
@@ -159,9 +158,10 @@ impl Connection {
                 }
             }
             if begins && !self.has_unfinished(Direction::Request) {
-                let bytes = self.usual_request(&bytes[at..], here, received, time, resources)?;
-                if bytes > 0 {
-                    at += bytes;
+                let length = self.usual_request(&bytes[at..], here, received, time, resources)?;
+                if length > 0 {
+                    self.note_lines(&bytes[at..at + length], resources);
+                    at += length;
                     self.facts.clear(Facts::PLAIN);
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
                     self.note_plain(resources);
@@ -194,6 +194,7 @@ impl Connection {
             let mut visitor =
                 RequestVisitor { request, table: settings.table, acts: &settings.acts, shown: settings.shown };
             let (consumed, step) = parser.feed(&bytes[at..], &mut visitor);
+            self.note_lines(&bytes[at..at + consumed], resources);
             at += consumed;
             match step {
                 Step::More => self.keep_unfinished(Direction::Request, resources)?,
@@ -271,7 +272,7 @@ impl Connection {
             let mut visitor = ReplyVisitor { reply: &mut current.reply, payload_bytes: settings.shown.payload_bytes };
             let (consumed, step) = current.parser.feed(&bytes[at..], &mut visitor);
             if let Some(lines) = &mut current.reply.lines {
-                *lines += memchr_iter(b'\n', &bytes[at..at + consumed]).count() as u64;
+                *lines += line_ends(&bytes[at..at + consumed]);
             }
             at += consumed;
             match step {
@@ -518,7 +519,8 @@ impl Connection {
         let request = resources.requests.get(handle);
         let was_multibulk = self.facts.has(Facts::MULTIBULK) || self.requests == 1;
         self.facts.put(Facts::MULTIBULK, was_multibulk && !flags.has(Flags::INLINE));
-        if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
+        let is_known = request.is_known(resources.settings.table, act) && !self.may_swallow(request);
+        if !flags.has(Flags::MALFORMED) && !is_known {
             // It may be answered by any number of replies.
             let (from, to) = (request.begin, end);
             let stretch = Stretch {

@@ -113,6 +113,11 @@ pub struct Request {
     late: Late,
 }
 
+/// Line ends of a command of so many words, beside those in the words.
+fn line_ends_of(words: u32) -> u64 {
+    1 + 2 * u64::from(words)
+}
+
 /// How much there is to be thought of when a request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
@@ -121,6 +126,8 @@ enum Standing {
     Other,
     /// It was reported as timed out.
     TimedOut,
+    /// There are lines in its arguments.
+    Lined,
 }
 
 /// How a request was read, and what of it is where.
@@ -212,6 +219,8 @@ struct Draft {
     collect: Collect,
     /// Bytes of the argument that streams by, on the wire.
     length: u64,
+    /// Line ends that were seen, if they are counted.
+    lines: u64,
     /// The argument misses bytes.
     cut: bool,
     /// The list is full.
@@ -243,6 +252,7 @@ impl Draft {
         declared: 0,
         collect: Collect::Nothing,
         length: 0,
+        lines: 0,
         cut: false,
         full: false,
         secret: false,
@@ -265,6 +275,7 @@ impl Draft {
         self.begun = 0;
         self.declared = 0;
         self.collect = Collect::Nothing;
+        self.lines = 0;
         self.cut = false;
         self.full = false;
         self.secret = false;
@@ -401,6 +412,24 @@ impl Request {
     /// It is reported as timed out.
     pub fn time_out(&mut self) {
         self.standing = Standing::TimedOut;
+    }
+
+    /// So many more line ends were seen in it; of one of the usual form all of them.
+    pub fn note_lines(&mut self, lines: u64) {
+        if self.form == Form::Streamed {
+            self.late.lines += lines;
+        } else if lines > line_ends_of(self.args()) {
+            self.standing = Standing::Lined;
+        }
+    }
+
+    /// Whether there are line ends in its arguments, where they were noted; of one that has come.
+    pub fn has_lines(&self) -> bool {
+        let is_multibulk = !self.flags.has(Flags::INLINE);
+        match self.form {
+            Form::Streamed => is_multibulk && self.late.lines > line_ends_of(self.late.declared),
+            _ => self.standing == Standing::Lined,
+        }
     }
 
     /// It has these flags as well.

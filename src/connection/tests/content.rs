@@ -122,6 +122,34 @@ fn the_end_of_a_value_that_looks_like_a_request_does_not_take_the_reply_to_all_o
 }
 
 #[test]
+fn a_length_in_a_value_that_looks_like_a_request_may_lead_beyond_its_end() {
+    let others = "C INCR c | S :3 | C SMEMBERS d | S [*1_$1_x_] | C INCR e | S :5 | C GET f | S $6 | C SET g v | S +OK \
+         | C INCR h | S :8 | C SMEMBERS i | S [*1_$1_y_] | C INCR j | S :10 | C GET k | S $11";
+    // What is in the value is no request.
+    let is_right = |told: &String| told.ends_with("lost") || !told.starts_with("SET x") && !told.starts_with("GET z");
+    // Over the end of the value, and all of `b` but its end; over that of `b`, too, and most of another.
+    for (length, beneath) in [("23", "C GET b | S $2"), ("43", "C GET b | S $2 | C GET b | S $2")] {
+        for cut in
+            [&["*3_$3_SET_$1_x_$LL_abc_"][..], &["*3_$3_SET_$1_x_$LL_a", "bc_"], &["*3_$3_SET_$1_x_$LL_abc", "_"]]
+        {
+            let value: Vec<String> = cut.iter().map(|part| format!("C [{}]", part.replace("LL", length))).collect();
+            let head = "C SYN | S SYN | C GET a | S $1 | c [*3_$3_SET_$1_k_$48_] | C [*2_$3_GET_$1_z_]";
+            let diagram = format!("{head} | {} | S +OK | {beneath} | {others}", value.join(" | "));
+            let told = play_with(|options| options.resync = Resync::Strict, &diagram).told;
+            assert!(
+                told.iter().all(|told| !told.starts_with("SET x") || told.ends_with("lost")),
+                "{diagram}: {told:?}"
+            );
+        }
+    }
+    // Some of it is hidden.
+    let head = "C SYN | S SYN | C GET a | S $1 | c [*3_$3_SET_$1_k_$48_] | C [*2_$3_GET_$1_z_] | C [*3_$3_SET_$1_x_$43_abc_] | S +OK";
+    let diagram = format!("{head} | c GET b | S $2 | C GET b | S $2 | {others}");
+    let told = play_with(|options| options.resync = Resync::Strict, &diagram).told;
+    assert!(told.iter().all(is_right), "{told:?}");
+}
+
+#[test]
 fn silence_does_not_end_with_what_may_be_the_rest_of_something() {
     for rest in ["[PING_]", "[$1_b_]", "[*2_$3_GET_$1_b_*2_]"] {
         let played = play(&format!("C GET a | S $1 | C ACK | wait 3s | C {rest} | S $2 | C GET c | S $3"));
