@@ -7,7 +7,8 @@
 //! looks like an inline command. There counting back ends.
 //!
 //! A length in a content may lead beyond its end, so that the end is taken for a part of an argument, and true requests behind it as
-//! well. All of these have line ends: what is read as a request and has such in an argument may be any number of requests.
+//! well. Each of these begins with `*` behind a line end: behind what is read as a request and has such in an argument counting back
+//! ends, too.
 
 use memchr::memchr_iter;
 
@@ -24,17 +25,25 @@ pub(super) fn line_ends(bytes: &[u8]) -> u64 {
     memchr_iter(b'\n', bytes).filter(|&at| at == 0 || bytes[at - 1] == b'\r').count() as u64
 }
 
+/// How many requests in multibulk form may begin in a part of a message, at the beginning of a line; where that can have begun in the
+/// part before, too.
+fn begun(bytes: &[u8]) -> u64 {
+    memchr_iter(b'*', bytes).filter(|&at| matches!(bytes[..at], [] | [b'\n'] | [.., b'\r', b'\n'])).count() as u64
+}
+
 impl Connection {
-    /// Notes the line ends in a part of the request that comes, if where requests begin was found by their looks.
-    pub(super) fn note_lines(&self, bytes: &[u8], resources: &mut Resources) {
+    /// Notes what may be requests in a part of the request that streams by, if where requests begin was found by their looks.
+    pub(super) fn note_begun(&self, bytes: &[u8], resources: &mut Resources) {
         if self.facts.has(Facts::REQUESTS_REFOUND) {
-            resources.requests.get_mut(self.building).note_lines(line_ends(bytes));
+            resources.requests.get_mut(self.building).note_begun(begun(bytes));
         }
     }
 
-    /// Whether others may be beneath what is read as a request, or that they are may be hidden.
-    pub(super) fn may_swallow(&self, request: &Request) -> bool {
-        self.may_be_content() && (request.has_lines() || request.flags.has(Flags::GAP))
+    /// Whether counting back ends behind this one: it may be the end of a content, if where requests begin was found by their looks. It
+    /// looks like an inline command, or what may be requests is in its arguments.
+    pub(super) fn may_end_content(&self, request: &Request) -> bool {
+        let may_end = request.holds_begun() || request.flags.has(Flags::INLINE);
+        may_end && self.facts.has(Facts::REQUESTS_REFOUND)
     }
 
     /// Whether what is read as requests may be the content of one whose beginning was hidden: where they begin was found by their

@@ -160,7 +160,6 @@ impl Connection {
             if begins && !self.has_unfinished(Direction::Request) {
                 let length = self.usual_request(&bytes[at..], here, received, time, resources)?;
                 if length > 0 {
-                    self.note_lines(&bytes[at..at + length], resources);
                     at += length;
                     self.facts.clear(Facts::PLAIN);
                     self.request_complete(from.plus(at as u64), time, resources, recorder)?;
@@ -194,7 +193,10 @@ impl Connection {
             let mut visitor =
                 RequestVisitor { request, table: settings.table, acts: &settings.acts, shown: settings.shown };
             let (consumed, step) = parser.feed(&bytes[at..], &mut visitor);
-            self.note_lines(&bytes[at..at + consumed], resources);
+            // One that came at once is a client's own, unless it sent several at once.
+            if !begins || step == Step::More {
+                self.note_begun(&bytes[at..at + consumed], resources);
+            }
             at += consumed;
             match step {
                 Step::More => self.keep_unfinished(Direction::Request, resources)?,
@@ -519,8 +521,7 @@ impl Connection {
         let request = resources.requests.get(handle);
         let was_multibulk = self.facts.has(Facts::MULTIBULK) || self.requests == 1;
         self.facts.put(Facts::MULTIBULK, was_multibulk && !flags.has(Flags::INLINE));
-        let is_known = request.is_known(resources.settings.table, act) && !self.may_swallow(request);
-        if !flags.has(Flags::MALFORMED) && !is_known {
+        if !flags.has(Flags::MALFORMED) && !request.is_known(resources.settings.table, act) {
             // It may be answered by any number of replies.
             let (from, to) = (request.begin, end);
             let stretch = Stretch {

@@ -10,7 +10,7 @@ use crate::pool::NONE;
 use crate::redis::candidates::{Basis, Candidates, Hidden, Seen, Verdict};
 use crate::redis::habits::{Drains, Turns};
 use crate::redis::outline::Line;
-use crate::redis::pairing::{Flags, Outcome, Proof, Resync};
+use crate::redis::pairing::{Outcome, Proof, Resync};
 use crate::redis::queue::{Queue, Stretch};
 use crate::redis::reply::Reply;
 use crate::redis::request::Request;
@@ -549,11 +549,9 @@ impl Connection {
         resources.counters.count(proof.counter());
         // What is directly behind a mark may have no reply.
         let before = self.queue.iter(&resources.requests).take_while(|&(at, _)| at < position);
-        let refound = self.facts.has(Facts::REQUESTS_REFOUND);
         let behind = |(at, request): (u64, &Request)| match request.stretch() {
             Some(stretch) => Some(at + 1 + u64::from(stretch.may_silence())),
-            // It may be the last line of a value.
-            None => (refound && request.flags.has(Flags::INLINE)).then_some(at + 1),
+            None => self.may_end_content(request).then_some(at + 1),
         };
         let behind_mark = before.filter_map(behind).max().unwrap_or(self.queue.first());
         let between = usize::try_from(position.saturating_sub(behind_mark)).unwrap_or(usize::MAX);

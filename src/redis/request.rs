@@ -113,11 +113,6 @@ pub struct Request {
     late: Late,
 }
 
-/// Line ends of a command of so many words, beside those in the words.
-fn line_ends_of(words: u32) -> u64 {
-    1 + 2 * u64::from(words)
-}
-
 /// How much there is to be thought of when a request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
@@ -126,8 +121,6 @@ enum Standing {
     Other,
     /// It was reported as timed out.
     TimedOut,
-    /// There are lines in its arguments.
-    Lined,
 }
 
 /// How a request was read, and what of it is where.
@@ -219,8 +212,8 @@ struct Draft {
     collect: Collect,
     /// Bytes of the argument that streams by, on the wire.
     length: u64,
-    /// Line ends that were seen, if they are counted.
-    lines: u64,
+    /// What may be requests in it, itself as well, if they are counted.
+    all_begun: u64,
     /// The argument misses bytes.
     cut: bool,
     /// The list is full.
@@ -252,7 +245,7 @@ impl Draft {
         declared: 0,
         collect: Collect::Nothing,
         length: 0,
-        lines: 0,
+        all_begun: 0,
         cut: false,
         full: false,
         secret: false,
@@ -275,7 +268,7 @@ impl Draft {
         self.begun = 0;
         self.declared = 0;
         self.collect = Collect::Nothing;
-        self.lines = 0;
+        self.all_begun = 0;
         self.cut = false;
         self.full = false;
         self.secret = false;
@@ -414,22 +407,14 @@ impl Request {
         self.standing = Standing::TimedOut;
     }
 
-    /// So many more line ends were seen in it; of one of the usual form all of them.
-    pub fn note_lines(&mut self, lines: u64) {
-        if self.form == Form::Streamed {
-            self.late.lines += lines;
-        } else if lines > line_ends_of(self.args()) {
-            self.standing = Standing::Lined;
-        }
+    /// So many more of what may be requests were seen in it, itself as well; of one that streams by.
+    pub fn note_begun(&mut self, begun: u64) {
+        self.late.all_begun += begun;
     }
 
-    /// Whether there are line ends in its arguments, where they were noted; of one that has come.
-    pub fn has_lines(&self) -> bool {
-        let is_multibulk = !self.flags.has(Flags::INLINE);
-        match self.form {
-            Form::Streamed => is_multibulk && self.late.lines > line_ends_of(self.late.declared),
-            _ => self.standing == Standing::Lined,
-        }
+    /// Whether what may be requests is in its arguments, where that was noted.
+    pub fn holds_begun(&self) -> bool {
+        self.form == Form::Streamed && self.late.all_begun > 1
     }
 
     /// It has these flags as well.
